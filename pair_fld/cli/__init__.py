@@ -1,0 +1,1 @@
+"""The command `pairfld`: one file a verb; each parses, calls, prints."""

@@ -1,0 +1,129 @@
+"""What all verbs share: options, the workspace, progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pair_fld.config import RecipeConfig, load_recipe
+
+out = Console()
+err = Console(stderr=True)
+
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", "-r", help="Recipe: a name in configs/recipe or a path to a .yaml.")
+]
+WorkOption = Annotated[
+    Path | None,
+    typer.Option("--work", "-w", help="Folder of this reproduction; its stages find each other there. [default: runs/RECIPE]"),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, e.g. student.train.epochs=3.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Continue where an earlier run stopped; does nothing when it had finished.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's output folder.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+DEFAULT_RECIPE = "synthetic"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A recipe and the folder in which its stages leave their results."""
+
+    recipe: RecipeConfig
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def teacher(self) -> Path:
+        return self.folder / "teacher"
+
+    @property
+    def student(self) -> Path:
+        return self.folder / "student"
+
+    @property
+    def quant(self) -> Path:
+        return self.folder / "quant"
+
+    @property
+    def shipped_tflite(self) -> Path:
+        """The file that `pairfld quantize` made to be shipped."""
+        return self.quant / f"model-{self.recipe.quant.ship}.tflite"
+
+    @property
+    def validate(self) -> Path:
+        return self.folder / "validate"
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "package"
+
+
+def workspace(recipe: str, work: Path | None, overrides: list[str] | None = None) -> Workspace:
+    """Load the recipe (PairError with its faults) and name its folder."""
+    config = load_recipe(recipe, overrides or [])
+    return Workspace(config, work or Path("runs") / config.name)
+
+
+def print_json(tree: Any) -> None:
+    """JSON on stdout, uncoloured and unwrapped."""
+    sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
+
+
+def say(message: str) -> None:
+    """A sentence for the person watching, on stderr."""
+    err.print(message, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[..., None]]:
+    """A progress line on stderr. Call with (done, all, note): a bar in a terminal, else a line every ten seconds."""
+    if err.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=err) as bar:
+            task = bar.add_task(what, total=None, note="", rate="")
+            started, origin = time.monotonic(), None
+
+            def show(done: int, total: int, note: str = "") -> None:
+                nonlocal origin
+                origin = done if origin is None else origin
+                rate = f"{(done - origin) / max(time.monotonic() - started, 1e-3):.1f}/s"
+                bar.update(task, completed=done, total=total, note=note, rate=rate)
+
+            yield show
+        return
+    last, started = -10.0, time.monotonic()
+
+    def line(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic() - started
+        if now - last >= 10 or done == total:
+            last = now
+            err.print(f"{what} {done}/{total} {now:.0f} s {note}", highlight=False, soft_wrap=True)
+
+    yield line

@@ -1,0 +1,71 @@
+"""`pairfld prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pair_fld.cli.console import (
+    DEFAULT_RECIPE,
+    JsonOption,
+    OverwriteOption,
+    Overrides,
+    RecipeOption,
+    ResumeOption,
+    WorkOption,
+    out,
+    print_json,
+    progress,
+    say,
+    workspace,
+)
+from pair_fld.config import DataConfig, load_section
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("prepare")(prepare)
+
+
+def prepare(
+    overrides: Overrides = None,
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    work: WorkOption = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Another data configuration: a name in configs/data or a path.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the pack. [default: WORK/data]")] = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the labelled faces, split them by person, drop duplicates, and pack loose crops for training.
+
+    The sources are only read. What is left out is counted by reason; run.json lists every file with its sentence,
+    and sheet-*.png show the faces with their points.
+    """
+    from pair_fld.data.prepare import prepare as pack_faces
+
+    place = workspace(recipe, work, overrides)
+    config = load_section(DataConfig, "data", data) if data else place.recipe.data
+    if root is not None:
+        config = config.model_copy(update={"root": str(root)})
+    target = folder or place.data
+    with progress("prepare") as bar:
+        report = pack_faces(config, target, resume=resume, overwrite=overwrite, progress=bar)
+    if as_json:
+        print_json(report)
+        return
+    table = Table(title=f"{report['faces']} faces in {target}")
+    for heading in ("source", "kind", "labels", "listed", "train", "valid", "test"):
+        table.add_column(heading, justify="left" if heading in ("source", "kind", "labels") else "right")
+    for source in report["sources"]:
+        table.add_row(*(str(source[key]) for key in ("name", "kind", "labels", "listed", "train", "valid", "test")))
+    out.print(table)
+    for reason, count in report["left_out"].items():
+        say(f"left out: {count} x {reason}")
+    say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")

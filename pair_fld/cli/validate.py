@@ -1,0 +1,85 @@
+"""`pairfld validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pair_fld.cli.console import (
+    DEFAULT_RECIPE,
+    JsonOption,
+    OverwriteOption,
+    RecipeOption,
+    WorkOption,
+    out,
+    print_json,
+    progress,
+    say,
+    workspace,
+)
+from pair_fld.errors import GateError, PairError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("validate")(validate)
+
+
+def validate(
+    model: Annotated[
+        Path | None, typer.Argument(help="Checkpoint .pt, .onnx, .tflite, or a folder of contest .txt files. [default: the quantized .tflite of the workspace]")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="Folder of pictures with .pts labels, or a .csv of faces; repeatable. [default: the recipe's test sources]")
+    ] = None,
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    work: WorkOption = None,
+    report: Annotated[
+        Path | None, typer.Option("--out", help="Folder for metrics.json, faces.csv, ced.png. [default: WORK/validate]")
+    ] = None,
+    max_nme: Annotated[
+        float | None, typer.Option("--max-nme", help="Gate: fail (exit 1) when the NME under outer corners is above this percentage.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", help="Threads of the model runtime.")] = 2,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure NME, failure rate and AUC on labelled faces, cropped by their labelled boxes.
+
+    NME is given under three normalisers: outer_corners (distance of the outer eye corners), eye_centres (distance
+    of the means of six points an eye) and box (square root of the area of the box of the 51 points).
+    """
+    from pair_fld.evaluate import predict
+    from pair_fld.evaluate.report import ced_plot, tables, write_csv
+    from pair_fld.runs import claim_folder, provenance, write_json
+
+    place = workspace(recipe, work)
+    path = model or place.shipped_tflite
+    if not path.exists():
+        raise PairError(path, "a model or a folder of .txt files", "no such file", "Check the path, or run pairfld quantize.")
+    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.recipe.data)
+    folder = report or place.validate / path.stem
+    claim_folder(folder, overwrite=overwrite or report is None)
+    with progress(f"validate {path.name}") as bar:
+        if path.is_dir():
+            result, left_out = predict.validate_texts(path, truth, bar)
+        else:
+            result, left_out = predict.validate_model(predict.open_model(path, threads), truth, bar)
+    tree = {"model": str(path), **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
+    write_json(folder / "run.json", provenance({"model": str(path), "data": [str(d) for d in data or []]}))
+    write_json(folder / "metrics.json", tree)
+    write_csv(result, folder / "faces.csv")
+    ced_plot({path.name: result}, folder / "ced.png")
+    if as_json:
+        print_json(tree)
+    else:
+        for table in tables(result, str(path)):
+            out.print(table)
+    for entry in left_out:
+        say(f"left out: {entry.sentence}")
+    say(f"written: {folder}/metrics.json, faces.csv, ced.png")
+    nme = result.overall["outer_corners"].nme_percent
+    if max_nme is not None and not nme <= max_nme:
+        raise GateError(f"{path}: NME (outer corners) {nme:.3f} % is above the bound of {max_nme} %")

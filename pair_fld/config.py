@@ -1,0 +1,278 @@
+"""Typed, strict configuration: YAML files and `key=value` overrides into frozen models.
+
+A recipe (configs/recipe/NAME.yaml) names one file of each kind (configs/data, teacher, student, quant, budget)
+or holds the section inline. Unknown keys, wrong types and missing files are all reported at once, as sentences.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pair_fld.errors import PairError
+
+
+class Strict(BaseModel):
+    """Base of every section: immutable, unknown keys are errors, no silent conversions between kinds of value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+T = TypeVar("T", bound=Strict)
+
+
+class SourceConfig(Strict):
+    """One folder (or renderer) of faces.
+
+    kind: ivslab (contest layout), ibug (pictures with .pts), ytf (Kaggle YouTube-Faces key-point CSV and .npz),
+    csv (one line a face), synthetic (rendered), unlabelled (pictures only).
+    labels: who made them; `none` is trained through a teacher only.
+    split: `auto` holds `valid_fraction` of its people back to choose by; `test` faces are only ever measured.
+    weight: how often its faces are drawn in training, 1 = once an epoch.
+    """
+
+    name: str
+    kind: Literal["ivslab", "ibug", "ytf", "csv", "synthetic", "unlabelled"]
+    path: str | None = None
+    labels: Literal["human", "machine", "none"] = "human"
+    split: Literal["train", "valid", "test", "auto"] = "auto"
+    weight: float = Field(1.0, ge=0)
+    identity: str | None = None  # regular expression on the file name; group 1 names the person
+    box: tuple[float, float, float, float] | None = None  # unlabelled only: face box as fractions of the picture
+    count: int = Field(0, ge=0)  # synthetic only: faces to render
+    seed: int = 0  # synthetic only
+
+
+class DataConfig(Strict):
+    """What `pairfld prepare` packs."""
+
+    sources: list[SourceConfig]
+    root: str = "."  # source paths are relative to this; itself relative to the working directory
+    pack_size: int = Field(192, ge=32)  # side of the packed crops, pixels
+    pack_margin: float = Field(2.2, gt=1)  # side of the packed crops over the longer side of the 51-point box
+    valid_fraction: float = Field(0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
+    near_duplicate_distance: int = Field(4, ge=0, le=64)  # Hamming distance of 64-bit picture hashes
+    seed: int = 0
+    workers: int = Field(0, ge=0)  # 0: one a core
+
+
+class AugmentConfig(Strict):
+    """Batch augmentation. Angles in degrees, shifts and scales as fractions of the crop; sigmas of normals."""
+
+    flip: float = Field(0.5, ge=0, le=1)
+    rotation: float = Field(15.0, ge=0)
+    scale: float = Field(0.07, ge=0)
+    shift: float = Field(0.04, ge=0)
+    photometric: float = Field(0.7, ge=0, le=1)  # probability of brightness, contrast, gamma, colour changes
+    grey: float = Field(0.1, ge=0, le=1)
+    blur: float = Field(0.2, ge=0, le=1)
+    noise: float = Field(0.2, ge=0, le=1)
+    occlude: float = Field(0.3, ge=0, le=1)
+
+
+class ModelConfig(Strict):
+    """A network: `arch` names it in the registry, `options` are its own keyword arguments."""
+
+    arch: str
+    input_size: int = Field(96, ge=32)
+    margin: float = Field(1.45, gt=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrainConfig(Strict):
+    """Optimisation. `losses` maps a term of pair_fld.train.losses to its weight."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(64, ge=1)
+    lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    warmup_epochs: float = Field(1.0, ge=0)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    grad_clip: float = Field(5.0, gt=0)
+    amp: bool = True  # bfloat16 autocast
+    seed: int = 0
+    threads: int = Field(0, ge=0)  # 0: leave torch's choice
+    checkpoint_minutes: float = Field(2.0, gt=0)
+    losses: dict[str, float]
+    augment: AugmentConfig = AugmentConfig()
+
+
+class DistillConfig(Strict):
+    """How a teacher's answers are used. Distances in crop percent.
+
+    certainty: heatmap deviation at which a teacher's point counts half.
+    machine_labels: weight of machine-made labels beside the teacher's answers (human ones count 1).
+    """
+
+    certainty: float = Field(3.0, gt=0)
+    machine_labels: float = Field(0.25, ge=0)
+
+
+class StageConfig(Strict):
+    """A model and how it is trained; `distill` is used by `pairfld distill` only."""
+
+    model: ModelConfig
+    train: TrainConfig
+    distill: DistillConfig = DistillConfig()
+
+
+class QuantConfig(Strict):
+    """What `pairfld quantize` writes and how the int8 ranges are found."""
+
+    kinds: list[Literal["fp32", "fp16", "int8-static", "int8-weights"]] = ["fp32", "int8-static"]
+    formats: list[Literal["onnx", "tflite"]] = ["onnx", "tflite"]
+    method: Literal["auto", "minmax", "entropy", "percentile"] = "auto"
+    calibration_images: int = Field(256, ge=1)
+    tflite_input: Literal["float32", "uint8"] = "float32"
+    ship: Literal["fp32", "fp16", "int8-static", "int8-weights"] = "int8-static"
+    max_fp32_drift_px: float = Field(1e-3, gt=0)  # torch = ONNX = TFLite, worst point, crop pixels
+    max_nme_loss: float = Field(0.15, gt=0)  # percentage points that int8 may lose (outer corners)
+    max_drift_px: float = Field(8.0, gt=0)  # worst int8 point against float, crop pixels
+
+
+class Limit(Strict):
+    """An upper bound and where its number comes from."""
+
+    max: float
+    source: str
+
+
+class BudgetConfig(Strict):
+    """Limits that `pairfld package` holds the archive to. MB = 10^6 bytes, GFLOPs = 2 x multiply-adds / 10^9."""
+
+    model_mb: Limit
+    archive_mb: Limit
+    params_m: Limit
+    gflops: Limit
+    required_files: list[str]
+
+
+class RecipeConfig(Strict):
+    """One whole reproduction."""
+
+    name: str
+    data: DataConfig
+    teacher: StageConfig
+    student: StageConfig
+    quant: QuantConfig = QuantConfig()
+    budget: BudgetConfig
+
+
+SECTION_FOLDERS = ("data", "teacher", "student", "quant", "budget")
+
+
+def config_root() -> Path:
+    """The configs folder: of the working directory's checkout if there is one, else the installed copy."""
+    package = Path(__file__).parent
+    for folder in (Path.cwd() / "configs", package.parent / "configs", package / "_configs"):
+        if (folder / "recipe").is_dir():
+            return folder
+    raise PairError("configs", "a folder configs/recipe", "none", "Reinstall pair_fld or run from its checkout.")
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> RecipeConfig:
+    """A recipe by name (configs/recipe/NAME.yaml) or path, with `section.key=value` overrides applied.
+
+    Raises:
+        PairError: naming the file, every fault in it, what was expected and what to do.
+    """
+    path = find_config("recipe", name)
+    tree = _read_yaml(path)
+    for section in SECTION_FOLDERS:
+        if isinstance(tree.get(section), str):
+            tree[section] = _read_yaml(find_config(section, tree[section]))
+    for override in overrides:
+        _apply_override(tree, override)
+    return _validate(RecipeConfig, tree, path)
+
+
+def load_section(kind: type[T], folder: str, name: str) -> T:
+    """One section by name or path, e.g. `load_section(StageConfig, "student", "tiny96")`. Raises as `load_recipe`."""
+    path = find_config(folder, name)
+    return _validate(kind, _read_yaml(path), path)
+
+
+def find_config(folder: str, name: str) -> Path:
+    """A configuration file by path or by bare name in its folder; PairError lists the names there are."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise PairError(path, "a configuration file", "no such file", f"Known names: {_known(folder)}.")
+    path = config_root() / folder / f"{name}.yaml"
+    if not path.is_file():
+        raise PairError(path, f"a {folder} configuration", "no such file", f"Known names: {_known(folder)}.")
+    return path
+
+
+def _known(folder: str) -> str:
+    return ", ".join(sorted(p.stem for p in (config_root() / folder).glob("*.yaml"))) or "none"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise PairError(path, "a YAML file", str(fault).replace("\n", " "), "Correct the file.") from None
+    if not isinstance(tree, dict):
+        raise PairError(path, "a mapping of keys to values", type(tree).__name__, "Correct the file.")
+    return tree
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise PairError(f"override {override!r}", "key=value", "no '='", "Write e.g. student.train.epochs=3.")
+    *parents, last = key.split(".")
+    node: Any = tree
+    for parent in parents:
+        node = _step(node, parent, override)
+    value = yaml.safe_load(text)
+    if isinstance(node, list):
+        _step(node, last, override)
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise PairError(f"override {override!r}", f"a section at {'.'.join(parents)!r}", "a value", "Check the key.")
+
+
+def _step(node: Any, part: str, override: str) -> Any:
+    """One step into a tree: a key of a mapping (made when missing) or an index of a list."""
+    if isinstance(node, list):
+        if part.isdigit() and int(part) < len(node):
+            return node[int(part)]
+        raise PairError(f"override {override!r}", f"an index below {len(node)}", repr(part), "Check the key.")
+    if not isinstance(node, dict):
+        raise PairError(f"override {override!r}", f"a section before {part!r}", repr(node), "Check the key.")
+    return node.setdefault(part, {})
+
+
+def _validate(kind: type[T], tree: dict[str, Any], path: Path) -> T:
+    try:
+        # JSON mode: YAML knows no tuples and writes 1 for 1.0; strictness between kinds of value stays
+        return kind.model_validate_json(_to_json(tree, path))
+    except ValidationError as fault:
+        found = "; ".join(_fault_sentence(e) for e in fault.errors())
+        raise PairError(path, "a valid configuration", found, "Correct the file or the override.") from None
+
+
+def _to_json(tree: dict[str, Any], path: Path) -> str:
+    try:
+        return json.dumps(tree)
+    except TypeError as fault:
+        raise PairError(path, "plain YAML values", str(fault), "Quote the value.") from None
+
+
+def _fault_sentence(fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key!r}"
+    if fault["type"] == "missing":
+        return f"missing key {key!r}"
+    return f"{key!r} = {fault['input']!r} ({fault['msg'][0].lower()}{fault['msg'][1:]})"

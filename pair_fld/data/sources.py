@@ -1,0 +1,319 @@
+"""Data set formats: from a configured source to a list of samples. Only names and label tables are read
+here."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from pair_fld.config import DataConfig, SourceConfig
+from pair_fld.data.sample import BAD_LABELS, NO_IMAGE, NO_LABELS, TWO_IMAGES, WRONG_COUNT, LeftOut, Sample
+from pair_fld.errors import PairError
+from pair_fld.runtime.image import SUFFIXES
+from pair_fld.runtime.scheme import SUPPORTED_COUNTS
+
+IVSLAB_FOLDERS = ("300W", "afw", "helen", "ibug", "IFPW")  # the contest's own spelling of LFPW
+# Neighbouring frames of a video teach nothing new, so this many are taken, evenly spaced over each video.
+YTF_FRAMES = 8
+
+
+class _Listing:
+    """Collects the samples of one source and what was left out of it."""
+
+    def __init__(self, config: DataConfig, number: int) -> None:
+        self.source: SourceConfig = config.sources[number]
+        self.number, self.root = number, Path(config.root)
+        self.samples: list[Sample] = []
+        self.left_out: list[LeftOut] = []
+        self._identity = _identity_pattern(self.source)
+
+    @property
+    def path(self) -> Path:
+        return self.root / (self.source.path or "")
+
+    def key(self, path: Path) -> str:
+        """A path relative to the data root, with forward slashes; undecodable bytes of a name are
+        replaced."""
+        relative = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        return os.fsencode(relative.as_posix()).decode("utf-8", errors="replace")
+
+    def add(
+        self,
+        path: Path,
+        *,
+        label: Path | None = None,
+        points: np.ndarray | None = None,
+        index: int = 0,
+        suffix: str = "",
+        identity: str | None = None,
+    ) -> None:
+        if self._identity is not None and identity is None:
+            found = self._identity.search(path.name)
+            identity = found.group(1) if found else None
+        self.samples.append(
+            Sample(path, self.key(path) + suffix, self.number, identity, label, points, index)
+        )
+
+    def leave_out(self, path: Path, reason: str, sentence: str, suffix: str = "") -> None:
+        self.left_out.append(LeftOut(self.key(path) + suffix, self.number, reason, sentence))
+
+
+def list_samples(config: DataConfig) -> tuple[list[Sample], list[LeftOut]]:
+    """All samples of all sources, in a fixed order (that of the sources, then of the names), and what is
+    left out.
+
+    Raises:
+        PairError: a source's folder is missing, holds nothing of its kind, or is configured in a way that
+        cannot work.
+    """
+    if not config.sources:
+        raise PairError("data configuration", "at least one source", "none", "Add an entry under `sources`.")
+    names = [source.name for source in config.sources]
+    if len(set(names)) != len(names):
+        raise PairError(
+            "data configuration", "sources of different names", ", ".join(names), "Rename one of them."
+        )
+    samples: list[Sample] = []
+    left_out: list[LeftOut] = []
+    for number, source in enumerate(config.sources):
+        listing = _Listing(config, number)
+        if source.kind != "synthetic" and source.path is None:
+            raise PairError(
+                f"source {source.name!r}", "a `path`", "none", "Give the folder, relative to `root`."
+            )
+        if source.kind != "synthetic" and not listing.path.exists():
+            remedy = "Correct the source's `path` or `root` (relative to the working directory)."
+            raise PairError(
+                listing.path, f"the data of source {source.name!r}", "no such file or folder", remedy
+            )
+        _LISTERS[source.kind](listing)
+        if not listing.samples:
+            found = (
+                "none" if not listing.left_out else f"none that can be used ({listing.left_out[0].sentence})"
+            )
+            raise PairError(
+                listing.path, f"faces of kind {source.kind!r}", found, "Check the source's `kind` and `path`."
+            )
+        samples += listing.samples
+        left_out += listing.left_out
+    return samples, left_out
+
+
+def _identity_pattern(source: SourceConfig) -> re.Pattern[str] | None:
+    if source.identity is None:
+        return None
+    try:
+        pattern = re.compile(source.identity)
+    except re.error as fault:
+        raise PairError(
+            f"`identity` of source {source.name!r}", "a regular expression", str(fault), "Correct it."
+        ) from None
+    if pattern.groups < 1:
+        remedy = "Put parentheses around the part that names the person."
+        raise PairError(f"`identity` of source {source.name!r}", "a group", repr(source.identity), remedy)
+    return pattern
+
+
+def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Files below a folder by suffix in any case, sorted; hidden ones (macOS leaves `._name.jpg` behind) are
+    no data."""
+    wanted = tuple(suffixes)
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in wanted and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _need_folder(listing: _Listing) -> None:
+    if not listing.path.is_dir():
+        raise PairError(
+            listing.path, f"a folder for source {listing.source.name!r}", "a file", "Give the folder's path."
+        )
+
+
+def _pair_files(listing: _Listing, images: Path, labels: Path) -> None:
+    """Pair every picture below `images` with the .pts of the same name below `labels`, and report what has
+    no partner."""
+    label_of = {path.relative_to(labels).with_suffix(""): path for path in _files(labels, (".pts",))}
+    taken: dict[Path, Path] = {}
+    for path in _files(images, SUFFIXES):
+        stem = path.relative_to(images).with_suffix("")
+        if stem not in label_of:
+            listing.leave_out(
+                path, NO_LABELS, f"{path.name}: no {stem.name}.pts beside it or in {labels.name}/"
+            )
+        elif stem in taken:
+            listing.leave_out(
+                path, TWO_IMAGES, f"{path.name}: its label already belongs to {taken[stem].name}"
+            )
+        else:
+            taken[stem] = path
+            listing.add(path, label=label_of[stem])
+    for stem, path in label_of.items():
+        if stem not in taken:
+            listing.leave_out(
+                path, NO_IMAGE, f"{path.name}: no picture {stem.name}.jpg, .png, ... in {images.name}/"
+            )
+
+
+def _list_ibug(listing: _Listing) -> None:
+    _need_folder(listing)
+    images, labels = listing.path / "images", listing.path / "labels"
+    if images.is_dir() and labels.is_dir():
+        _pair_files(listing, images, labels)
+    else:
+        _pair_files(listing, listing.path, listing.path)
+
+
+def _list_ivslab(listing: _Listing) -> None:
+    _need_folder(listing)
+    folder = listing.path / "ivslab_facial_train"
+    folder = folder if folder.is_dir() else listing.path
+    parts = [folder / name for name in IVSLAB_FOLDERS if (folder / name / "images").is_dir()]
+    if not parts:
+        expected = f"{'/, '.join(IVSLAB_FOLDERS)}/ with images/ and labels/ in them"
+        raise PairError(folder, expected, "none of them", "Give the path of the folder ivslab_facial_train.")
+    for part in parts:
+        _pair_files(listing, part / "images", part / "labels")
+
+
+def _list_unlabelled(listing: _Listing) -> None:
+    _need_folder(listing)
+    box = listing.source.box
+    if box is None or not (box[0] < box[2] and box[1] < box[3]):
+        remedy = "Give [x0, y0, x1, y1] as fractions of the picture: where brows to mouth lie on average."
+        raise PairError(f"`box` of source {listing.source.name!r}", "a face box", repr(box), remedy)
+    for path in _files(listing.path, SUFFIXES):
+        listing.add(path)
+
+
+def _list_csv(listing: _Listing) -> None:
+    """One line a face: picture path (relative to the table), x0, y0, x1, y1, ...; empty or nan fields are
+    missing.
+
+    A first line whose second field is no number is a header.
+    """
+    table = listing.path
+    if not table.is_file():
+        raise PairError(
+            table, f"a .csv file for source {listing.source.name!r}", "a folder", "Give the file's path."
+        )
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        for number, row in enumerate(csv.reader(stream), 1):
+            if not row or (number == 1 and len(row) > 1 and not _is_number(row[1])):
+                continue
+            path, suffix = table.parent / row[0], f"#{number}"
+            if not path.is_file():
+                listing.leave_out(
+                    path, NO_IMAGE, f"{table.name}, line {number}: no picture {row[0]!r}", suffix
+                )
+                continue
+            values = row[1:]
+            if len(values) % 2 or len(values) // 2 not in SUPPORTED_COUNTS:
+                sentence = (
+                    f"{table.name}, line {number}: {len(values)} numbers are not 49, 51, 68 or 98 points"
+                )
+                listing.leave_out(path, WRONG_COUNT, sentence, suffix)
+                continue
+            try:
+                points = np.array([float(v) if v.strip() else np.nan for v in values]).reshape(-1, 2)
+            except ValueError as fault:
+                listing.leave_out(path, BAD_LABELS, f"{table.name}, line {number}: {fault}", suffix)
+                continue
+            listing.add(path, points=points, suffix=suffix)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def _list_ytf(listing: _Listing) -> None:
+    """Kaggle's YouTube Faces With Facial Keypoints: a .csv of videos (videoID, personName, ...) and
+    videoID.npz files.
+
+    A .npz holds colorImages (H, W, 3, T) uint8 RGB and landmarks2D (68, 2, T).
+    """
+    tables = sorted(listing.path.glob("*.csv")) if listing.path.is_dir() else [listing.path]
+    if not tables:
+        raise PairError(
+            listing.path, "a .csv of videos", "none", "Give the folder that the Kaggle archive unpacks to."
+        )
+    videos = {path.stem: path for path in _files(tables[0].parent, (".npz",))}
+    seen: set[str] = set()  # the archive's second table repeats a part of the first
+    for table in tables:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if not {"videoID", "personName"} <= set(reader.fieldnames or ()):
+                found = ", ".join(reader.fieldnames or ()) or "an empty file"
+                raise PairError(
+                    table, "columns videoID and personName", found, "Give the table of the Kaggle archive."
+                )
+            for row in reader:
+                if row["videoID"] in seen:
+                    continue
+                seen.add(row["videoID"])
+                path = videos.get(row["videoID"])
+                if path is None:
+                    missing = table.parent / f"{row['videoID']}.npz"
+                    listing.leave_out(
+                        missing, NO_IMAGE, f"{table.name}: no file {missing.name} below {table.parent.name}/"
+                    )
+                else:
+                    _list_video(listing, path, row["personName"])
+
+
+def _list_video(listing: _Listing, path: Path, person: str) -> None:
+    try:
+        with np.load(path, allow_pickle=False) as video:
+            points = np.asarray(video["landmarks2D"], np.float64)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+        listing.leave_out(path, BAD_LABELS, f"{path.name}: no readable array landmarks2D ({fault})")
+        return
+    if points.ndim != 3 or points.shape[1] != 2 or points.shape[0] not in SUPPORTED_COUNTS:
+        listing.leave_out(
+            path, WRONG_COUNT, f"{path.name}: expected landmarks2D (68, 2, T), found {points.shape}"
+        )
+        return
+    frames = points.shape[2]
+    for frame in sorted({int(f) for f in np.linspace(0, frames - 1, min(YTF_FRAMES, frames))}):
+        listing.add(
+            path,
+            points=points[:, :, frame],
+            index=frame,
+            suffix=f"#{frame}",
+            identity=person.replace(" ", "_"),
+        )
+
+
+def _list_synthetic(listing: _Listing) -> None:
+    source = listing.source
+    for index in range(source.count):
+        # keyed by name, seed and number: the picture depends on nothing else
+        listing.samples.append(
+            Sample(Path(), f"{source.name}/{source.seed}/{index:06d}", listing.number, index=index)
+        )
+    if not source.count:
+        raise PairError(
+            f"source {source.name!r}", "`count` of at least 1", "0", "Say how many faces to render."
+        )
+
+
+_LISTERS: dict[str, Callable[[_Listing], None]] = {
+    "ibug": _list_ibug,
+    "ivslab": _list_ivslab,
+    "unlabelled": _list_unlabelled,
+    "csv": _list_csv,
+    "ytf": _list_ytf,
+    "synthetic": _list_synthetic,
+}

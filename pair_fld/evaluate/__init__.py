@@ -1,0 +1,1 @@
+"""Measuring landmarks: NME under named normalisers, failure rate, AUC, reports."""

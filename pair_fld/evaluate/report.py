@@ -1,0 +1,242 @@
+"""A typed evaluation result, and its forms: JSON, CSV, Rich table, Markdown, CED plot.
+
+Metric keys name normaliser and unit, e.g. `nme_outer_corners_percent`, `failure_at_0.08_box_percent`,
+`auc_at_0.10_eye_centres_fraction`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from pair_fld.evaluate.nme import (
+    NORMALISERS,
+    THRESHOLDS,
+    auc,
+    ced,
+    failure_rate,
+    masked_mean,
+    nme,
+    region_nme,
+)
+from pair_fld.runs import atomic_path
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One group of faces under one normaliser. errors in percent, areas as fractions 0 ... 1.
+
+    faces: scored. not_scored: faces without the normaliser's points (or without any valid point).
+    failure_percent, auc_fraction: by threshold, a key of THRESHOLDS.
+    """
+
+    faces: int
+    not_scored: int
+    nme_percent: float
+    failure_percent: Mapping[float, float]
+    auc_fraction: Mapping[float, float]
+
+    def keys(self, normaliser: str) -> dict[str, float | int | None]:
+        """Flat metrics under keys that name the normaliser."""
+        flat: dict[str, float | int | None] = {f"nme_{normaliser}_percent": _number(self.nme_percent)}
+        for t in THRESHOLDS:
+            flat[f"failure_at_{t:.2f}_{normaliser}_percent"] = _number(self.failure_percent[t])
+            flat[f"auc_at_{t:.2f}_{normaliser}_fraction"] = _number(self.auc_fraction[t])
+        flat[f"not_scored_{normaliser}_faces"] = self.not_scored
+        return flat
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that `evaluate` measured.
+
+    overall, sources[name]: Scores by normaliser. regions[name]: NME in percent by normaliser.
+    names, source_names: (N,) of the faces. nme: by normaliser, (N,) fractions, nan where not scored.
+    """
+
+    faces: int
+    overall: Mapping[str, Scores]
+    sources: Mapping[str, Mapping[str, Scores]]
+    regions: Mapping[str, Mapping[str, float]]
+    names: tuple[str, ...]
+    source_names: tuple[str, ...]
+    nme: Mapping[str, np.ndarray]
+
+    def to_json(self) -> dict[str, Any]:
+        """Metrics without the per-image values; a figure that is not finite (nothing scored, or a missed
+        face under a mean) is null, because JSON has no other word."""
+        return {
+            "faces": self.faces,
+            **_flat(self.overall),
+            "sources": {
+                s: {"faces": self.source_names.count(s), **_flat(v)} for s, v in self.sources.items()
+            },
+            "regions": {
+                r: {f"nme_{n}_percent": _number(v) for n, v in values.items()}
+                for r, values in self.regions.items()
+            },
+        }
+
+
+def evaluate(
+    predicted_img: np.ndarray,
+    truth_img: np.ndarray,
+    valid: np.ndarray,
+    sources: Sequence[str],
+    names: Sequence[str],
+) -> Result:
+    """Score predictions (N, 51, 2) against truth (N, 51, 2), both _img; valid (N, 51) bool masks the truth.
+
+    A prediction that is not finite counts as a failure with infinite error.
+
+    Raises:
+        ValueError: when the shapes do not fit together or there is no face.
+    """
+    predicted, truth = np.asarray(predicted_img, np.float64), np.asarray(truth_img, np.float64)
+    mask = np.asarray(valid, bool)
+    if (
+        predicted.shape != truth.shape
+        or truth.shape[1:] != (51, 2)
+        or mask.shape != truth.shape[:2]
+        or not len(truth)
+    ):
+        raise ValueError(
+            "expected predictions and truth (N, 51, 2) and a mask (N, 51) with N > 0, found "
+            f"{predicted.shape}, {truth.shape}, {mask.shape}"
+        )
+    if len(sources) != len(truth) or len(names) != len(truth):
+        raise ValueError(f"expected a source and a name for each of {len(truth)} faces")
+    errors = {n: nme(predicted, truth, mask, n) for n in NORMALISERS}
+    source_of = np.array(list(sources), dtype=str)
+    regions = {n: region_nme(predicted, truth, mask, n) for n in NORMALISERS}
+    return Result(
+        faces=len(truth),
+        overall={n: score(e) for n, e in errors.items()},
+        sources={
+            str(s): {n: score(e[source_of == s]) for n, e in errors.items()}
+            for s in dict.fromkeys(source_of.tolist())
+        },
+        regions={r: {n: regions[n][r] * 100 for n in NORMALISERS} for r in regions["box"]},
+        names=tuple(names),
+        source_names=tuple(sources),
+        nme=errors,
+    )
+
+
+def score(errors: np.ndarray) -> Scores:
+    """Scores of per-face NME fractions (N,), nan where not scored."""
+    return Scores(
+        faces=int((~np.isnan(errors)).sum()),
+        not_scored=int(np.isnan(errors).sum()),
+        nme_percent=float(masked_mean(errors)) * 100,
+        failure_percent={t: failure_rate(errors, t) * 100 for t in THRESHOLDS},
+        auc_fraction={t: auc(errors, t) for t in THRESHOLDS},
+    )
+
+
+def write_csv(result: Result, path: Path) -> None:
+    """One line a face: name, source, NME in percent under each normaliser (empty where not scored)."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["name", "source", *(f"nme_{n}_percent" for n in NORMALISERS)])
+        for i, (name, source) in enumerate(zip(result.names, result.source_names, strict=True)):
+            values = [result.nme[n][i] for n in NORMALISERS]
+            writer.writerow([name, source, *("" if np.isnan(v) else f"{v * 100:.4f}" for v in values)])
+
+
+HEADINGS = ("normaliser", "faces", "NME %", "FR 0.08 %", "FR 0.10 %", "AUC 0.08", "AUC 0.10")
+
+
+def rows(result: Result) -> list[tuple[str, ...]]:
+    """Table rows (group, *HEADINGS): the whole set, then each source when there are several."""
+    groups: list[tuple[str, Mapping[str, Scores]]] = [("all", result.overall)]
+    if len(result.sources) > 1:
+        groups += list(result.sources.items())
+    return [
+        (
+            *(group, normaliser, str(s.faces), f"{s.nme_percent:.2f}"),
+            *(f"{s.failure_percent[t]:.2f}" for t in THRESHOLDS),
+            *(f"{s.auc_fraction[t]:.4f}" for t in THRESHOLDS),
+        )
+        for group, scores in groups
+        for normaliser, s in scores.items()
+    ]
+
+
+def region_rows(result: Result) -> list[tuple[str, ...]]:
+    """Table rows (region, NME % under each normaliser)."""
+    return [(r, *(f"{values[n]:.2f}" for n in NORMALISERS)) for r, values in result.regions.items()]
+
+
+def tables(result: Result, title: str = "") -> list[Table]:
+    """Rich tables: scores, then regions."""
+    scores = Table(title=title or None)
+    for heading in ("faces of", *HEADINGS):
+        scores.add_column(heading, justify="left" if heading in ("faces of", "normaliser") else "right")
+    for row in rows(result):
+        scores.add_row(*row)
+    regions = Table(title="NME % by region")
+    regions.add_column("region")
+    for normaliser in NORMALISERS:
+        regions.add_column(normaliser, justify="right")
+    for row in region_rows(result):
+        regions.add_row(*row)
+    return [scores, regions]
+
+
+def markdown(result: Result) -> str:
+    """The same two tables as Markdown."""
+    return (
+        markdown_table(("faces of", *HEADINGS), rows(result))
+        + "\n"
+        + markdown_table(("region", *(f"NME % ({n})" for n in NORMALISERS)), region_rows(result))
+    )
+
+
+def markdown_table(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: first column left, the others right."""
+    lines = [
+        "| " + " | ".join(headings) + " |",
+        "|" + "|".join([" :-- "] + [" --: "] * (len(headings) - 1)) + "|",
+    ]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in body]
+    return "\n".join(lines) + "\n"
+
+
+def ced_plot(
+    results: Mapping[str, Result], path: Path, normaliser: str = "outer_corners", limit: float = 0.10
+) -> None:
+    """Cumulative error distributions as a PNG, one line a result (its name is the legend's)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, result in results.items():
+        errors, share = ced(result.nme[normaliser])
+        s = result.overall[normaliser]
+        x = np.concatenate([[0.0], errors[np.isfinite(errors)], [max(limit, 1.0)]])
+        y = np.concatenate([[0.0], share[np.isfinite(errors)], share[np.isfinite(errors)][-1:]])
+        label = f"{name}: NME {s.nme_percent:.2f} %, AUC {limit:.2f} {auc(result.nme[normaliser], limit):.3f}"
+        axes.step(x[: len(y)], y, where="post", label=label)
+    axes.set(xlim=(0, limit), ylim=(0, 1), xlabel=f"NME ({normaliser}), fraction", ylabel="share of faces")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="small")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+    plt.close(figure)
+
+
+def _flat(scores: Mapping[str, Scores]) -> dict[str, float | int | None]:
+    return {key: value for n, s in scores.items() for key, value in s.keys(n).items()}
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None

@@ -1,0 +1,128 @@
+"""torch module to a simplified ONNX file that carries its own metadata."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxsim
+import torch
+
+from pair_fld.errors import PairError
+from pair_fld.runs import atomic_path
+from pair_fld.runtime.session import METADATA_KEY
+
+INPUT = "input"
+
+
+def export_onnx(
+    module: torch.nn.Module,
+    input_size: int,
+    path: Path,
+    metadata: dict[str, Any],
+    output_name: str = "output",
+) -> None:
+    """Write `module` in eval mode as ONNX: float32 input "input" (batch, 3, S, S), one output.
+
+    The batch axis is dynamic: in the simplified graphs of convolutional nets it costs no operator. BatchNorms are
+    folded into the convolutions, constants are folded, and the simplified graph is checked against the exported
+    one. The file appears whole or not at all. The module's training flag is restored.
+
+    Raises:
+        PairError: the module cannot be traced, does not give one tensor, or keeps a BatchNormalization.
+    """
+    was_training = module.training
+    module.eval()
+    try:
+        model = _trace(module, input_size, path, output_name)
+    finally:
+        module.train(was_training)
+    model, same = onnxsim.simplify(model)
+    if not same:
+        raise PairError(
+            path, "a simplified graph equal to the exported one", "other outputs", "Report this model."
+        )
+    if left := [node.name for node in model.graph.node if node.op_type == "BatchNormalization"]:
+        remedy = "Put each BatchNorm directly after a convolution."
+        raise PairError(path, "BatchNorms folded into convolutions", f"unfolded {', '.join(left)}", remedy)
+    set_metadata(model, metadata)
+    save_onnx(model, path)
+
+
+def _trace(module: torch.nn.Module, input_size: int, path: Path, output_name: str) -> onnx.ModelProto:
+    parameter = next(module.parameters(), torch.zeros(0))
+    # two faces: the exporter would take an example batch of one for a constant
+    example = torch.zeros(2, 3, input_size, input_size, device=parameter.device)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    logger, level = logging.getLogger("torch.onnx"), logging.getLogger("torch.onnx").level
+    logger.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+            torch.no_grad(),
+        ):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[output_name],
+                dynamic_shapes=({0: batch},),
+                verbose=False,
+            )
+    except Exception as fault:  # the exporter raises classes of its own that share no base but Exception
+        cause = str(fault).strip().splitlines() or [type(fault).__name__]
+        remedy = "Write the model with plain operators; see the message of torch.onnx.export."
+        raise PairError(path, "a module that torch.onnx can trace", cause[0][:300], remedy) from None
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    model = program.model_proto
+    if len(model.graph.output) != 1:
+        remedy = "Export the module that returns the landmarks only."
+        raise PairError(path, "a module with one output tensor", f"{len(model.graph.output)}", remedy)
+    return model
+
+
+def set_metadata(model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
+    """Attach the metadata that `pair_fld.runtime.session` reads, replacing what was there."""
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            entry.value = json.dumps(metadata)
+            return
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
+
+
+def get_metadata(model: onnx.ModelProto) -> dict[str, Any]:
+    """The metadata of a loaded ONNX file; empty when it has none."""
+    texts = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    return json.loads(texts[0]) if texts else {}
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file; PairError when it is missing or damaged."""
+    try:
+        model = onnx.load(str(path))
+    except FileNotFoundError:
+        raise PairError(path, "an ONNX file", "no such file", "Check the path.") from None
+    except Exception as fault:  # protobuf's DecodeError is not part of a public module
+        raise PairError(path, "an ONNX file", f"damaged ({fault})", "Export it again.") from None
+    if not model.graph.node:
+        raise PairError(path, "an ONNX graph", "no operators", "Export it again.")
+    return model
+
+
+def save_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Write an ONNX file whole or not at all."""
+    with atomic_path(path) as temporary:
+        onnx.save(model, str(temporary))

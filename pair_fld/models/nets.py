@@ -1,0 +1,118 @@
+"""The project's own nets. Each takes (B, 3, S, S) normalised BGR and returns raw outputs of its `output_kind`."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pair_fld.models.layers import InvertedResidual, Residual, conv_bn
+from pair_fld.runtime.scheme import NUM_POINTS
+
+
+class HeatmapUNet(nn.Module):
+    """Teacher: residual encoder to stride 32, decoder with lateral additions to stride 4, heatmap logits there.
+
+    Dense 3x3 convolutions throughout: per multiply-add they train several times faster on a CPU than depthwise ones.
+
+    Args:
+        widths: channels at strides 4, 8, 16, 32. blocks: residual blocks of the encoder at each.
+    """
+
+    output_kind = "heatmap"
+
+    def __init__(self, input_size: int, widths: tuple[int, ...] = (64, 128, 192, 256), blocks: tuple[int, ...] = (2, 2, 2, 2)) -> None:
+        super().__init__()
+        self.heatmap_size = input_size // 4
+        self.stem = nn.Sequential(conv_bn(3, 32, 3, 2), conv_bn(32, widths[0], 3, 2))
+        stages, inputs = [], widths[0]
+        for level, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
+            first = Residual(inputs, width, stride=1 if level == 0 else 2)
+            stages.append(nn.Sequential(first, *(Residual(width, width) for _ in range(depth - 1))))
+            inputs = width
+        self.encoder = nn.ModuleList(stages)
+        self.lateral = nn.ModuleList(conv_bn(deep, shallow, 1) for shallow, deep in zip(widths, widths[1:], strict=False))
+        self.decoder = nn.ModuleList(Residual(width, width) for width in widths[:-1])
+        self.head = nn.Sequential(conv_bn(widths[0], widths[0], 1), nn.Conv2d(widths[0], NUM_POINTS, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = []
+        x = self.stem(x)
+        for stage in self.encoder:
+            x = stage(x)
+            maps.append(x)
+        for level in reversed(range(len(self.decoder))):
+            up = F.interpolate(self.lateral[level](x), scale_factor=2.0, mode="nearest")
+            x = self.decoder[level](maps[level] + up)
+        return self.head(x)
+
+
+# (expansion, outputs, blocks, stride) a stage; 96 px input: 48 -> 24 -> 12 -> 6 -> (3)
+Stage = tuple[float, int, int, int]
+DEFAULT_STAGES: tuple[Stage, ...] = ((3, 24, 2, 2), (4, 40, 3, 2), (4, 72, 4, 2), (4, 96, 2, 1))
+
+
+def _trunk(stem: int, stages: tuple[Stage, ...]) -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = [conv_bn(3, stem, 3, 2)]
+    inputs = stem
+    for expand, outputs, blocks, stride in stages:
+        for block in range(blocks):
+            layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expand))
+            inputs = outputs
+    return nn.Sequential(*layers), inputs
+
+
+class CoordNet(nn.Module):
+    """Student: inverted residuals, then one convolution over the whole last map gives the 102 coordinates."""
+
+    output_kind = "coords"
+
+    def __init__(self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, neck: int = 64) -> None:
+        super().__init__()
+        self.trunk, width = _trunk(stem, stages)
+        stride = 2
+        for stage in stages:
+            stride *= stage[3]
+        self.neck = conv_bn(width, neck, 1)
+        self.head = nn.Conv2d(neck, NUM_POINTS * 2, input_size // stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.neck(self.trunk(x))).reshape(-1, NUM_POINTS, 2)
+
+
+class HeatmapNet(nn.Module):
+    """Student with heatmaps: inverted residuals to stride 16 (or more), back to stride 8 with one addition.
+
+    The head's 51 maps stand at stride 8 of the input; soft-argmax turns them into coordinates outside the net.
+    """
+
+    output_kind = "heatmap"
+
+    def __init__(self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, width: int = 64, expand: float = 3) -> None:
+        super().__init__()
+        self.heatmap_size = input_size // 8
+        stride, cut = 2, 0
+        for cut, stage in enumerate(stages, 1):  # noqa: B007 - the value after the loop is wanted
+            stride *= stage[3]
+            if stride == 8:
+                break
+        self.shallow, shallow_width = _trunk(stem, stages[:cut])
+        deep: list[nn.Module] = []
+        inputs = shallow_width
+        self.ups = 0
+        for e, outputs, blocks, s in stages[cut:]:
+            self.ups += s == 2
+            for block in range(blocks):
+                deep.append(InvertedResidual(inputs, outputs, s if block == 0 else 1, e))
+                inputs = outputs
+        self.deep = nn.Sequential(*deep)
+        self.down_lateral = conv_bn(inputs, width, 1)
+        self.side_lateral = conv_bn(shallow_width, width, 1)
+        self.merge = InvertedResidual(width, width, 1, expand)
+        self.head = nn.Conv2d(width, NUM_POINTS, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fine = self.shallow(x)
+        coarse = self.down_lateral(self.deep(fine))
+        up = F.interpolate(coarse, scale_factor=float(2**self.ups), mode="nearest")
+        return self.head(self.merge(torch.relu(self.side_lateral(fine) + up)))

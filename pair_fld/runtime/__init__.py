@@ -1,0 +1,5 @@
+"""Everything that runs a shipped model: numpy, OpenCV and one model runtime, nothing else.
+
+This package is copied unchanged into every submission archive, so it imports nothing from the rest of
+`pair_fld`, uses relative imports only, and reports faults as plain `ValueError` or `OSError`.
+"""

@@ -1,0 +1,111 @@
+"""Crop geometry: one matrix takes picture to crop, its inverse brings the points back.
+
+Pixel convention, stated here once for the whole project: an integer coordinate is the CENTRE of a pixel and the
+origin is the centre of the top-left pixel (OpenCV's convention; label files are scored as they stand). A picture
+of width W therefore spans [-0.5, W - 0.5].
+
+Frames: `_img` picture pixels; `_crop` pixels of a square crop of side S; `_norm` normalised crop coordinates,
+-1 and +1 at the crop's outer edges, so u_norm = (2 u_crop + 1) / S - 1 (torch's `align_corners=False`).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# Above this shrink factor bilinear sampling skips source pixels, so the source is averaged first.
+AREA_SHRINK = 2.0
+
+
+def points_box(points: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Axis-aligned box (x0, y0, x1, y1) of the valid points (N, 2); ValueError when none is valid."""
+    points = np.asarray(points, np.float64)
+    if valid is not None:
+        points = points[np.asarray(valid, bool)]
+    if len(points) == 0:
+        raise ValueError("a box needs at least one valid point, found none")
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def crop_matrix(box_img: np.ndarray, size: int, margin: float, rotation: float = 0.0) -> np.ndarray:
+    """The 2x3 matrix from picture to crop pixels: the box policy of every stage.
+
+    The crop is the square of side `margin` times the box's longer side, centred on the box, turned by
+    `rotation` degrees (the content turns counter-clockwise on screen for a positive angle).
+
+    Args:
+        box_img: (4,) x0, y0, x1, y1 in picture pixels.
+        size: side S of the crop in pixels.
+        margin: crop side over the box's longer side, > 0.
+
+    Raises:
+        ValueError: when the box has no extent or is not finite.
+    """
+    x0, y0, x1, y1 = (float(v) for v in box_img)
+    side = max(x1 - x0, y1 - y0) * margin
+    if not np.isfinite([x0, y0, x1, y1]).all() or side <= 0:
+        raise ValueError(f"expected a box with x1 > x0 or y1 > y0, found {(x0, y0, x1, y1)}")
+    angle = np.deg2rad(rotation)
+    scale = size / side
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    linear = np.array([[c, s], [-s, c]])
+    centre_img = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+    centre_crop = np.full(2, (size - 1) / 2)
+    return np.column_stack([linear, centre_crop - linear @ centre_img])
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a 2x3 affine matrix, as 2x3."""
+    full = np.vstack([np.asarray(matrix, np.float64), [0.0, 0.0, 1.0]])
+    return np.linalg.inv(full)[:2]
+
+
+def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (..., 2) through a 2x3 affine matrix, float64."""
+    matrix = np.asarray(matrix, np.float64)
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Draw the (size, size) crop of `image` that `matrix` (picture -> crop, 2x3) describes; outside is black.
+
+    Bilinear. When the crop shrinks the picture by more than 2, the picture's region is first averaged over
+    whole blocks of pixels (area filter), so that a large face is not aliased.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    shrink = 1.0 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if shrink > AREA_SHRINK:
+        image, matrix = _average_region(image, matrix, size, int(shrink))
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+
+
+def _average_region(image: np.ndarray, matrix: np.ndarray, size: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Average the part of `image` under the crop over block x block pixels; return it and the matrix that fits it."""
+    corners_crop = np.array([[-1, -1], [size, -1], [size, size], [-1, size]], np.float64)
+    corners_img = transform_points(invert(matrix), corners_crop)
+    height, width = image.shape[:2]
+    low = np.clip(np.floor(corners_img.min(axis=0)).astype(int) - block, 0, [width - 1, height - 1])
+    high = np.clip(np.ceil(corners_img.max(axis=0)).astype(int) + block + 1, low + 1, [width, height])
+    columns, rows = -(-(high - low) // block)
+    region = image[low[1] : high[1], low[0] : high[0]]
+    pad_x, pad_y = columns * block - region.shape[1], rows * block - region.shape[0]
+    if pad_x or pad_y:  # whole blocks only; the replicated rim lies outside the picture or outside the crop
+        region = cv2.copyMakeBorder(region, 0, int(pad_y), 0, int(pad_x), cv2.BORDER_REPLICATE)
+    small = cv2.resize(region, (int(columns), int(rows)), interpolation=cv2.INTER_AREA)
+    # small pixel j covers picture pixels low + block*j ... low + block*j + block-1, centre low + block*j + (block-1)/2
+    to_img = np.array([[block, 0, low[0] + (block - 1) / 2], [0, block, low[1] + (block - 1) / 2]])
+    linear = matrix[:, :2] @ to_img[:, :2]
+    return small, np.column_stack([linear, matrix[:, :2] @ to_img[:, 2] + matrix[:, 2]])
+
+
+def to_norm(points_crop: np.ndarray, size: int) -> np.ndarray:
+    """Crop pixels to normalised crop coordinates; works on torch tensors too."""
+    return (points_crop * 2 + 1) / size - 1
+
+
+def from_norm(points_norm: np.ndarray, size: int) -> np.ndarray:
+    """Normalised crop coordinates to crop pixels; works on torch tensors too."""
+    return ((points_norm + 1) * size - 1) / 2

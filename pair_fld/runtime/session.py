@@ -1,0 +1,189 @@
+"""One callable for every model file: ONNX or TFLite, float or int8, coordinates or heatmaps.
+
+A model file carries its own preprocessing as JSON ("metadata"): ONNX under the metadata property `pair_fld`,
+TFLite as `pair_fld.json` in a zip behind the flatbuffer (TensorFlow's own convention for associated files).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .codec import decode_soft_argmax
+from .geometry import from_norm
+from .scheme import NUM_POINTS
+
+METADATA_KEY = "pair_fld"
+METADATA_FILE = "pair_fld.json"
+FORMAT = 1
+OUTPUT_KINDS = ("coords", "heatmap")
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+def model_metadata(input_size: int, margin: float, output_kind: str, **more: Any) -> dict[str, Any]:
+    """The metadata that a model file must carry; `more` is kept beside it (provenance, quantization)."""
+    if output_kind not in OUTPUT_KINDS:
+        raise ValueError(f"expected an output kind of {OUTPUT_KINDS}, found {output_kind!r}")
+    return {
+        "format": FORMAT,
+        "points": NUM_POINTS,
+        "input": {"size": input_size, "colour": "bgr", "mean": 127.5, "scale": 1 / 127.5},
+        "crop": {"margin": margin},
+        "output": {"kind": output_kind},
+        **more,
+    }
+
+
+def normalise(crops: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
+    """uint8 BGR crops (any shape) to the float32 values that the model was trained on."""
+    spec = metadata["input"]
+    return (crops.astype(np.float32) - np.float32(spec["mean"])) * np.float32(spec["scale"])
+
+
+def decode(output: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
+    """Raw outputs to crop pixels (B, 51, 2).
+
+    coords: (B, 51, 2) or (B, 102), normalised. heatmap: logits (B, 51, H, W).
+    """
+    if metadata["output"]["kind"] == "heatmap":
+        points_norm = decode_soft_argmax(output.astype(np.float32))
+    else:
+        points_norm = output.reshape(len(output), NUM_POINTS, 2)
+    return from_norm(points_norm, metadata["input"]["size"])
+
+
+class Model:
+    """A landmark model on crops.
+
+    Attributes:
+        metadata: what the file says of itself. path: the file. input_size: side of its crops in pixels.
+        margin: crop side over the longer side of the 51-point box.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, Any], run: Run) -> None:
+        self.path, self.metadata, self._run = path, metadata, run
+        self.input_size = int(metadata["input"]["size"])
+        self.margin = float(metadata["crop"]["margin"])
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        """Landmarks of (B, S, S, 3) uint8 BGR crops: (B, 51, 2) float32 in crop pixels."""
+        size = self.input_size
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
+            raise ValueError(
+                f"{self.path.name}: expected crops (B, {size}, {size}, 3) of uint8, found {crops.shape} of {crops.dtype}"
+            )
+        if len(crops) == 0:
+            return np.zeros((0, NUM_POINTS, 2), np.float32)
+        return decode(self._run(crops), self.metadata).astype(np.float32)
+
+
+def load_model(path: str | Path, threads: int = 1) -> Model:
+    """Open an .onnx or .tflite file that carries pair_fld metadata.
+
+    Raises:
+        ValueError: wrong suffix, no metadata, or no runtime installed. OSError: no such file.
+    """
+    path = Path(path)
+    metadata = read_metadata(path)
+    if path.suffix == ".onnx":
+        return Model(path, metadata, _onnx_run(path, metadata, threads))
+    return Model(path, metadata, _tflite_run(path, metadata, threads))
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The JSON that a model file carries. Raises as `load_model`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model file")
+    if path.suffix == ".tflite":
+        try:
+            with zipfile.ZipFile(path) as attached:
+                text = attached.read(METADATA_FILE).decode()
+        except (zipfile.BadZipFile, KeyError):
+            text = None
+    elif path.suffix == ".onnx":
+        text = _onnx_session(path, 1).get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    else:
+        raise ValueError(f"{path}: expected a .onnx or .tflite file, found {path.suffix or 'no suffix'!r}")
+    if text is None:
+        raise ValueError(f"{path}: carries no pair_fld metadata, so its preprocessing is unknown; export it with pairfld")
+    metadata = json.loads(text)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path}: metadata format {metadata.get('format')!r}, this version reads {FORMAT}")
+    return metadata
+
+
+def _onnx_session(path: Path, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ValueError(f"{path}: an .onnx file needs the package onnxruntime; pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as fault:  # onnxruntime raises classes of its own that share no base but Exception
+        raise ValueError(f"{path}: onnxruntime cannot open it: {fault}") from None
+
+
+def _onnx_run(path: Path, metadata: dict[str, Any], threads: int) -> Run:
+    session = _onnx_session(path, threads)
+    spec = session.get_inputs()[0]
+    batched = not isinstance(spec.shape[0], int)
+
+    def run(crops: np.ndarray) -> np.ndarray:
+        if spec.type == "tensor(uint8)":
+            x = crops.transpose(0, 3, 1, 2)
+        else:
+            x = normalise(crops, metadata).transpose(0, 3, 1, 2)
+        x = np.ascontiguousarray(x)
+        if batched:
+            return session.run(None, {spec.name: x})[0]
+        return np.concatenate([session.run(None, {spec.name: one[None]})[0] for one in x])
+
+    return run
+
+
+def tflite_interpreter(path: Path, threads: int) -> Any:
+    """An allocated TFLite interpreter from whichever runtime is installed; ValueError when none is."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter
+        except ImportError:
+            raise ValueError(
+                f"{path}: a .tflite file needs ai-edge-litert or tflite-runtime; pip install ai-edge-litert"
+            ) from None
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as fault:
+        raise ValueError(f"{path}: the TFLite runtime cannot open it: {fault}") from None
+    return interpreter
+
+
+def _tflite_run(path: Path, metadata: dict[str, Any], threads: int) -> Run:
+    interpreter = tflite_interpreter(path, threads)
+    source = interpreter.get_input_details()[0]
+    target = interpreter.get_output_details()[0]
+    raw_input = source["dtype"] == np.uint8
+
+    def run(crops: np.ndarray) -> np.ndarray:
+        x = crops if raw_input else normalise(crops, metadata)
+        outputs = []
+        for one in x:
+            interpreter.set_tensor(source["index"], np.ascontiguousarray(one[None]))
+            interpreter.invoke()
+            outputs.append(interpreter.get_tensor(target["index"]))
+        output = np.concatenate(outputs)
+        return output.transpose(0, 3, 1, 2) if output.ndim == 4 else output  # TFLite is NHWC
+
+    return run

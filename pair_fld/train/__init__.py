@@ -1,0 +1,1 @@
+"""Training: one loop, its losses, its checkpoints, and what the two stages put into them."""

@@ -1,0 +1,55 @@
+"""What several test files share: where the shared data lie, and a small pack made by hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pair_fld.data.pack import HUMAN, MACHINE, TRAIN, VALID, Faces
+from pair_fld.runs import write_json
+
+SHARED = Path(os.environ.get("PAIRFLD_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real labelled faces; tests that need it are skipped only where it is absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real faces at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dot_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack of 48 pictures whose 51 points are visible as dots, so that a net can learn them in seconds.
+
+    The points are one fixed layout, moved and scaled; each point is a dot of its own colour.
+    """
+    folder = tmp_path_factory.mktemp("dots")
+    rng = np.random.default_rng(7)
+    size, count = 96, 48
+    layout = rng.uniform(-1, 1, (51, 2))
+    layout[19], layout[28] = (-0.8, 0.0), (0.8, 0.0)  # outer eye corners apart: they are the normaliser
+    colours = rng.integers(60, 255, (51, 3))
+    images = np.zeros((count, size, size, 3), np.uint8)
+    points = np.zeros((count, 51, 2), np.float32)
+    for i in range(count):
+        points[i] = layout * rng.uniform(18, 24) + rng.uniform(-3, 3, 2) + (size - 1) / 2
+        for (x, y), colour in zip(np.rint(points[i]).astype(int), colours, strict=True):
+            images[i, y - 1 : y + 2, x - 1 : x + 2] = colour
+    valid = np.ones((count, 51), bool)
+    valid[::5, 43] = False
+    box = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    split = np.where(np.arange(count) < 40, TRAIN, VALID).astype(np.uint8)
+    label = np.where(np.arange(count) % 3 == 0, MACHINE, HUMAN).astype(np.uint8)
+    names = np.array([f"dots/{i:03d}" for i in range(count)])
+    np.save(folder / "shard-00000.npy", images)
+    matrix = np.tile(np.eye(2, 3), (count, 1, 1))
+    Faces(points, valid, box, matrix, split, np.zeros(count, np.int16), label, names, names).save(folder / "faces.npz")
+    config = {"pack_size": size, "pack_margin": 2.2, "sources": [{"name": "dots", "weight": 1.0}]}
+    write_json(folder / "run.json", {"config": config, "data_hash": "dots"})
+    return folder

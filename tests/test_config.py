@@ -1,0 +1,81 @@
+"""Strict configuration: every fault is a sentence that names file, key and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pair_fld.config import AugmentConfig, StageConfig, TrainConfig, config_root, load_recipe, load_section
+from pair_fld.errors import PairError
+
+STAGE = "model: {arch: coord_net}\ntrain: {epochs: 1, losses: {wing: 1.0}}\n"
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "stage.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (config_root() / "recipe").glob("*.yaml")))
+def test_shipped_recipes_are_valid(name: str) -> None:
+    assert load_recipe(name).name == name
+
+
+def test_defaults_and_overrides(tmp_path: Path) -> None:
+    stage = load_section(StageConfig, "student", written(tmp_path, STAGE))
+    assert stage.train.batch_size == 64
+    recipe = load_recipe("synthetic", ["student.train.epochs=3", "data.sources.0.count=12", "data.root=/x y"])
+    assert (recipe.student.train.epochs, recipe.data.sources[0].count, recipe.data.root) == (3, 12, "/x y")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (STAGE + "colour: red\n", "unknown key 'colour'"),
+        (STAGE.replace("epochs: 1", "epochs: many"), "'train.epochs' = 'many'"),
+        (STAGE.replace("epochs: 1", "epochs: 1.5"), "'train.epochs' = 1.5"),
+        (STAGE.replace("epochs: 1, ", ""), "missing key 'train.epochs'"),
+        ("- a\n- b\n", "expected a mapping of keys to values, found list"),
+        ("model: [\n", "expected a YAML file"),
+    ],
+)
+def test_faults_are_sentences(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(PairError) as fault:
+        load_section(StageConfig, "student", written(tmp_path, text))
+    assert expected in str(fault.value)
+    assert "stage.yaml" in str(fault.value)
+
+
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PairError) as fault:
+        load_section(StageConfig, "student", written(tmp_path, STAGE.replace("epochs: 1", "epochs: x, huh: 1")))
+    assert "'train.epochs'" in str(fault.value)
+    assert "unknown key 'train.huh'" in str(fault.value)
+
+
+def test_missing_file_lists_the_known_names() -> None:
+    with pytest.raises(PairError, match=r"no such file\. Known names: .*synthetic"):
+        load_recipe("nothing-like-this")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("student.train.epochs", "expected key=value, found no '='"),
+        ("student.train.nonsense=1", "unknown key 'student.train.nonsense'"),
+        ("data.sources.9.count=1", "expected an index below"),
+        ("name.x=1", "expected a section"),
+    ],
+)
+def test_override_faults(override: str, expected: str) -> None:
+    with pytest.raises(PairError) as fault:
+        load_recipe("synthetic", [override])
+    assert expected in str(fault.value)
+
+
+def test_frozen() -> None:
+    config = TrainConfig(epochs=1, losses={"wing": 1.0}, augment=AugmentConfig())
+    with pytest.raises(ValueError, match="frozen"):
+        config.epochs = 2  # type: ignore[misc]
