@@ -104,3 +104,11 @@ def file_hash(path: Path) -> str:
     """sha256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def finished(folder: Path, key: dict[str, Any]) -> bool:
+    """Whether `folder` holds a run record with these values: the stage was done, with the same settings and inputs."""
+    if not (folder / RECORD).is_file():
+        return False
+    record = read_json(folder / RECORD, "a run record")
+    return all(record.get(name) == value for name, value in key.items())

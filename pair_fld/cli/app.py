@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import pair_fld
-from pair_fld.cli import prepare, train, validate
+from pair_fld.cli import package, prepare, quantize, train, validate
 from pair_fld.cli.console import say
 from pair_fld.errors import GateError, PairError
 
@@ -37,7 +37,7 @@ def _options(
     pass
 
 
-for verb in (prepare, train, validate):
+for verb in (prepare, train, quantize, validate, package):
     verb.register(app)
 
 

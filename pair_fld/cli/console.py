@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pair_fld.config import RecipeConfig, load_recipe
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 140)  # a file or a pipe has no width to wrap at
 err = Console(stderr=True)
 
 RecipeOption = Annotated[

@@ -118,7 +118,7 @@ def photometrics(images: torch.Tensor, config: AugmentConfig, generator: torch.G
     return images.clamp_(0, 255)
 
 
-def _occlude(images: torch.Tensor, others: torch.Tensor, uniform) -> torch.Tensor:  # noqa: ANN001
+def _occlude(images: torch.Tensor, others: torch.Tensor, uniform) -> torch.Tensor:
     """Lay a rectangle or an ellipse over each image: half a flat colour, half a piece of another picture."""
     batch, _, size, _ = images.shape
     line = torch.linspace(-1, 1, size, device=images.device)

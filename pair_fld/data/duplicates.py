@@ -19,7 +19,7 @@ THUMB = 16  # side of the small grey copy
 # Pearson correlation of the small copies from which two crops are taken for one picture.
 SAME_PICTURE = 0.995
 SAME_FACE_OVERLAP = 0.5  # intersection over union of the boxes in one picture
-_BLOCK = 2048  # rows compared at once: the table of distances stays in cache
+_BLOCK = 1024  # rows compared at once: bounds the memory for the table of distances
 
 
 def difference_hash(crop: np.ndarray) -> int:
@@ -39,15 +39,25 @@ def thumbnail(crop: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA).ravel()
 
 
-def find_exact(picture: np.ndarray, box_img: np.ndarray) -> np.ndarray:
-    """Pairs (M, 2), i < j, of the same face in the same picture. picture: (N,) hashes; box_img: (N, 4)."""
-    order = np.argsort(picture, kind="stable")
-    _, starts = np.unique(picture[order], return_index=True)
+def find_exact(picture: np.ndarray, box_img: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Rows that show the same face of the same picture, each paired with the best-ranked of them.
+
+    Args:
+        picture: (N,) hashes. box_img: (N, 4). rank: (N,) distinct numbers, the lower the better.
+
+    Returns:
+        (M, 2) pairs of row numbers, i < j.
+    """
+    faces_of: dict[str, list[int]] = {}
     pairs = []
-    for group in np.split(order, starts[1:]):
-        for a, i in enumerate(group):
-            pairs += [(i, j) for j in group[a + 1 :] if _overlap(box_img[i], box_img[j]) >= SAME_FACE_OVERLAP]
-    return np.sort(np.array(pairs, np.int64).reshape(-1, 2), axis=1)
+    for row in np.argsort(rank).tolist():
+        faces = faces_of.setdefault(str(picture[row]), [])
+        same = next((f for f in faces if _overlap(box_img[f], box_img[row]) >= SAME_FACE_OVERLAP), None)
+        if same is None:
+            faces.append(row)
+        else:
+            pairs.append(sorted((same, row)))
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

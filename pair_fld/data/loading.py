@@ -40,15 +40,7 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     Raises:
         SkipFace: the picture or its label cannot be used; the sentence says why.
     """
-    if source.kind == "synthetic":
-        image, raw = _render(sample, source)
-    else:
-        raw = sample.points if sample.label is None else _read_label(sample.label)
-        if raw is not None and source.kind == "ivslab" and len(raw) != NUM_POINTS:
-            raise SkipFace(WRONG_COUNT, f"{sample.key}: contest labels have 51 points, found {len(raw)}")
-        if raw is not None and len(raw) not in SUPPORTED_COUNTS:
-            raise SkipFace(WRONG_COUNT, f"{sample.key}: expected 49, 51, 68 or 98 points, found {len(raw)}")
-        image = _read_frame(sample) if source.kind == "ytf" else _read_picture(sample)
+    image, raw = read_face(sample, source)
     height, width = image.shape[:2]
     kind = LABEL_KINDS.index(source.labels)
     if raw is None:
@@ -76,6 +68,24 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
         picture=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
         hash=hashlib.sha256(crop.tobytes()).hexdigest(),
     )
+
+
+def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, np.ndarray | None]:
+    """The whole picture (H, W, 3) uint8 BGR and its points (N, 2) _img of the source's scheme, None if unlabelled.
+
+    Raises:
+        SkipFace: as `load_crop`.
+    """
+    if source.kind == "synthetic":
+        image, raw = _render(sample, source)
+    else:
+        raw = sample.points if sample.label is None else _read_label(sample.label)
+        if raw is not None and source.kind == "ivslab" and len(raw) != NUM_POINTS:
+            raise SkipFace(WRONG_COUNT, f"{sample.key}: contest labels have 51 points, found {len(raw)}")
+        if raw is not None and len(raw) not in SUPPORTED_COUNTS:
+            raise SkipFace(WRONG_COUNT, f"{sample.key}: expected 49, 51, 68 or 98 points, found {len(raw)}")
+        image = _read_frame(sample) if source.kind == "ytf" else _read_picture(sample)
+    return image, raw
 
 
 def check_points(

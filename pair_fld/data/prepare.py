@@ -12,7 +12,9 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,11 +69,8 @@ def prepare(
     plan = {"config": _essence(config), "samples": _fingerprint(samples)}
     _open_folder(out, plan, resume=resume, overwrite=overwrite)
     jobs = make_jobs(out / PARTS, samples, config.sources, config.pack_size, config.pack_margin)
-    reused = 0
-    for number, done in enumerate(itertools.accumulate(run_parts(jobs, config.workers))):
-        reused = done if number == 0 else reused
-        if progress is not None:
-            progress(done, len(samples))
+    with _writing_faults(out):
+        loaded = _load(jobs, config.workers, progress)
     loading = time.monotonic() - started
     rows, unusable = read_rows(jobs)
     left_out += unusable
@@ -79,24 +78,49 @@ def prepare(
         raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
     selection = select(config, samples, rows)
     left_out += selection.left_out
-    _write_shards(out, jobs, rows, selection.kept)
     faces = _faces(samples, rows, selection)
-    with atomic_path(out / "faces.npz") as temporary:
-        faces.save(temporary)
     report = _report(config, samples, faces, left_out, selection)
-    seconds = time.monotonic() - started
-    speed = round((len(samples) - reused) / loading, 1)
-    report["time"] = {
-        "seconds": round(seconds, 1),
-        "faces_loaded": len(samples) - reused,
-        "faces_per_second": speed,
-    }
-    _write_sheets(out, faces)
-    digest = content_hash(faces)
-    record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=digest)
-    write_json(out / RECORD, {**record, "report": report})
-    shutil.rmtree(out / PARTS)
+    with _writing_faults(out):
+        _write_shards(out, jobs, rows, selection.kept)
+        with atomic_path(out / "faces.npz") as temporary:
+            faces.save(temporary)
+        _write_sheets(out, faces)
+        report["time"] = {
+            "seconds": round(time.monotonic() - started, 1),
+            "faces_loaded": loaded,
+            "faces_per_second": round(loaded / loading, 1),
+        }
+        digest = content_hash(faces)
+        record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=digest)
+        write_json(out / RECORD, {**record, "report": report})
+        shutil.rmtree(out / PARTS)
     return report
+
+
+def _load(jobs: list[PartJob], workers: int, progress: Progress | None) -> int:
+    """Do the open parts; returns how many samples were loaded now, not by an earlier, interrupted run."""
+    total = sum(len(job.samples) for job in jobs)
+    before = done = 0
+    for number, done in enumerate(itertools.accumulate(run_parts(jobs, workers))):
+        before = done if number == 0 else before
+        if progress is not None:
+            progress(done, total)
+    return done - before
+
+
+@contextmanager
+def _writing_faults(out: Path) -> Iterator[None]:
+    """Say in a sentence what stopped the writing of a pack; what is written is kept for --resume."""
+    try:
+        yield
+    except BrokenProcessPool:
+        remedy = "Run again with --resume and fewer `workers`; large pictures need memory."
+        raise PairError(
+            out, "loading processes that run to their end", "one that was killed", remedy
+        ) from None
+    except OSError as fault:
+        remedy = "Make room or correct the permissions and run again with --resume."
+        raise PairError(out, "a folder that can be written", str(fault), remedy) from None
 
 
 def content_hash(faces: Faces) -> str:
@@ -219,6 +243,7 @@ def _report(
     sources = []
     for number, source in enumerate(config.sources):
         mine = faces.source == number
+        people = {s.identity for s in samples if s.source == number and s.identity is not None}
         missing = int((~faces.valid[mine & (faces.label != NONE)]).sum())
         sources.append(
             {
@@ -227,6 +252,7 @@ def _report(
                 "labels": source.labels,
                 "listed": sum(s.source == number for s in samples),
                 **{name: int((mine & (faces.split == split)).sum()) for split, name in enumerate(SPLITS)},
+                "people": len(people),  # 0: the source does not know; each face is split by itself
                 "masked_points": missing,
                 "left_out": dict(Counter(o.reason for o in left_out if o.source == number)),
             }

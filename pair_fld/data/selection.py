@@ -74,8 +74,10 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
             )
             left_out.append(LeftOut(sample.key, sample.source, PERSON_ACROSS_SPLITS, sentence))
 
+    rank = np.empty(len(mine), np.int64)
+    rank[np.lexsort((np.arange(len(mine)), rows["label"], -split.astype(int)))] = np.arange(len(mine))
     numbers = np.flatnonzero(alive)
-    exact = numbers[find_exact(rows["picture"][numbers], rows["box_img"][numbers])]
+    exact = numbers[find_exact(rows["picture"][numbers], rows["box_img"][numbers], rank[numbers])]
     close, similarity = find_near(
         rows["near_hash"][numbers], rows["thumb"][numbers], config.near_duplicate_distance
     )
@@ -83,8 +85,6 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
     crosses = split[close[:, 0]] != split[close[:, 1]]
     near = close[similarity >= np.where(crosses, SAME_ACROSS_SPLITS, SAME_PICTURE)]
 
-    rank = np.empty(len(mine), np.int64)
-    rank[np.lexsort((np.arange(len(mine)), rows["label"], -split.astype(int)))] = np.arange(len(mine))
     pairs = np.unique(np.concatenate([exact, near]), axis=0)
     both_test = (split[pairs] == TEST).all(axis=1)
     drops = choose_drops(pairs[~both_test], rank)

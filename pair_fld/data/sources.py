@@ -194,83 +194,75 @@ def _list_unlabelled(listing: _Listing) -> None:
         listing.add(path)
 
 
-def _list_csv(listing: _Listing) -> None:
-    """One line a face: picture path (relative to the table), x0, y0, x1, y1, ...; empty or nan fields are
-    missing.
+def _table_lines(table: Path) -> list[list[str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            return list(csv.reader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise PairError(table, "a table of comma-separated values", str(fault), "Correct the file.") from None
 
-    A first line whose second field is no number is a header.
+
+def _list_csv(listing: _Listing) -> None:
+    """One line a face: picture path (relative to the table), x0, y0, x1, y1, ...
+
+    Empty or nan fields are missing points. A first line whose second field is no number is a header.
     """
     table = listing.path
     if not table.is_file():
-        raise PairError(
-            table, f"a .csv file for source {listing.source.name!r}", "a folder", "Give the file's path."
-        )
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        for number, row in enumerate(csv.reader(stream), 1):
-            if not row or (number == 1 and len(row) > 1 and not _is_number(row[1])):
-                continue
-            path, suffix = table.parent / row[0], f"#{number}"
-            if not path.is_file():
-                listing.leave_out(
-                    path, NO_IMAGE, f"{table.name}, line {number}: no picture {row[0]!r}", suffix
-                )
-                continue
-            values = row[1:]
-            if len(values) % 2 or len(values) // 2 not in SUPPORTED_COUNTS:
-                sentence = (
-                    f"{table.name}, line {number}: {len(values)} numbers are not 49, 51, 68 or 98 points"
-                )
-                listing.leave_out(path, WRONG_COUNT, sentence, suffix)
-                continue
-            try:
-                points = np.array([float(v) if v.strip() else np.nan for v in values]).reshape(-1, 2)
-            except ValueError as fault:
-                listing.leave_out(path, BAD_LABELS, f"{table.name}, line {number}: {fault}", suffix)
-                continue
-            listing.add(path, points=points, suffix=suffix)
+        subject = f"a .csv file for source {listing.source.name!r}"
+        raise PairError(table, subject, "a folder", "Give the file's path.")
+    for number, row in enumerate(_table_lines(table), 1):
+        if not row or (number == 1 and len(row) > 1 and _to_number(row[1]) is None):
+            continue
+        path, suffix, where = table.parent / row[0], f"#{number}", f"{table.name}, line {number}"
+        values = [_to_number(text) for text in row[1:]]
+        if not path.is_file():
+            listing.leave_out(path, NO_IMAGE, f"{where}: no picture {row[0]!r}", suffix)
+        elif len(values) % 2 or len(values) // 2 not in SUPPORTED_COUNTS:
+            sentence = f"{where}: {len(values)} numbers are not 49, 51, 68 or 98 points"
+            listing.leave_out(path, WRONG_COUNT, sentence, suffix)
+        elif None in values:
+            listing.leave_out(path, BAD_LABELS, f"{where}: a field is no number", suffix)
+        else:
+            listing.add(path, points=np.array(values, float).reshape(-1, 2), suffix=suffix)
 
 
-def _is_number(text: str) -> bool:
+def _to_number(text: str) -> float | None:
+    """The number in a field, nan for an empty one, None for other text."""
     try:
-        float(text or "nan")
+        return float(text.strip() or "nan")
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _list_ytf(listing: _Listing) -> None:
-    """Kaggle's YouTube Faces With Facial Keypoints: a .csv of videos (videoID, personName, ...) and
-    videoID.npz files.
+    """Kaggle's YouTube Faces With Facial Keypoints: tables of videos (videoID, personName) and .npz files.
 
-    A .npz holds colorImages (H, W, 3, T) uint8 RGB and landmarks2D (68, 2, T).
+    videoID.npz, anywhere below, holds colorImages (H, W, 3, T) uint8 RGB and landmarks2D (68, 2, T).
     """
     tables = sorted(listing.path.glob("*.csv")) if listing.path.is_dir() else [listing.path]
     if not tables:
-        raise PairError(
-            listing.path, "a .csv of videos", "none", "Give the folder that the Kaggle archive unpacks to."
-        )
+        remedy = "Give the folder that the Kaggle archive unpacks to."
+        raise PairError(listing.path, "a .csv of videos", "none", remedy)
     videos = {path.stem: path for path in _files(tables[0].parent, (".npz",))}
     seen: set[str] = set()  # the archive's second table repeats a part of the first
     for table in tables:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if not {"videoID", "personName"} <= set(reader.fieldnames or ()):
-                found = ", ".join(reader.fieldnames or ()) or "an empty file"
-                raise PairError(
-                    table, "columns videoID and personName", found, "Give the table of the Kaggle archive."
-                )
-            for row in reader:
-                if row["videoID"] in seen:
-                    continue
-                seen.add(row["videoID"])
-                path = videos.get(row["videoID"])
-                if path is None:
-                    missing = table.parent / f"{row['videoID']}.npz"
-                    listing.leave_out(
-                        missing, NO_IMAGE, f"{table.name}: no file {missing.name} below {table.parent.name}/"
-                    )
-                else:
-                    _list_video(listing, path, row["personName"])
+        header, *lines = _table_lines(table) or [[]]
+        if not {"videoID", "personName"} <= set(header):
+            found = ", ".join(header) or "an empty file"
+            remedy = "Give the table of the Kaggle archive."
+            raise PairError(table, "columns videoID and personName", found, remedy)
+        for line in lines:
+            row = dict(zip(header, line, strict=False))
+            video = row.get("videoID", "")
+            if not video or video in seen:
+                continue
+            seen.add(video)
+            if video in videos:
+                _list_video(listing, videos[video], row.get("personName", video))
+            else:
+                sentence = f"{table.name}: no file {video}.npz below {table.parent.name}/"
+                listing.leave_out(table.parent / f"{video}.npz", NO_IMAGE, sentence)
 
 
 def _list_video(listing: _Listing, path: Path, person: str) -> None:

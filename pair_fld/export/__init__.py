@@ -1,1 +1,1 @@
-"""Weights to files: ONNX, quantized graphs, TFLite flatbuffers; what the files cost and how well they agree."""
+"""Weights to files: ONNX, quantized graphs, TFLite flatbuffers; what they cost and how well they agree."""

@@ -59,8 +59,8 @@ def quantize_static_qdq(
 ) -> onnx.ModelProto:
     """The QDQ graph: uint8 activations per tensor, symmetric int8 weights per output channel, int32 biases.
 
-    The input's scale follows from the preprocessing, not from the crops: every grey level keeps its own code but
-    for the two around the mean, and no level falls on a rounding tie that runtimes would break differently.
+    The input's scale follows from the preprocessing, not from the crops: every grey level keeps its own code
+    but for the two around the mean, and none falls on a rounding tie that runtimes would break differently.
 
     Raises:
         PairError: crops of another type, shape or number than the model and the method need.
@@ -95,7 +95,7 @@ def quantize_static_qdq(
 def activation_ranges(
     onnx_fp32: Path, crops: np.ndarray, metadata: dict[str, Any], method: Method
 ) -> dict[str, tuple[float, float]]:
-    """(low, high) of every float activation of a graph over uint8 crops (N, S, S, 3), by ONNX Runtime's calibrators."""
+    """(low, high) of every float activation over uint8 crops (N, S, S, 3), by ONNX Runtime's calibrators."""
     kind, options = _OPTIONS[method]
     batched = bool(load_onnx(onnx_fp32).graph.input[0].type.tensor_type.shape.dim[0].dim_param)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a model file costs: multiply-adds, parameters, size, operators by type of data; any .onnx or .tflite."""
+"""What a model file costs: multiply-adds, parameters, size, operators by data type; any .onnx or .tflite."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ _RELEASES = {
 class ModelCost:
     """Cost of one picture.
 
-    macs: multiply-adds of convolutions and matrix products. params: their weights and biases and other constants
-    that take part in the arithmetic, one each however stored; scales, zero points and shapes are none.
-    ops: operators by (name in the file's own format, type of data). An ONNX operator between DequantizeLinear and
-    QuantizeLinear counts as int8; a float TFLite operator with int8 weights as "hybrid".
+    macs: multiply-adds of convolutions and matrix products. params: their weights and biases and other
+    constants that take part in the arithmetic, however stored; scales, zero points and shapes do not count.
+    ops: operators by (name in the file's own format, type of data). An ONNX operator between DequantizeLinear
+    and QuantizeLinear counts as int8; a float TFLite operator with int8 weights as "hybrid".
     """
 
     macs: int
@@ -147,8 +147,11 @@ def count(path: Path) -> ModelCost:
 
 
 def oldest_runtime(path: Path) -> str:
-    """Where a file can run: "TFLite 1.14" (the TensorFlow release that had the newest operator version in it, or
-    "TFLite unknown" when an operator is not in our table), for ONNX its "opset 18"."""
+    """The oldest runtime for a file.
+
+    "TFLite 1.14": the TensorFlow release that first had all its operator versions, "unknown" if one of them is
+    not in our table. For ONNX the operator set, "opset 18".
+    """
     if path.suffix == ".onnx":
         opsets = [entry.version for entry in load_onnx(path).opset_import if entry.domain in ("", "ai.onnx")]
         return f"opset {max(opsets)}" if opsets else "unknown"
@@ -156,7 +159,7 @@ def oldest_runtime(path: Path) -> str:
     for code in read_tflite(path).operatorCodes:
         releases = _RELEASES.get(_operator_name(code), "").split()
         if not 0 < code.version <= len(releases):
-            return "TFLite unknown"
+            return "unknown"
         major, minor = releases[code.version - 1].split(".")
         newest = max(newest, (int(major), int(minor)))
     return f"TFLite {newest[0]}.{newest[1]}"
@@ -192,9 +195,10 @@ def _count_onnx(path: Path) -> tuple[int, int, Counter[tuple[str, str]]]:
 
 
 def _type_name(element: int) -> str:
-    return onnx.TensorProto.DataType.Name(element).lower().replace("float", "float32" if element == 1 else "float") if (
-        element
-    ) else "unknown"  # fmt: skip
+    """numpy's name of an ONNX element type."""
+    names: dict[int, str] = {onnx.TensorProto.UNDEFINED: "unknown", onnx.TensorProto.FLOAT: "float32"}
+    names[onnx.TensorProto.DOUBLE] = "float64"
+    return names.get(element) or onnx.TensorProto.DataType.Name(element).lower()
 
 
 def _onnx_type(graph: Graph, node: Node, types: dict[str, str]) -> str:

@@ -55,25 +55,26 @@ class FlatBuilder:
     """Collects tensors and operators of one subgraph; tensors are referred to by index."""
 
     def __init__(self) -> None:
-        self.model = schema.ModelT()
+        self.model: Any = schema.ModelT()
         self.model.version = _SCHEMA_VERSION
         self.model.description = "pair_fld"
         self.model.buffers = [schema.BufferT()]  # buffer 0 is by convention empty
         self.model.operatorCodes = []
-        self.graph = schema.SubGraphT()
+        self.graph: Any = schema.SubGraphT()
         self.graph.name, self.graph.tensors, self.graph.operators = "main", [], []
         self.model.subgraphs = [self.graph]
         self._codes: dict[tuple[str, int], int] = {}
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: Any, affine: Affine | None = None) -> int:
         """A computed tensor."""
-        tensor = schema.TensorT()
+        tensor: Any = schema.TensorT()
         tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), _TYPES[np.dtype(dtype)], 0
         if affine is not None:
-            tensor.quantization = schema.QuantizationParametersT()
-            tensor.quantization.scale = affine.scale.astype(np.float32)
-            tensor.quantization.zeroPoint = affine.zero_point.astype(np.int64)
-            tensor.quantization.quantizedDimension = affine.axis or 0
+            quantization: Any = schema.QuantizationParametersT()
+            tensor.quantization = quantization
+            quantization.scale = affine.scale.astype(np.float32)
+            quantization.zeroPoint = affine.zero_point.astype(np.int64)
+            quantization.quantizedDimension = affine.axis or 0
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
@@ -81,11 +82,15 @@ class FlatBuilder:
         """A tensor whose data lies in the flatbuffer itself (old runtimes know no outside buffers)."""
         values = np.ascontiguousarray(values)
         index = self.tensor(name, values.shape, values.dtype, affine)
-        buffer = schema.BufferT()
+        buffer: Any = schema.BufferT()
         buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         self.model.buffers.append(buffer)
         self.graph.tensors[index].buffer = len(self.model.buffers) - 1
         return index
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """The shape of a tensor."""
+        return tuple(int(size) for size in self.graph.tensors[tensor].shape)
 
     def operator(
         self,
@@ -97,11 +102,11 @@ class FlatBuilder:
         **options: Any,
     ) -> None:
         """An operator; `kind` names its option table, e.g. "Conv2DOptions", `options` fill it."""
-        operator = schema.OperatorT()
+        operator: Any = schema.OperatorT()
         operator.opcodeIndex = self._code(name, version)
         operator.inputs, operator.outputs = inputs, outputs
         if kind:
-            table = getattr(schema, kind + "T")()
+            table: Any = getattr(schema, kind + "T")()
             for key, value in options.items():
                 assert hasattr(table, key), (kind, key)
                 setattr(table, key, value)
@@ -111,7 +116,7 @@ class FlatBuilder:
 
     def _code(self, name: str, version: int) -> int:
         if (name, version) not in self._codes:
-            code = schema.OperatorCodeT()
+            code: Any = schema.OperatorCodeT()
             code.builtinCode = getattr(schema.BuiltinOperator, name)
             code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # what runtimes before 2.4 read
             code.version = version
@@ -122,7 +127,7 @@ class FlatBuilder:
     def finish(self, inputs: dict[str, int], outputs: dict[str, int]) -> bytes:
         """The flatbuffer, without operators and tensors that no output needs."""
         self.graph.inputs, self.graph.outputs = list(inputs.values()), list(outputs.values())
-        signature = schema.SignatureDefT()
+        signature: Any = schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = "serving_default", 0
         signature.inputs = [_named(name, index) for name, index in inputs.items()]
         signature.outputs = [_named(name, index) for name, index in outputs.items()]
@@ -161,13 +166,13 @@ class FlatBuilder:
 
 
 def _named(name: str, index: int) -> Any:
-    entry = schema.TensorMapT()
+    entry: Any = schema.TensorMapT()
     entry.name, entry.tensorIndex = name, index
     return entry
 
 
 def save_tflite(flatbuffer: bytes, path: Path, metadata: dict[str, Any]) -> None:
-    """Write a flatbuffer with the metadata in a zip behind it, whole or not at all; same input, same bytes."""
+    """Write a flatbuffer with the metadata in a zip behind it, whole or not at all, reproducibly."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(flatbuffer)
         with zipfile.ZipFile(temporary, "a") as attached:

@@ -45,7 +45,7 @@ def affine(scale: float, zero_point: int) -> Affine:
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant as the file stores it (float32, float16, int8, uint8, int32, int64), with its quantization."""
+    """A constant as stored (float32, float16, int8, uint8, int32, int64), and its quantization."""
 
     values: np.ndarray
     affine: Affine | None = None
@@ -81,7 +81,7 @@ class Graph:
 
     Attributes:
         nodes: in topological order, without nodes that only make constants.
-        constants: by value name; the output of a DequantizeLinear or Cast of a constant counts as that constant.
+        constants: by value name; a DequantizeLinear or Cast of a constant counts as that constant.
         shapes: by value name, NCHW.
         producer, consumers: by value name.
         inputs, outputs: names of the graph's computed inputs and its outputs.
@@ -181,7 +181,7 @@ class Graph:
         return shape
 
     def activation_affine(self, node: Node) -> Affine:
-        """The int8 quantization of a QuantizeLinear or DequantizeLinear node; unsigned zero points are moved by -128.
+        """The int8 quantization of a QuantizeLinear or DequantizeLinear; unsigned zero points move by -128.
 
         Raises:
             PairError: per-channel activations, or a type other than 8 bits.
@@ -207,7 +207,7 @@ class Graph:
         return node.inputs[0] if node is not None and node.op == "DequantizeLinear" else None
 
     def int8_target(self, name: str) -> Node | None:
-        """The QuantizeLinear that all consumers of a value share, None when the value is wanted as float."""
+        """The QuantizeLinear that all consumers of a value share, None when it is wanted as float."""
         consumers = self.consumers.get(name, [])
         if name in self.outputs or not consumers or any(node.op != "QuantizeLinear" for node in consumers):
             return None
@@ -215,7 +215,7 @@ class Graph:
         return consumers[0] if all(self.activation_affine(node) == first for node in consumers) else None
 
     def only_consumer(self, name: str) -> Node | None:
-        """The one node that reads a value, if there is exactly one and the value is not the graph's output."""
+        """The node that reads a value, if there is exactly one and the value is not the graph's output."""
         consumers = self.consumers.get(name, [])
         return consumers[0] if len(consumers) == 1 and name not in self.outputs else None
 

@@ -14,7 +14,6 @@ def conv(w: Lowering, node: Node) -> None:
     weights = w.graph.constants.get(node.inputs[1])
     if weights is None or weights.values.ndim != 4:
         w.refuse_node(node, "computed or not two-dimensional weights")
-        return
     bias = w.graph.constants.get(node.inputs[2]) if len(node.inputs) > 2 else None
     result, activation = w.fuse(node)
     int8 = w.is_int8(node, result)
@@ -34,7 +33,7 @@ def _convolve(
 ) -> None:
     """CONV_2D or DEPTHWISE_CONV_2D with weights (out, in / groups, kh, kw) as ONNX holds them."""
     attributes = node.attributes
-    groups, channels = int(attributes.get("group", 1)), int(w.flat.graph.tensors[source].shape[3])
+    groups, channels = int(attributes.get("group", 1)), w.flat.shape(source)[3]
     weights = weights.signed()
     outputs, inputs, height, width = weights.values.shape
     depthwise = groups > 1
@@ -104,7 +103,7 @@ def _parameters(
 
 
 def _stored_weights(w: Lowering, name: str, values: np.ndarray, constant: Constant, axis: int) -> int:
-    """Float weights; those stored as float16 or int8 are stored so here too and dequantized by the runtime."""
+    """Float weights; those stored as float16 or int8 stay so and are dequantized by the runtime."""
     if constant.affine is not None:
         affine = Affine(constant.affine.scale, constant.affine.zero_point, axis)
         stored = w.flat.constant(
@@ -134,14 +133,13 @@ def pad(
     torch pads both sides alike; TFLite's SAME pads less on the left when the total is odd, as it is for a
     stride of 2 on an even map. There the padding is an operator of its own.
     """
-    if node.attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or node.attributes.get(
-        "ceil_mode", 0
-    ):
+    automatic = node.attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+    if automatic or node.attributes.get("ceil_mode", 0):
         w.refuse_node(node, "auto_pad or ceil_mode")
     top, left, bottom, right = node.attributes.get("pads", [0, 0, 0, 0])
     if not (top or left or bottom or right):
         return source, schema.Padding.VALID
-    batch, height, width, channels = (int(size) for size in w.flat.graph.tensors[source].shape)
+    batch, height, width, channels = w.flat.shape(source)
     same = [_same_padding(*axis) for axis in zip((height, width), kernel, stride, dilation, strict=True)]
     if same == [(top, bottom), (left, right)] and fill != "count":
         return source, schema.Padding.SAME
@@ -178,7 +176,6 @@ def gemm(w: Lowering, node: Node) -> None:
         or node.attributes.get("transA")
     ):
         w.refuse_node(node, "operands other than a 2-D value and a constant matrix")
-        return
     if not node.attributes.get("transB", 0):
         affine = matrix.affine
         if affine is not None and affine.axis is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from pair_fld.export.flatbuffer import schema
 from pair_fld.export.graph import Node, affine
 from pair_fld.export.lower_conv import pad
-from pair_fld.export.lowering import NCHW, NHWC, Lowering
+from pair_fld.export.lowering import AXIS_IN_NHWC, NCHW, NHWC, Lowering
 
 _LOGISTIC_OUTPUT = affine(1 / 256, -128)  # fixed by the TFLite specification
 
@@ -65,7 +65,6 @@ def activation(w: Lowering, node: Node) -> None:
     kind = w.activation_kind(node)
     if kind is None:
         w.refuse_node(node, "bounds other than 0 and 6")
-        return
     int8 = w.is_int8(node, node.outputs[0])
     w.emit(kind, w.operands(node, int8), [w.result(node.outputs[0], int8)])
 
@@ -112,7 +111,7 @@ def concat(w: Lowering, node: Node) -> None:
     target = w.result(result, int8)
     if int8:  # the int8 kernel copies, so all scales must be the result's
         sources = [w.requantize(s, w.affine[target], f"{node.name}_{i}") for i, s in enumerate(sources)]
-    axis = _AXIS_INNHWC[axis] if rank == 4 else axis
+    axis = AXIS_IN_NHWC[axis] if rank == 4 else axis
     w.emit("CONCATENATION", sources, [target], "ConcatenationOptions", axis=axis)
 
 
@@ -150,7 +149,7 @@ def mean(w: Lowering, node: Node) -> None:
         w.refuse_node(node, f"axes {axes} of {len(shape)}")
     int8 = w.is_int8(node, node.outputs[0])
     (source,) = w.operands(node, int8)
-    where = np.array(sorted(_AXIS_INNHWC[axis] for axis in axes), np.int32)
+    where = np.array(sorted(AXIS_IN_NHWC[axis] for axis in axes), np.int32)
     axes_tensor = w.flat.constant(f"{node.name}_axes", where)
     target = w.result(node.outputs[0], int8)
     w.emit("MEAN", [source, axes_tensor], [target], "ReducerOptions", keepDims=keep)
@@ -193,7 +192,7 @@ def depth_to_space(w: Lowering, node: Node) -> None:
 
 
 def reshape(w: Lowering, node: Node) -> None:
-    """Flatten, Reshape, Squeeze, Unsqueeze; elements keep their ONNX (NCHW) order, by a TRANSPOSE if needed."""
+    """Flatten, Reshape, Squeeze, Unsqueeze; elements keep their ONNX order, by a TRANSPOSE if needed."""
     int8 = w.is_int8(node, node.outputs[0])
     source = w.operands(node, int8)[0]
     before, after = w.graph.shape(node.inputs[0]), w.graph.shape(node.outputs[0])

@@ -12,7 +12,8 @@ from pair_fld.export.flatbuffer import FlatBuilder, schema
 from pair_fld.export.graph import Affine, Graph, Node
 
 HEAVY_ROUTE = (
-    "Use only those, or convert this architecture by the heavier litert-torch route: pip install 'pair_fld[litert]'."
+    "Use only those, or convert this architecture by the heavier litert-torch route: "
+    "pip install 'pair_fld[litert]'."
 )
 NHWC = (0, 2, 3, 1)  # axes of an NCHW value in NHWC order
 NCHW = (0, 3, 1, 2)  # and back
@@ -20,24 +21,7 @@ AXIS_IN_NHWC = (0, 3, 1, 2)  # where axis i of NCHW went
 
 # Versions that the TFLite runtime asks for by type of the data: float, int8. Beside these only DEQUANTIZE is
 # written in other versions: 3 for float16 weights (TensorFlow 1.15), 5 for per-channel int8 weights (2.7).
-_    "ADD": (1, 2),
-    "AVERAGE_POOL_2D": (1, 2),
-    "CONCATENATION": (1, 2),
-    "CONV_2D": (1, 3),
-    "DEPTH_TO_SPACE": (1, 1),
-    "DEPTHWISE_CONV_2D": (1, 3),
-    "HARD_SWISH": (1, 1),
-    "LOGISTIC": (1, 2),
-    "MAX_POOL_2D": (1, 2),
-    "MEAN": (1, 2),
-    "MUL": (1, 2),
-    "PAD": (1, 2),
-    "PADV2": (1, 2),
-    "RELU": (1, 2),
-    "RELU6": (1, 2),
-    "RESHAPE": (1, 1),
-    "RESIZE_NEAREST_NEIGHBOR": (1, 2),
-    "TRANSPOSE": (1, 2),IONS = {
+_VERSIONS = {
     "ADD": (1, 2),
     "AVERAGE_POOL_2D": (1, 2),
     "CONCATENATION": (1, 2),
@@ -65,7 +49,8 @@ class Lowering:
     Attributes:
         graph: the ONNX graph. flat: the flatbuffer in the making.
         index: tensor of an ONNX value; a float value and the quantized one behind it are two values.
-        affine: quantization of the int8 tensors. fused: ids of activation nodes built into the operator before.
+        affine: quantization of the int8 tensors.
+        fused: ids of activation nodes that are built into the operator before them.
         known: ONNX operators that can be written, for messages.
     """
 
@@ -78,9 +63,11 @@ class Lowering:
 
     @staticmethod
     def layout(shape: tuple[int, ...]) -> tuple[int, ...]:
+        """An ONNX shape in this file's layout."""
         return tuple(shape[axis] for axis in NHWC) if len(shape) == 4 else tuple(shape)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an ONNX value in this file's layout."""
         return self.layout(self.graph.shape(name))
 
     def value(self, name: str) -> int:
@@ -88,7 +75,9 @@ class Lowering:
         if name in self.index:
             return self.index[name]
         if name in self.graph.constants:
-            raise PairError(self.graph.path, "computed values", f"the constant {name!r}", "Simplify the graph first.")
+            raise PairError(
+                self.graph.path, "computed values", f"the constant {name!r}", "Simplify the graph first."
+            )
         source = self.graph.int8_source(name)
         assert source is not None, name
         self.index[name] = self.flat.tensor(name, self.shape(name), np.float32)
@@ -96,6 +85,7 @@ class Lowering:
         return self.index[name]
 
     def int8_tensor(self, name: str, shape: tuple[int, ...], affine: Affine) -> int:
+        """A computed int8 tensor."""
         index = self.flat.tensor(name, shape, np.int8, affine)
         self.affine[index] = affine
         return index
@@ -111,6 +101,7 @@ class Lowering:
         return bool(sources) and all(sources) and self.graph.int8_target(result) is not None
 
     def operands(self, node: Node, int8: bool) -> list[int]:
+        """The tensors of a node's computed inputs."""
         if int8:
             return [self.index[str(self.graph.int8_source(name))] for name in self.graph.activations(node)]
         return [self.value(name) for name in self.graph.activations(node)]
@@ -129,6 +120,7 @@ class Lowering:
         return index
 
     def emit(self, name: str, inputs: list[int], outputs: list[int], kind: str = "", **options: Any) -> None:
+        """An operator in the version that its data type asks for."""
         int8 = outputs[0] in self.affine
         self.flat.operator(name, inputs, outputs, _VERSIONS[name][int8], kind, **options)
 
@@ -142,13 +134,12 @@ class Lowering:
         """The int8 tensor itself, or a copy under another scale and zero point."""
         if tensor not in self.affine or self.affine[tensor] == affine:
             return tensor
-        shape = tuple(int(size) for size in self.flat.graph.tensors[tensor].shape)
-        target = self.int8_tensor(name, shape, affine)
+        target = self.int8_tensor(name, self.flat.shape(tensor), affine)
         self.flat.operator("QUANTIZE", [tensor], [target], 1, "QuantizeOptions")
         return target
 
     def same_scale(self, source: int, result: int, emit: Callable[[int], None]) -> None:
-        """Run an operator whose int8 kernel keeps the scale; requantize behind it when the graph changes it."""
+        """Run an operator whose int8 kernel keeps the scale; requantize behind it if the graph does."""
         if source not in self.affine or self.affine[source] == self.affine[result]:
             emit(result)
             return
@@ -170,7 +161,7 @@ class Lowering:
         return {(0.0, 6.0): "RELU6", (0.0, np.inf): "RELU"}.get((low, high))
 
     def fuse(self, node: Node) -> tuple[str, int]:
-        """The value a node ends in and the activation to build in, when its only reader is a RELU or RELU6."""
+        """The value a node ends in and the activation to build in, if its only reader is RELU or RELU6."""
         follower = self.graph.only_consumer(node.outputs[0])
         kind = self.activation_kind(follower) if follower is not None else None
         if follower is None or kind is None:
@@ -188,12 +179,14 @@ class Lowering:
         self.refuse(f"{node.op} with {what} (node {node.name!r})")
 
     def reshaped(self, source: int, shape: tuple[int, ...], name: str) -> int:
+        """A copy under another shape."""
         target = self.like(source, name, shape)
         self.reshape_into(source, target)
         return target
 
     def reshape_into(self, source: int, target: int) -> None:
+        """RESHAPE one tensor into another."""
         tensor = self.flat.graph.tensors[target]
-        shape = [int(size) for size in tensor.shape]
+        shape = list(self.flat.shape(target))
         size = self.flat.constant(f"{tensor.name}_shape", np.array(shape, np.int32))
         self.emit("RESHAPE", [source, size], [target], "ReshapeOptions", newShape=shape)

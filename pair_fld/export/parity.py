@@ -34,23 +34,24 @@ class Deviation:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """How much of a layer's value quantization leaves: 20 dB is an error of a tenth, 40 dB of a hundredth.
+    """How well a value survives quantization: at 20 dB its error is a tenth of it, at 40 dB a hundredth.
 
-    own_db counts the layer's own weights and output only, with float inputs; total_db what arrived from before too.
+    The error includes what arrived from the layers before; the layer to act on is where it first drops.
     """
 
     layer: str  # name of the ONNX node
     op: str
     value: str  # name of its output
-    total_db: float
+    snr_db: float
     max_error: float  # in the unit of the value
+    position: int  # in the order of computation
 
 
 def compare(models: Mapping[str, Path | Predict], crops: np.ndarray) -> list[Deviation]:
     """Every model against the first one on uint8 BGR crops (N, S, S, 3).
 
-    A model is a file of ours, or a callable from crops to points (N, 51, 2) in crop pixels (a torch module behind
-    an adapter).
+    A model is a file of ours, or a callable from crops to points (N, 51, 2) in crop pixels (a torch module
+    behind an adapter).
 
     Raises:
         PairError: fewer than two models, no crops, or a file that cannot be opened.
@@ -85,10 +86,10 @@ def _deviation(reference: str, expected: np.ndarray, other: str, found: np.ndarr
 
 
 def layer_snr(onnx_fp32: Path, onnx_int8: Path, crops: np.ndarray) -> list[LayerNoise]:
-    """Signal-to-noise ratio of every value that both graphs compute, worst first, on uint8 crops (N, S, S, 3).
+    """Signal-to-noise ratio of every value that both graphs compute, worst first, on crops (N, S, S, 3).
 
-    The int8 graph's values are taken behind their DequantizeLinear. A value is matched by its ONNX name, which
-    static quantization keeps.
+    The int8 graph's values are taken behind their DequantizeLinear. A value is matched by its ONNX name,
+    which static quantization keeps.
 
     Raises:
         PairError: graphs that share no value (the int8 file was made from another float file).
@@ -110,11 +111,12 @@ def layer_snr(onnx_fp32: Path, onnx_int8: Path, crops: np.ndarray) -> list[Layer
             worst[i] = max(worst[i], float(np.abs(a - b).max()))
     producers = Graph(float_graph, onnx_fp32).producer
     table = []
-    for (value, _), s, n, w in zip(pairs, signal, noise, worst, strict=True):
-        decibel = float("inf") if n == 0 else float(10 * np.log10(max(s, 1e-30) / n))
+    for i, (value, _) in enumerate(pairs):
+        snr_db = float("inf") if noise[i] == 0 else float(10 * np.log10(max(signal[i], 1e-30) / noise[i]))
         node = producers.get(value)
-        table.append(LayerNoise(node.name if node else "input", node.op if node else "-", value, decibel, w))
-    return sorted(table, key=lambda row: row.total_db)
+        layer, op = (node.name, node.op) if node else ("input", "-")
+        table.append(LayerNoise(layer, op, value, snr_db, float(worst[i]), i))
+    return sorted(table, key=lambda row: row.snr_db)
 
 
 def _shared_values(float_graph: Graph, int8_graph: Graph) -> list[tuple[str, str]]:
@@ -152,7 +154,7 @@ def _runner(model: onnx.ModelProto, names: Sequence[str]) -> Callable[[np.ndarra
 
     def run(x: np.ndarray) -> list[np.ndarray]:
         parts = [x] if batched else [one[None] for one in x]
-        found = [session.run(wanted, {entry.name: np.ascontiguousarray(part)}) for part in parts]
+        found: list[Any] = [session.run(wanted, {entry.name: np.ascontiguousarray(part)}) for part in parts]
         values = {name: np.concatenate([row[i] for row in found]) for i, name in enumerate(wanted)}
         return [x if name in inputs else values[name] for name in names]
 

@@ -1,8 +1,8 @@
 """One float ONNX file to every wanted precision, each as ONNX and as TFLite from the same graph.
 
-fp32: as exported. fp16: weights stored as float16, computed in float. int8-weights: weights stored as int8 with
-a scale for each output channel, computed in float. int8-static: weights and activations int8, ranges measured on
-calibration crops; the one QDQ graph is written in both formats.
+fp32: as exported. fp16: weights stored as float16, computed in float. int8-weights: weights stored as int8
+with a scale for each output channel, computed in float. int8-static: weights and activations int8, ranges
+measured on calibration crops; the one QDQ graph is written in both formats.
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ def quantize(
 ) -> list[QuantizedFile]:
     """Write `<stem>-<kind>.onnx` and `.tflite` into `out_dir`, in the order of `kinds`.
 
-    calibration: (N, S, S, 3) uint8 BGR crops of the training split, as at test time; read for int8-static only.
-    Each file's metadata gains "quantization": kind, and for int8-static method, number and sha256 of the crops.
+    calibration: (N, S, S, 3) uint8 BGR crops of the training split, cut as at test time; only int8-static
+    reads them. Each file's metadata gains "quantization": kind, and for int8-static method, number and sha256
+    of the crops.
 
     Raises:
-        PairError: no metadata in the ONNX file, unsuitable crops, an operator the TFLite writer does not know.
+        PairError: no metadata in the ONNX file, unsuitable crops, an operator unknown to the TFLite writer.
     """
     model = load_onnx(onnx_fp32)
     metadata = get_metadata(model)

@@ -1,7 +1,8 @@
 """ONNX (float or QDQ) to TFLite without TensorFlow: one graph, written out a second time.
 
-Layout: values of four axes are NHWC in the TFLite file (NCHW in ONNX), all others keep their ONNX layout. So a
-`coords` output (1, 51, 2) is the same in both files and a `heatmap` output (1, 51, H, W) becomes (1, H, W, 51).
+Layout: values of four axes are NHWC in the TFLite file (NCHW in ONNX), all others keep their ONNX layout. So
+a `coords` output (1, 51, 2) is the same in both files and a `heatmap` output (1, 51, H, W) becomes
+(1, H, W, 51).
 
 An operator between DequantizeLinear inputs and a QuantizeLinear output becomes one int8 operator; unsigned
 zero points move by -128. What stays float in the QDQ graph stays float here, behind DEQUANTIZE and QUANTIZE.
@@ -58,9 +59,9 @@ def write_tflite(
 ) -> None:
     """Write the graph of an ONNX file as a .tflite file of batch 1 with `metadata` behind it.
 
-    input_dtype: `float32` takes what the ONNX file takes, as (1, S, S, 3); `uint8` takes the raw crop, and the
-    file does the preprocessing that metadata["input"] states. In an int8 graph that costs no float operator; a
-    mean of 127.5 lies between two codes, so that grey levels are then off by at most one half.
+    input_dtype: `float32` takes what the ONNX file takes, as (1, S, S, 3); `uint8` takes the raw crop, and
+    the file does the preprocessing that metadata["input"] states. In an int8 graph that costs no float
+    operator; a mean of 127.5 lies between two codes, so that grey levels are then off by at most one half.
 
     Raises:
         PairError: an operator outside the writer's set, by name and node, with the heavier route.
@@ -85,7 +86,7 @@ def _float_input(w: Lowering) -> int:
 
 
 def _raw_input(w: Lowering, metadata: dict[str, Any]) -> int:
-    """A uint8 input that the file normalises itself: by its zero point if it is quantized next, else in float."""
+    """A uint8 input that the file normalises itself: by its zero point in an int8 graph, else in float."""
     name = w.graph.input
     mean, scale, shape = metadata["input"]["mean"], metadata["input"]["scale"], w.shape(name)
     target = w.graph.int8_target(name)

@@ -54,7 +54,7 @@ class PackageReport:
             "archive": self.path.name,
             "archive_mb": round(self.archive_mb, 6),
             "checks": [asdict(c) for c in self.checks],
-            "costs": {k: asdict(v) for k, v in self.costs.items()},
+            "costs": {k: v.as_json() for k, v in self.costs.items()},
             "sha256": dict(self.sha256),
         }
 
@@ -113,7 +113,7 @@ def package(
         tree = {
             "metrics": metrics or {},
             "record": record or {},
-            "costs": {k: asdict(v) for k, v in costs.items()},
+            "costs": {k: v.as_json() for k, v in costs.items()},
         }
         return {
             "model_card.md": card.encode(),

@@ -54,7 +54,7 @@ def wing(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, w:
     """
     error = (predicted - target).abs() * PERCENT
     constant = w - w * math.log1p(w / eps)
-    loss = torch.where(error < w, w * torch.log1p(error / eps), error + constant)
+    loss = torch.where(error < w, w * torch.log1p(error / eps), error - constant)
     return weighted_mean(loss.sum(dim=-1), weight)
 
 
@@ -80,7 +80,8 @@ def heatmap_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weight: to
         return torch.softmax(-(((grid - centre[..., None]) * side / (2 * sigma)) ** 2) / 2, dim=-1)
 
     gx, gy = axis(width, target[..., 0]), axis(height, target[..., 1])
-    log_p = torch.log_softmax(logits.float().flatten(2), dim=-1).unflatten(2, (height, width))
+    # logits may come in bfloat16: the target's precision is the one to compute in
+    log_p = torch.log_softmax(logits.to(target).flatten(2), dim=-1).unflatten(2, (height, width))
     cross = -torch.einsum("bphw,bph,bpw->bp", log_p, gy, gx)
     entropy = -(torch.xlogy(gx, gx).sum(-1) + torch.xlogy(gy, gy).sum(-1))
     inside = (target.abs() <= 1).all(dim=-1)

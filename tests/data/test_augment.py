@@ -7,7 +7,14 @@ import numpy as np
 import torch
 
 from pair_fld.config import AugmentConfig
-from pair_fld.data.augment import mirror_order, photometrics, plan_views, unview_points, view_images, view_points
+from pair_fld.data.augment import (
+    mirror_order,
+    photometrics,
+    plan_views,
+    unview_points,
+    view_images,
+    view_points,
+)
 from pair_fld.runtime import geometry
 from pair_fld.runtime.scheme import FLIP
 
@@ -17,7 +24,9 @@ BOXES = torch.tensor([[50.0, 60.0, 140.0, 132.0], [70.0, 30.0, 120.0, 160.0]])
 
 def smooth_images(count: int) -> np.ndarray:
     noise = np.random.default_rng(3).random((count, PACK, PACK, 3)).astype(np.float32)
-    return np.stack([cv2.normalize(cv2.GaussianBlur(n, (0, 0), 6), None, 0, 255, cv2.NORM_MINMAX) for n in noise]).astype(np.uint8)
+    return np.stack(
+        [cv2.normalize(cv2.GaussianBlur(n, (0, 0), 6), None, 0, 255, cv2.NORM_MINMAX) for n in noise]
+    ).astype(np.uint8)
 
 
 def test_undisturbed_view_is_the_runtime_crop() -> None:
@@ -31,15 +40,20 @@ def test_undisturbed_view_is_the_runtime_crop() -> None:
         np.testing.assert_allclose(
             geometry.from_norm(norm[i], SIZE), geometry.transform_points(matrix, points[i]), atol=2e-3
         )
-        assert np.abs(drawn[i] - geometry.warp(images[i], matrix, SIZE)).max() < 2.0  # of 255: rounding of cv2's weights
+        assert (
+            np.abs(drawn[i] - geometry.warp(images[i], matrix, SIZE)).max() < 2.0
+        )  # of 255: rounding of cv2's weights
 
 
 def test_points_round_trip_and_stay_on_the_drawn_dot() -> None:
     config = AugmentConfig(flip=0.5, rotation=30, scale=0.1, shift=0.05)
     points = torch.full((64, 51, 2), 95.0)
     points[:, 0] = torch.tensor([110.0, 83.0])
-    images = torch.zeros(64, PACK, PACK, 3, dtype=torch.uint8)
-    images[:, 80:87, 107:114] = 255  # a 7 x 7 dot centred on point 0
+    y, x = np.mgrid[:PACK, :PACK]
+    dot = 255 * np.exp(-((x - 110) ** 2 + (y - 83) ** 2) / (2 * 4.0**2))  # a soft dot centred on point 0
+    images = torch.from_numpy(
+        np.broadcast_to(np.rint(dot).astype(np.uint8)[None, :, :, None], (64, PACK, PACK, 3)).copy()
+    )
     views = plan_views(BOXES[:1].repeat(64, 1), PACK, MARGIN, config, torch.Generator().manual_seed(1))
     norm = view_points(points, views, PACK)
     torch.testing.assert_close(unview_points(norm, views, PACK), points, atol=1e-3, rtol=0)

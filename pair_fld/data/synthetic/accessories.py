@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from pair_fld.data.synthetic.camera import Camera
-from pair_fld.data.synthetic.curves import disc, fill, spline, stroke
-from pair_fld.data.synthetic.look import Look
+from pair_fld.data.synthetic.curves import disc, fill, soften, spline, stroke
+from pair_fld.data.synthetic.look import Look, pick
 from pair_fld.data.synthetic.noise import crop
 from pair_fld.data.synthetic.shape import Head
 
@@ -23,7 +22,9 @@ def glasses(image: np.ndarray, head: Head, camera: Camera, look: Look, rng: np.r
     dark = look.glasses == "dark"
     square = rng.uniform(2.0, 4.5)
     wide, tall = rng.uniform(23, 28), rng.uniform(15, 22)
-    colour = (np.array([20, 20, 24]) if rng.random() < 0.6 else np.array([60, 90, 130]) * rng.uniform(0.4, 1.6, 3)) * 1.0
+    colour = (
+        np.array([20, 20, 24]) if rng.random() < 0.6 else np.array([60, 90, 130]) * rng.uniform(0.4, 1.6, 3)
+    ) * 1.0
     thick = rng.uniform(0.8, 3.2)
     t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     cosine, sine = np.cos(t), np.sin(t)
@@ -37,16 +38,35 @@ def glasses(image: np.ndarray, head: Head, camera: Camera, look: Look, rng: np.r
         rim, _ = camera.project(np.stack([centre[0] + x, centre[1] + y, depth], axis=1))
         fill(lenses, rim, 255)
         stroke(rims, rim, 255, thick * k, closed=True)
-        hinge = np.array([(centre[0] + side * wide, centre[1] + 6, depth[0 if side > 0 else 14]), (side * 77, 6, -30), (side * 79, 4, -80)])
+        hinge = np.array(
+            [
+                (centre[0] + side * wide, centre[1] + 6, depth[0 if side > 0 else 14]),
+                (side * 77, 6, -30),
+                (side * 79, 4, -80),
+            ]
+        )
         outward = camera.turn[2, 0] * side
         if outward > -0.25:  # the far arm hides behind the head
             arm, _ = camera.project(hinge)
             stroke(rims, arm[: 3 if outward > 0.05 else 2], 255, thick * k)
-    bridge, _ = camera.project(np.array([(-9, p[19:31, 1].mean() + 2, 22), (0, p[19:31, 1].mean() + 5, 25), (9, p[19:31, 1].mean() + 2, 22)]))
+    bridge, _ = camera.project(
+        np.array(
+            [
+                (-9, p[19:31, 1].mean() + 2, 22),
+                (0, p[19:31, 1].mean() + 5, 25),
+                (9, p[19:31, 1].mean() + 2, 22),
+            ]
+        )
+    )
     stroke(rims, spline(bridge), 255, thick * k)
     if dark:
-        tone = np.float32(rng.uniform(8, 50)) + np.linspace(0, 30, image.shape[0], dtype=np.float32)[:, None, None]
-        _overlay(image, (lenses * rng.uniform(0.82, 1.0)).astype(np.uint8), np.broadcast_to(tone, image.shape))
+        tone = (
+            np.float32(rng.uniform(8, 50))
+            + np.linspace(0, 30, image.shape[0], dtype=np.float32)[:, None, None]
+        )
+        _overlay(
+            image, (lenses * rng.uniform(0.82, 1.0)).astype(np.uint8), np.broadcast_to(tone, image.shape)
+        )
     else:
         glare = np.clip(crop("soft", lenses.shape, rng) * 60 + 20, 0, 255).astype(np.float32)
         weight = lenses.astype(np.float32) * glare * np.float32(rng.uniform(0, 0.4) / 255 / 255)
@@ -54,7 +74,9 @@ def glasses(image: np.ndarray, head: Head, camera: Camera, look: Look, rng: np.r
     _overlay(image, rims, np.broadcast_to(colour.astype(np.float32), image.shape))
 
 
-def occlude(image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, rng: np.random.Generator) -> np.ndarray:
+def occlude(
+    image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, rng: np.random.Generator
+) -> np.ndarray:
     """Lay one random thing before the face.
 
     Args:
@@ -65,7 +87,7 @@ def occlude(image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, r
     """
     mask = np.zeros(image.shape[:2], np.uint8)
     k = camera.scale
-    kind = rng.choice(("hand", "strands", "block", "microphone", "mask"), p=(0.3, 0.25, 0.25, 0.1, 0.1))
+    kind = ("hand", "strands", "block", "microphone", "mask")[pick(rng, (0.3, 0.25, 0.25, 0.1, 0.1))]
     exposure = look.exposure
     tone = look.skin * exposure * rng.uniform(0.8, 1.05)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -77,11 +99,24 @@ def occlude(image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, r
         fill(mask, at + spline(palm, closed=True) @ turn, 255)
         for j in range(int(rng.integers(2, 5))):
             root, length = -27 + 18 * j, rng.uniform(30, 65)
-            finger = np.array([(root - 8, 0), (root - 7, -length), (root, -length - 9), (root + 7, -length), (root + 8, 0)]) * k
+            finger = (
+                np.array(
+                    [
+                        (root - 8, 0),
+                        (root - 7, -length),
+                        (root, -length - 9),
+                        (root + 7, -length),
+                        (root + 8, 0),
+                    ]
+                )
+                * k
+            )
             fill(mask, at + spline(finger) @ turn, 255)
     elif kind == "strands":
         count = int(rng.integers(5, 40))
-        start = np.stack([rng.uniform(low[0] - 20 * k, high[0] + 20 * k, count), np.full(count, low[1] - 45 * k)], axis=1)
+        start = np.stack(
+            [rng.uniform(low[0] - 20 * k, high[0] + 20 * k, count), np.full(count, low[1] - 45 * k)], axis=1
+        )
         centre = start.mean(axis=0)
         start = centre + (start - centre) * rng.uniform(0.2, 0.7)
         bend = rng.normal(0, 25, 2) * (k, 0)
@@ -96,8 +131,15 @@ def occlude(image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, r
         stroke(mask, np.stack([at, at + (rng.normal(0, 40) * k, 150 * k)]), 255, 16 * k)
         tone = np.full(3, rng.uniform(15, 90))
     elif kind == "mask":
-        c = [points[11], points[14] + (-36 * k, -8 * k), points[31] + (-28 * k, 8 * k), points[40] + (-22 * k, 38 * k), points[40] + (22 * k, 38 * k),
-             points[37] + (28 * k, 8 * k), points[18] + (36 * k, -8 * k)]  # fmt: skip
+        c = [
+            points[11],
+            points[14] + (-36 * k, -8 * k),
+            points[31] + (-28 * k, 8 * k),
+            points[40] + (-22 * k, 38 * k),
+            points[40] + (22 * k, 38 * k),
+            points[37] + (28 * k, 8 * k),
+            points[18] + (36 * k, -8 * k),
+        ]
         fill(mask, spline(np.array(c), closed=True), 255)
         tone = np.array([(225, 205, 170), (235, 235, 235), (30, 30, 32)])[rng.integers(3)] * exposure
     else:
@@ -107,7 +149,7 @@ def occlude(image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, r
         turn = np.array([(np.cos(lean), np.sin(lean)), (-np.sin(lean), np.cos(lean))])
         fill(mask, at + (np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * span) @ turn, 255)
         tone = np.clip(rng.uniform(10, 240) + rng.normal(0, 40, 3), 0, 255)
-    soft = cv2.GaussianBlur(mask, (0, 0), 0.6 * k + 0.2)
+    soft = soften(mask, 0.6 * k + 0.2)
     level = 1 + 0.09 * crop("soft", mask.shape, rng)
     _overlay(image, soft, level[..., None] * np.asarray(tone, np.float32))
     return mask

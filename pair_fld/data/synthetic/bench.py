@@ -1,4 +1,4 @@
-"""Speed and looks: `python -m pair_fld.data.synthetic.bench [SHEET.png]` prints faces a second on one core."""
+"""Speed and looks: `python -m pair_fld.data.synthetic.bench [SHEET.png [--points]]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pose and projection: head frame (millimetres, y up) to picture pixels (y down, integers are pixel centres)."""
+"""Pose and projection: head frame (millimetres, y up) to pixels (y down, integers are pixel centres)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ _PIVOT = np.array([0.0, -45.0, -85.0])  # the head turns about the top of the ne
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """(3, 3) of angles in degrees: first yaw (positive: the face turns to the image's right), then pitch (positive:
-    the face looks up), then roll (positive: clockwise in the picture)."""
-    (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians((yaw, pitch, roll))), np.sin(np.radians((yaw, pitch, roll)))
+    """(3, 3) of angles in degrees, applied in this order.
+
+    yaw: positive turns the face to the image's right. pitch: positive looks up. roll: positive is clockwise.
+    """
+    angles = np.radians((yaw, pitch, roll))
+    (cy, cp, cr), (sy, sp, sr) = np.cos(angles), np.sin(angles)
     about_y = np.array([(cy, 0, sy), (0, 1, 0), (-sy, 0, cy)])
     about_x = np.array([(1, 0, 0), (0, cp, sp), (0, -sp, cp)])
     about_z = np.array([(cr, sr, 0), (-sr, cr, 0), (0, 0, 1)])
@@ -42,7 +45,7 @@ class Camera:
 
 
 def draw_camera(head: Head, centre: tuple[float, float], side: float, rng: np.random.Generator) -> Camera:
-    """Draw a pose; the longer side of the 51 points' box becomes `side` pixels and its middle lies at `centre`."""
+    """Draw a pose; the 51 points' box gets the middle `centre` and the longer side `side`, in pixels."""
     wide = rng.random() < 0.25
     yaw = float(np.clip(rng.normal(0, 32 if wide else 16), -62, 62))
     pitch = float(np.clip(rng.normal(0, 14 if wide else 8), -30, 30))

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
 SHIFT = 4  # fractional bits of the coordinates handed to cv2
+_TURN = np.arange(20) * (math.pi / 10)
+_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 
 
 @lru_cache(maxsize=32)
 def _catmull_rom(count: int, steps: int, closed: bool) -> np.ndarray:
     """Weights (samples, count) of a Catmull-Rom spline through `count` points, `steps` samples a span."""
     t = np.arange(steps) / steps
-    basis = 0.5 * np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1)
+    square, cube = t**2, t**3
+    basis = (
+        np.stack(
+            [-t + 2 * square - cube, 2 - 5 * square + 3 * cube, t + 4 * square - 3 * cube, cube - square], 1
+        )
+        / 2
+    )
     spans = count if closed else count - 1
     weights = np.zeros((spans * steps + (not closed), count))
     for span in range(spans):
@@ -48,16 +57,26 @@ def stroke(image: np.ndarray, points: np.ndarray, colour: object, width: float, 
     cv2.polylines(image, [fixed(points)], closed, colour, max(1, round(width)), cv2.LINE_AA, SHIFT)  # type: ignore[call-overload]
 
 
-def disc(image: np.ndarray, at: np.ndarray, axes: tuple[float, float], colour: object, angle: float = 0.0) -> None:
+def disc(
+    image: np.ndarray, at: np.ndarray, axes: tuple[float, float], colour: object, angle: float = 0.0
+) -> None:
     """Fill an ellipse with the half axes `axes` in pixels, turned by `angle` degrees."""
-    t = np.arange(0, 2 * np.pi, np.pi / 10)
-    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    x, y = axes[0] * np.cos(t), axes[1] * np.sin(t)
-    fill(image, np.stack([at[0] + c * x - s * y, at[1] + s * x + c * y], axis=1), colour)
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    axis = np.array([(axes[0] * c, axes[0] * s), (-axes[1] * s, axes[1] * c)])
+    fill(image, at + _CIRCLE @ axis, colour)
+
+
+def soften(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur a mask; a Gaussian cut at 1.8 sigma, or two boxes where that would be slow."""
+    if sigma < 2.0:
+        side = 2 * max(1, round(1.8 * sigma)) + 1
+        return cv2.GaussianBlur(mask, (side, side), max(sigma, 0.3))
+    side = round(2.4 * sigma)
+    return cv2.blur(cv2.blur(mask, (side, side)), (side, side))
 
 
 def lay(image: np.ndarray, tone: np.ndarray, mask: np.ndarray, strength: float = 1.0) -> None:
-    """Lay tone, (3,) or (h, w, 3) of 0 to 255, over image (h, w, 3) uint8 in place where mask (h, w) uint8 says so."""
+    """Lay tone, (3,) or (h, w, 3), over image (h, w, 3) uint8 in place, as mask (h, w) uint8 says."""
     if tone.ndim == 1:
         flat = np.empty_like(image)
         flat[:] = np.clip(tone, 0, 255)

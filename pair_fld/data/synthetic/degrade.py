@@ -20,13 +20,22 @@ def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             angle = rng.uniform(0, np.pi)
             kernel = np.zeros((2 * reach + 1,) * 2, np.float32)
             tip = np.array([np.cos(angle), np.sin(angle)]) * reach
-            cv2.line(kernel, tuple(np.rint(reach - tip).astype(int).tolist()), tuple(np.rint(reach + tip).astype(int).tolist()), 1.0, 1, cv2.LINE_AA)
+            cv2.line(
+                kernel,
+                tuple(np.rint(reach - tip).astype(int).tolist()),
+                tuple(np.rint(reach + tip).astype(int).tolist()),
+                1.0,
+                1,
+                cv2.LINE_AA,
+            )
             image = cv2.filter2D(image, -1, kernel / kernel.sum())
     if rng.random() < 0.25:
         factor = rng.uniform(0.22, 0.7)
         small = (max(8, round(width * factor)), max(8, round(height * factor)))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        image = cv2.resize(image, (width, height), interpolation=(cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))])
+        image = cv2.resize(
+            image, (width, height), interpolation=(cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
+        )
     gamma = float(np.exp(rng.normal(0, 0.22)))
     gain, lift = rng.normal(1.0, 0.14), rng.normal(0, 9)
     curve = np.clip(255 * (np.arange(256) / 255) ** gamma * gain + lift, 0, 255)
@@ -37,10 +46,12 @@ def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
     if rng.random() < 0.5:
-        level = rng.gamma(1.5, 3.0)
+        level = rng.gamma(1.3, 2.4)
         grain = crop("fine", (height, width), rng) * np.float32(level)
         image = cv2.add(image, cv2.merge([grain, grain, grain]), dtype=cv2.CV_8U)
     if rng.random() < 0.5:
         quality = int(rng.integers(18, 92))
-        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        image = cv2.imdecode(
+            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
+        )
     return image

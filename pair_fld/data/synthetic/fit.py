@@ -1,9 +1,9 @@
 """Fit the 3-D shape prior to 2-D point sets: `python -m pair_fld.data.synthetic.fit SHAPES.csv [prior.npz]`.
 
-Non-rigid structure from motion under scaled orthography (Bregler, Hertzmann & Biermann, CVPR 2000), by alternating
-closed-form steps: x_i = s_i R_i (mean + sum_k c_ik mode_k) + t_i. Every shape is used twice, once mirrored, so that
-the mean comes out symmetric. Depth is ambiguous from one view each, so the mean's depth is tied to a template written
-down from general anatomy (`DEPTH_MM`), and the modes' depth is held small by a ridge.
+Non-rigid structure from motion under scaled orthography (Bregler, Hertzmann & Biermann, CVPR 2000), by
+alternating closed-form steps: x_i = s_i R_i (mean + sum_k c_ik mode_k) + t_i. Every shape is used twice, once
+mirrored, so that the mean comes out symmetric. Depth is ambiguous from one view each, so the mean's depth is tied
+to a template written down from general anatomy (`DEPTH_MM`), and the modes' depth is held small by a ridge.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pair_fld.runtime.scheme import FLIP, NUM_POINTS
 MODES = 12
 EYE_SPAN_MM = 90.0  # distance of the outer eye corners; fixes the unit of every length in this package
 
-# Depth towards the viewer in millimetres, relative to the outer eye corners; the left half and the middle line.
+# Depth towards the viewer in millimetres, relative to the outer eye corners; left half and middle line.
 _DEPTH_LEFT = {
     0: 0, 1: 10, 2: 15, 3: 17, 4: 18, 10: 17, 11: 25, 12: 34, 13: 42, 14: 21, 15: 26, 16: 30,
     19: 0, 20: 7, 21: 10, 22: 6, 23: 8, 24: 5,
     31: 14, 32: 21, 33: 28, 34: 29, 40: 25, 41: 24, 42: 20, 43: 15, 44: 24, 45: 26, 49: 24, 50: 23,
 }  # fmt: skip
-DEPTH_MM = np.array([_DEPTH_LEFT[i] if i in _DEPTH_LEFT else _DEPTH_LEFT[FLIP[i]] for i in range(NUM_POINTS)], float)
+DEPTH_MM = np.array([_DEPTH_LEFT.get(i, _DEPTH_LEFT.get(FLIP[i])) for i in range(NUM_POINTS)], float)
 
 
 def read_shapes(path: Path) -> np.ndarray:
@@ -43,7 +43,9 @@ def read_shapes(path: Path) -> np.ndarray:
     for number, line in enumerate(path.read_text().splitlines(), 1):
         values = line.split(",")[1:]
         if len(values) != 2 * NUM_POINTS:
-            raise PairError(f"{path}:{number}", "102 numbers", f"{len(values)}", "Correct or remove the line.")
+            raise PairError(
+                f"{path}:{number}", "102 numbers", f"{len(values)}", "Correct or remove the line."
+            )
         rows.append(np.array(values, float).reshape(NUM_POINTS, 2) * (1, -1))
     shapes = np.array(rows)
     shapes -= shapes.mean(axis=1, keepdims=True)
@@ -87,7 +89,9 @@ def fit(shapes: np.ndarray, rounds: int = 60) -> dict[str, np.ndarray]:
         if step >= 5:
             basis = np.einsum("nij,kpj->npik", cameras, modes).reshape(count, -1, MODES)
             normal = np.einsum("nak,nal->nkl", basis, basis) + 0.02 * np.eye(MODES)
-            coefficients = np.linalg.solve(normal, np.einsum("nak,na->nk", basis, left.reshape(count, -1))[..., None])
+            coefficients = np.linalg.solve(
+                normal, np.einsum("nak,na->nk", basis, left.reshape(count, -1))[..., None]
+            )
             coefficients = coefficients[..., 0]
             coefficients -= coefficients.mean(axis=0)
             coefficients /= coefficients.std(axis=0)
@@ -134,7 +138,9 @@ def main(arguments: list[str]) -> None:
     np.savez_compressed(target, mean=prior["mean"], modes=prior["modes"], residual=prior["residual"])
     yaw, pitch = (np.percentile(prior[k], (5, 25, 50, 75, 95)).round(1) for k in ("yaw", "pitch"))
     deviation = np.sqrt((prior["modes"] ** 2).sum((1, 2)) / NUM_POINTS).round(2)
-    print(f"{target}: residual {prior['residual']:.2f} mm, yaw percentiles {yaw}, pitch {pitch}, modes mm {deviation}")
+    print(
+        f"{target}: residual {prior['residual']:.2f} mm, yaw percentiles {yaw}, pitch {pitch}, modes mm {deviation}"
+    )
 
 
 if __name__ == "__main__":

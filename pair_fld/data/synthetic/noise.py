@@ -26,12 +26,16 @@ def tile(kind: str) -> np.ndarray:
         reach = 31 if kind == "strand" else 9
         kernel = np.ones((reach, 1), np.float32) / reach
         out = cv2.GaussianBlur(cv2.filter2D(white, -1, kernel), (0, 0), 0.7)
-        clumps = cv2.resize(rng.standard_normal((8, 96)).astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+        clumps = cv2.resize(
+            rng.standard_normal((8, 96)).astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC
+        )
         out = out / out.std() + 0.8 * clumps
         if kind == "curl":
             y, x = np.mgrid[:_SIDE, :_SIDE].astype(np.float32)
             wave = cv2.resize(rng.standard_normal((60, 60, 2)).astype(np.float32), (_SIDE, _SIDE)) * 7
-            out = cv2.remap(out, x + wave[..., 0], y + wave[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            out = cv2.remap(
+                out, x + wave[..., 0], y + wave[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            )
     return (out - out.mean()) / out.std()
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pair_fld.data.synthetic import hairline
-from pair_fld.data.synthetic.curves import disc, fill, grained, lay, spline, stroke
+from pair_fld.data.synthetic.curves import disc, fill, lay, soften, spline, stroke
 from pair_fld.data.synthetic.expression import Expression
 from pair_fld.data.synthetic.look import Look
 from pair_fld.data.synthetic.noise import crop
@@ -22,7 +22,9 @@ def to_texture(points: np.ndarray, scale: float) -> np.ndarray:
     return np.stack([(points[..., 0] - LEFT_MM) * scale, (TOP_MM - points[..., 1]) * scale], axis=-1) - 0.5
 
 
-def paint(points: np.ndarray, expression: Expression, look: Look, scale: float, rng: np.random.Generator) -> np.ndarray:
+def paint(
+    points: np.ndarray, expression: Expression, look: Look, scale: float, rng: np.random.Generator
+) -> np.ndarray:
     """Paint one face.
 
     Args:
@@ -53,22 +55,32 @@ def _skin(points: np.ndarray, look: Look, shape: tuple[int, int], rng: np.random
     y = np.arange(TOP_MM - step / 2, TOP_MM - HEIGHT_MM, -step, dtype=np.float32)
     x = np.arange(LEFT_MM + step / 2, -LEFT_MM, step, dtype=np.float32)
 
-    def spot(at: np.ndarray, rx: float, ry: float) -> np.ndarray:
-        return np.multiply.outer(np.exp(-(((y - at[1]) / ry) ** 2)), np.exp(-(((x - at[0]) / rx) ** 2)))
-
-    dark, red = np.zeros((len(y), len(x))), np.zeros((len(y), len(x)))
+    # Every spot: strength as a darkening and as a reddening, centre, radii.
+    spots: list[tuple[float, float, float, float, float, float]] = []
     for inner, outer, middle, ala in ((22, 19, 21, 14), (25, 28, 26, 18)):
-        centre = (points[inner] + points[outer]) / 2
-        dark += 0.15 * spot((points[inner] + (0, 3, 0)), 8, 9)
-        dark += (0.05 + 0.10 * look.age) * spot(centre - (0, 9, 0), 15, 4)
-        dark += 0.08 * spot(points[middle] + (0, 5, 0), 14, 5)
-        dark += 0.16 * spot(points[ala] + (np.sign(points[ala, 0]) * 3, -1, 0), 4.5, 6)
-        red += look.blush * spot((points[ala] + points[outer]) / 2 + (np.sign(points[ala, 0]) * 16, -6, 0), 18, 13)
-    dark += 0.26 * spot(points[16] - (0, 3, 0), 13, 5)
-    dark += 0.16 * spot(points[40] - (0, 5, 0), 15, 4)
-    dark += 0.10 * spot(points[31] - (3, 0, 0), 5, 5) + 0.10 * spot(points[37] + (3, 0, 0), 5, 5)
-    red += 0.25 * spot(points[13], 11, 9) + rng.uniform(0, 0.12)
-    shade = np.stack([1 - dark * 1.05 - 0.16 * red, 1 - dark - 0.18 * red, 1 - dark * 0.85 + 0.02 * red], axis=-1)
+        side = 1.0 if ala == 18 else -1.0
+        cx, cy = (points[inner, :2] + points[outer, :2]) / 2
+        ax, ay = points[ala, :2]
+        spots += [
+            (0.15, 0, points[inner, 0], points[inner, 1] + 3, 8, 9),
+            (0.05 + 0.10 * look.age, 0, cx, cy - 9, 15, 4),
+            (0.08, 0, points[middle, 0], points[middle, 1] + 5, 14, 5),
+            (0.16, 0, ax + side * 3, ay - 1, 4.5, 6),
+            (0, look.blush, (ax + points[outer, 0]) / 2 + side * 16, (ay + points[outer, 1]) / 2 - 6, 18, 13),
+        ]
+    spots += [
+        (0.26, 0, points[16, 0], points[16, 1] - 3, 13, 5),
+        (0.16, 0, points[40, 0], points[40, 1] - 5, 15, 4),
+        (0.10, 0, points[31, 0] - 3, points[31, 1], 5, 5),
+        (0.10, 0, points[37, 0] + 3, points[37, 1], 5, 5),
+        (0, 0.25, points[13, 0], points[13, 1], 11, 9),
+    ]
+    black, crimson, sx, sy, rx, ry = np.array(spots).T[..., None]
+    across, down = np.exp(-(((x - sx) / rx) ** 2)), np.exp(-(((y - sy) / ry) ** 2))
+    dark, red = (down * black).T @ across, (down * crimson).T @ across + rng.uniform(0, 0.12)
+    shade = np.stack(
+        [1 - dark * 1.05 - 0.16 * red, 1 - dark - 0.18 * red, 1 - dark * 0.85 + 0.02 * red], axis=-1
+    )
     small = np.clip(shade * look.skin, 0, 255).astype(np.uint8)
     field = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
     grain = 1 + np.float32(0.018) * crop("fine", shape, rng) + np.float32(0.03) * crop("soft", shape, rng)
@@ -76,15 +88,30 @@ def _skin(points: np.ndarray, look: Look, shape: tuple[int, int], rng: np.random
 
 
 def _creases(
-    image: np.ndarray, flat: np.ndarray, points: np.ndarray, e: Expression, look: Look, k: float, rng: np.random.Generator
+    image: np.ndarray,
+    flat: np.ndarray,
+    points: np.ndarray,
+    e: Expression,
+    look: Look,
+    k: float,
+    rng: np.random.Generator,
 ) -> None:
     """Soft lines: wing of the nose, cheek folds, lid creases, wrinkles; and the nostrils."""
     lines = np.zeros(image.shape[:2], np.uint8)
     smile = max(e.smile, 0.0)
     for side, ala, corner, eye in ((-1, 14, 31, (19, 20, 21, 22)), (1, 18, 37, (28, 27, 26, 25))):
-        wing = flat[ala] + np.array([(side * 0.5, 1.0), (side * 3.2, -2.0), (side * 3.4, -6.0), (side * 0.5, -10.5)]) * k
+        wing = (
+            flat[ala]
+            + np.array([(side * 0.5, 1.0), (side * 3.2, -2.0), (side * 3.4, -6.0), (side * 0.5, -10.5)]) * k
+        )
         stroke(lines, spline(wing), 150, 1.3 * k)
-        fold = np.stack([wing[2], (wing[1] + flat[corner]) / 2 + (side * 5 * k, -2 * k), flat[corner] + (side * (5 + 3 * smile) * k, -1 * k)])
+        fold = np.stack(
+            [
+                wing[2],
+                (wing[1] + flat[corner]) / 2 + (side * 5 * k, -2 * k),
+                flat[corner] + (side * (5 + 3 * smile) * k, -1 * k),
+            ]
+        )
         stroke(lines, spline(fold), int(30 + 80 * look.age * rng.random() + 90 * smile), 1.6 * k)
         lid = spline(flat[list(eye)])
         drop = np.linspace(0, np.pi, len(lid))
@@ -98,17 +125,23 @@ def _creases(
         for _ in range(int(rng.integers(1, 4))):
             y = flat[:10, 1].min() - rng.uniform(8, 34) * k
             x = flat[13, 0] + np.linspace(-32, 32, 5) * k
-            stroke(lines, spline(np.stack([x, y + rng.normal(0, 1.0, 5) * k], 1)), int(rng.uniform(30, 80)), 0.9 * k)
+            stroke(
+                lines,
+                spline(np.stack([x, y + rng.normal(0, 1.0, 5) * k], 1)),
+                int(rng.uniform(30, 80)),
+                0.9 * k,
+            )
     top, bottom = max(0, int(flat[:, 1].min() - 40 * k)), int(flat[40, 1])
-    lines = cv2.GaussianBlur(lines[top:bottom], (0, 0), 0.8 * k)
-    lay(image[top:bottom], look.skin * 0.15, lines, 0.6)
+    left, right = int(flat[:, 0].min() - 8 * k), int(flat[:, 0].max() + 8 * k)
+    lines = soften(lines[top:bottom, left:right], 0.8 * k)
+    lay(image[top:bottom, left:right], look.skin * 0.15, lines, 0.6)
     x0, y0 = (flat[[14, 10]].min(axis=0) - 4 * k).astype(int)
     x1, y1 = (flat[[18, 16]].max(axis=0) + 5 * k).astype(int)
     holes = np.zeros((y1 - y0, x1 - x0), np.uint8)
     for side, ala in ((-1, 14), (1, 18)):
         centre = 0.45 * flat[ala] + 0.25 * flat[16] + 0.3 * flat[16 + side] + (0, -1.6 * k)
         disc(holes, centre - (x0, y0), (4.0 * k, 1.9 * k), 255, side * -14.0)
-    lay(image[y0:y1, x0:x1], look.skin * 0.18, cv2.GaussianBlur(holes, (0, 0), 0.55 * k), 0.85)
+    lay(image[y0:y1, x0:x1], look.skin * 0.18, soften(holes, 0.55 * k), 0.85)
 
 
 def _facial_hair(image: np.ndarray, flat: np.ndarray, look: Look, k: float, rng: np.random.Generator) -> None:
@@ -119,19 +152,40 @@ def _facial_hair(image: np.ndarray, flat: np.ndarray, look: Look, k: float, rng:
     step = 4
     small = np.zeros((image.shape[0] // step, image.shape[1] // step), np.uint8)
     left, right = flat[31], flat[37]
-    jaw = np.array([left + (-40 * k, -42 * k), left + (-30 * k, -12 * k), left + (-8 * k, 4 * k), flat[41] + (0, 6 * k), flat[39] + (0, 6 * k),
-                    right + (8 * k, 4 * k), right + (30 * k, -12 * k), right + (40 * k, -42 * k), right + (46 * k, 60 * k), chin + (0, 60 * k),
-                    left + (-46 * k, 60 * k)])  # fmt: skip
+    jaw = np.array(
+        [
+            left + (-40 * k, -42 * k),
+            left + (-30 * k, -12 * k),
+            left + (-8 * k, 4 * k),
+            flat[41] + (0, 6 * k),
+            flat[39] + (0, 6 * k),
+            right + (8 * k, 4 * k),
+            right + (30 * k, -12 * k),
+            right + (40 * k, -42 * k),
+            right + (46 * k, 60 * k),
+            chin + (0, 60 * k),
+            left + (-46 * k, 60 * k),
+        ]
+    )
     beard = max(look.beard, look.stubble)
     fill(small, jaw / step, int(255 * beard))
     upper = spline(flat[31:38])
-    under = np.concatenate([upper + (0, -0.5 * k), flat[[37]] + (7 * k, 6 * k), flat[18:13:-1] + (0, 4.0 * k), flat[[31]] + (-7 * k, 6 * k)])
+    under = np.concatenate(
+        [
+            upper + (0, -0.5 * k),
+            flat[[37]] + (7 * k, 6 * k),
+            flat[18:13:-1] + (0, 4.0 * k),
+            flat[[31]] + (-7 * k, 6 * k),
+        ]
+    )
     fill(small, under / step, int(255 * max(look.moustache, look.stubble)))
     top = int(flat[13, 1])
-    mask = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2.4 * k / step), image.shape[1::-1])[top:]
+    mask = cv2.resize(soften(small, 2.4 * k / step), image.shape[1::-1])[top:]
     strong = look.beard > 0 or look.moustache > 0
     grain = crop("curl" if strong else "fine", mask.shape, rng)
-    mask = cv2.multiply(mask, np.clip((0.75 if strong else 0.4) + np.float32(0.3) * grain, 0, 1), dtype=cv2.CV_8U)
+    mask = cv2.multiply(
+        mask, np.clip((0.75 if strong else 0.4) + np.float32(0.3) * grain, 0, 1), dtype=cv2.CV_8U
+    )
     lay(image[top:], look.hair * 0.8 if strong else look.skin * 0.45, mask)
 
 
@@ -154,7 +208,7 @@ def _brow(image: np.ndarray, curve: np.ndarray, look: Look, k: float, rng: np.ra
     tip = root + along * rng.uniform(2.0, 4.5, (count, 1)) * k - down * rng.uniform(0.0, 2.8, (count, 1)) * k
     hairs = np.rint(np.stack([root, tip], axis=1) * 16).astype(np.int32)
     cv2.polylines(mask, list(hairs), False, 255, max(1, round(0.5 * k)), cv2.LINE_AA, 4)  # type: ignore[call-overload]
-    mask = cv2.GaussianBlur(mask, (0, 0), 0.6 * k)
+    mask = soften(mask, 0.6 * k)
     lay(patch, look.brow, mask, look.brow_dense)
 
 
@@ -171,7 +225,7 @@ def _eye(image: np.ndarray, e: np.ndarray, gaze: np.ndarray, pupil: float, look:
     if look.shadow is not None:
         tint = np.zeros(patch.shape[:2], np.uint8)
         fill(tint, np.concatenate([upper, upper[::-1] - (0, 6 * k)]), 150)
-        lay(patch, look.shadow * 0.9, cv2.GaussianBlur(tint, (0, 0), 1.8 * k))
+        lay(patch, look.shadow * 0.9, soften(tint, 1.8 * k))
     if opening > 1.0:
         ball = np.empty_like(patch)
         white = np.array([216, 221, 228]) * (0.7 + 0.3 * min(skin.mean() / 180, 1.0))
@@ -185,7 +239,7 @@ def _eye(image: np.ndarray, e: np.ndarray, gaze: np.ndarray, pupil: float, look:
         disc(ball, centre, (pupil * k, pupil * k), (10, 9, 9))
         shade = np.zeros(patch.shape[:2], np.uint8)
         stroke(shade, upper + (0, 0.8 * k), 170, 2.6 * k)
-        shade = cv2.GaussianBlur(shade, (0, 0), 0.9 * k)
+        shade = soften(shade, 0.9 * k)
         mask = np.zeros(patch.shape[:2], np.uint8)
         fill(mask, outline, 255)
         lay(ball, skin * 0.2, shade, 0.5)
@@ -213,12 +267,12 @@ def _mouth(image: np.ndarray, flat: np.ndarray, look: Look, k: float, rng: np.ra
     fill(layer, np.concatenate([in_bottom[::-1], bottom[::-1]]), (look.lips * 1.03).tolist())
     shine = p[9] * 0.55 + p[18] * 0.45
     disc(layer, shine, (6.0 * k, 1.3 * k), (look.lips * 1.12 + 14).tolist())
-    layer = cv2.GaussianBlur(layer, (0, 0), 1.1 * k)
+    layer = soften(layer, 1.1 * k)
     grain = 1 + np.float32(0.05) * crop("strand", layer.shape[:2], rng)
     layer = cv2.multiply(layer, cv2.merge([grain, grain, grain]), dtype=cv2.CV_8U)
     mask = np.zeros(patch.shape[:2], np.uint8)
     fill(mask, np.concatenate([top, bottom]), 255)
-    lay(patch, layer, cv2.GaussianBlur(mask, (0, 0), 0.45 * k), 0.95)
+    lay(patch, layer, soften(mask, 0.45 * k), 0.95)
     gap = (p[17:20, 1] - p[[15, 14, 13], 1][::1]).max() / k
     if gap > 0.8:
         inside = np.empty_like(patch)
@@ -226,9 +280,11 @@ def _mouth(image: np.ndarray, flat: np.ndarray, look: Look, k: float, rng: np.ra
         if gap > 9:
             disc(inside, p[18] + (0, 1.0 * k), (13 * k, min(7.0, gap / 2.6) * k), (look.lips * 0.62).tolist())
         if rng.random() < 0.85:
-            tooth = np.array([180, 202, 212.0]) * rng.uniform(0.68, 0.98)
+            tooth = np.array([178, 206, 222.0]) * rng.uniform(0.75, 1.05)
             length = min(8.5, 0.75 * gap + 1.5) * k
-            row = np.concatenate([in_top + (0, -1.5 * k), in_top[::-1] * (1, 0.6) + (0, 0.4 * in_top[:, 1].mean() + length)])
+            row = np.concatenate(
+                [in_top + (0, -1.5 * k), in_top[::-1] * (1, 0.6) + (0, 0.4 * in_top[:, 1].mean() + length)]
+            )
             fill(inside, row, (tooth).tolist())
             for j in range(-3, 4):
                 x = p[14, 0] + (j * 6.2 + (3.1 if j < 0 else -3.1 if j > 0 else 0)) * k if j else p[14, 0]
@@ -237,7 +293,7 @@ def _mouth(image: np.ndarray, flat: np.ndarray, look: Look, k: float, rng: np.ra
             if gap > 12 and rng.random() < 0.4:
                 low = np.concatenate([in_bottom + (0, 1.5 * k), in_bottom[::-1] - (0, 3.0 * k)])
                 fill(inside, low, (tooth * 0.8).tolist())
-        inside = cv2.GaussianBlur(inside, (0, 0), 0.5 * k)
+        inside = soften(inside, 0.5 * k)
         depth = np.linspace(-1, 1, patch.shape[1])[:, None]
         inside = (inside * (1 - 0.55 * depth**2)).astype(np.uint8)
         mask[:] = 0

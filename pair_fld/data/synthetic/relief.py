@@ -1,50 +1,82 @@
-"""Hidden-surface drawing of a vertex grid: which place of the grid each pixel shows."""
+"""Hidden-surface drawing of a vertex grid: which cell of the grid each pixel shows."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+_LEAST_AREA = 0.02  # square pixels; smaller cells are seen edge-on
 
-def rasterise(xy: np.ndarray, depth: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw the grid's cells from far to near and invert each cell's map.
 
-    Args:
-        xy: (R, C, 2) vertices in pixels (integers are pixel centres). depth: (R, C), larger is nearer.
-        shape: height and width of the picture.
+def _corners(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    return grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
 
-    Returns:
-        row, column: (h, w) float32 grid coordinates seen at every pixel (0 where nothing is), and
-        mask (h, w) uint8, 255 where something is. Cells seen from behind are left out.
+
+def _frame(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Middle, step along a row and step along a column of every cell, (R-1, C-1, K) each."""
+    p00, p01, p11, p10 = _corners(grid)
+    down, back = p11 - p00, p01 - p10
+    return (p00 + p01 + p11 + p10) / 4, (down + back) / 2, (down - back) / 2
+
+
+@dataclass(frozen=True)
+class Relief:
+    """cell: (h, w) int32, 1 + the flat index of the cell seen at each pixel, 0 where nothing is.
+    frame: middle, row step and column step of the projected cells, (R-1, C-1, 2) float32 pixels each.
     """
-    rows, columns = depth.shape
-    height, width = shape
-    xy = xy.astype(np.float32)
-    p00, p01, p11, p10 = xy[:-1, :-1], xy[:-1, 1:], xy[1:, 1:], xy[1:, :-1]
-    ex = (p01 + p11 - p00 - p10) / 2
-    ey = (p10 + p11 - p00 - p01) / 2
-    middle = (p00 + p01 + p11 + p10) / 4
-    area = ex[..., 0] * ey[..., 1] - ex[..., 1] * ey[..., 0]
-    reach = np.float32(abs(ex).max() + abs(ey).max())
-    inside = (middle > -reach).all(-1) & (middle < (width + reach, height + reach)).all(-1)
-    cells = np.flatnonzero((area > 0.02) & inside)
-    near = (depth[:-1, :-1] + depth[1:, 1:]).ravel()[cells]
-    cells = cells[np.argsort(near, kind="stable")]
-    corners = np.stack([p00, p01, p11, p10], axis=2).reshape(-1, 4, 2)
-    corners = np.rint(corners[cells] * 16).astype(np.int32)
-    buffer = np.zeros(shape, np.int32)
-    draw = cv2.fillConvexPoly
-    for cell, polygon in zip((cells + 1).tolist(), corners, strict=True):
-        draw(buffer, polygon, cell, 8, 4)
-    # Each cell is nearly a parallelogram: grid coordinate = middle of the cell + inverse Jacobian x pixel offset.
-    # Entry 0 of the table is "nothing here".
-    inverse = np.float32(1) / np.where(area > 0.02, area, 1)
-    i, j = np.mgrid[: rows - 1, : columns - 1].astype(np.float32) + np.float32(0.5)
-    a, b = ey[..., 1] * inverse, -ey[..., 0] * inverse
-    c, d = -ex[..., 1] * inverse, ex[..., 0] * inverse
-    e = j - a * middle[..., 0] - b * middle[..., 1]
-    f = i - c * middle[..., 0] - d * middle[..., 1]
-    a, b, e, c, d, f = (np.concatenate([[0], t.ravel()]).astype(np.float32)[buffer] for t in (a, b, e, c, d, f))
-    x = np.arange(width, dtype=np.float32)
-    y = np.arange(height, dtype=np.float32)[:, None]
-    return c * x + d * y + f, a * x + b * y + e, cv2.compare(buffer, 0, cv2.CMP_GT)
+
+    cell: np.ndarray
+    frame: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @classmethod
+    def rasterise(cls, xy: np.ndarray, depth: np.ndarray, shape: tuple[int, int]) -> Relief:
+        """Draw the grid's cells from far to near.
+
+        Args:
+            xy: (R, C, 2) vertices in pixels (integers are pixel centres). depth: (R, C), larger is nearer.
+            shape: height and width of the picture. Cells seen from behind are left out.
+        """
+        height, width = shape
+        xy = xy.astype(np.float32)
+        middle, ex, ey = _frame(xy)
+        area = ex[..., 0] * ey[..., 1] - ex[..., 1] * ey[..., 0]
+        across, along = (ex**2).sum(-1), (ey**2).sum(-1)
+        sliver = np.minimum(across, along) < 0.005 * np.maximum(across, along)  # its inverse would be wild
+        reach = np.sqrt(max(across.max(), along.max()))
+        inside = (middle > -reach).all(-1) & (middle < (width + reach, height + reach)).all(-1)
+        cells = np.flatnonzero((area > _LEAST_AREA) & inside & ~sliver)
+        near = (depth[:-1, :-1] + depth[1:, 1:]).ravel()[cells]
+        cells = cells[np.argsort(near, kind="stable")]
+        polygons = np.stack(_corners(np.rint(xy * 16).astype(np.int32)), axis=2).reshape(-1, 4, 2)[cells]
+        buffer = np.zeros(shape, np.int32)
+        draw = cv2.fillConvexPoly
+        for number, polygon in zip((cells + 1).tolist(), polygons, strict=True):
+            draw(buffer, polygon, number, 8, 4)
+        return cls(buffer, (middle, ex, ey))
+
+    def interpolate(self, values: np.ndarray, step: int = 1) -> list[np.ndarray]:
+        """Spread values (R, C, K) of the vertices over the pixels, linear in each cell, which is taken to be a
+        parallelogram; every `step`-th pixel only. Returns K fields (h/step, w/step) float32, 0 where nothing is."""
+        middle, ex, ey = self.frame
+        area = ex[..., 0] * ey[..., 1] - ex[..., 1] * ey[..., 0]
+        inverse = np.float32(1) / np.where(area > _LEAST_AREA, area, 1)
+        value, vx, vy = _frame(values.astype(np.float32))
+        a = (vx * ey[..., 1:] - vy * ex[..., 1:]) * inverse[..., None]
+        b = (vy * ex[..., :1] - vx * ey[..., :1]) * inverse[..., None]
+        c = value - a * middle[..., :1] - b * middle[..., 1:]
+        cell = self.cell[::step, ::step]
+        x = np.arange(0, self.cell.shape[1], step, dtype=np.float32)
+        y = np.arange(0, self.cell.shape[0], step, dtype=np.float32)[:, None]
+        fields = []
+        for k in range(values.shape[-1]):
+            ka, kb, kc = (
+                np.append(np.float32(0), t[..., k].ravel()).take(cell, mode="clip") for t in (a, b, c)
+            )
+            ka *= x
+            kb *= y
+            ka += kb
+            ka += kc
+            fields.append(ka)
+        return fields

@@ -13,7 +13,7 @@ from pair_fld.data.synthetic.curves import lay
 from pair_fld.data.synthetic.degrade import degrade
 from pair_fld.data.synthetic.look import Look
 from pair_fld.data.synthetic.paint import paint, to_texture
-from pair_fld.data.synthetic.relief import rasterise
+from pair_fld.data.synthetic.relief import Relief
 from pair_fld.data.synthetic.shape import Head, draw_head
 
 LOOSE = 2.2  # side of a face picture over the longer side of its 51-point box
@@ -40,15 +40,22 @@ class SyntheticScene:
 def _light(vertices: np.ndarray, camera: Camera, look: Look) -> np.ndarray:
     """Brightness (R, C, 3) float32 at the vertices: Lambert with a wrapped terminator, sky, and gloss (Blinn)."""
     down = np.empty_like(vertices)
-    down[1:-1], down[0], down[-1] = vertices[2:] - vertices[:-2], vertices[1] - vertices[0], vertices[-1] - vertices[-2]
+    down[1:-1], down[0], down[-1] = (
+        vertices[2:] - vertices[:-2],
+        vertices[1] - vertices[0],
+        vertices[-1] - vertices[-2],
+    )
     along = np.empty_like(vertices)
     along[:, 1:-1] = vertices[:, 2:] - vertices[:, :-2]
     along[:, 0], along[:, -1] = vertices[:, 1] - vertices[:, 0], vertices[:, -1] - vertices[:, -2]
-    normal = np.stack([
-        down[..., 1] * along[..., 2] - down[..., 2] * along[..., 1],
-        down[..., 2] * along[..., 0] - down[..., 0] * along[..., 2],
-        down[..., 0] * along[..., 1] - down[..., 1] * along[..., 0],
-    ], axis=-1)  # fmt: skip
+    normal = np.stack(
+        [
+            down[..., 1] * along[..., 2] - down[..., 2] * along[..., 1],
+            down[..., 2] * along[..., 0] - down[..., 0] * along[..., 2],
+            down[..., 0] * along[..., 1] - down[..., 1] * along[..., 0],
+        ],
+        axis=-1,
+    )
     normal /= np.sqrt((normal**2).sum(-1, keepdims=True)) + 1e-6
     normal = np.einsum("ij,nj->ni", camera.turn, normal.reshape(-1, 3)).reshape(vertices.shape)
     toward = (normal * look.light).sum(-1)
@@ -58,33 +65,45 @@ def _light(vertices: np.ndarray, camera: Camera, look: Look) -> np.ndarray:
     half = half / np.sqrt((half**2).sum())
     gloss = np.clip((normal * half).sum(-1), 0, 1) ** 22 * look.gloss
     gloss *= 170 / (look.skin.mean() + 40)  # the texture multiplies it: make up for dark skin
-    bright = (direct * 1.25 + gloss)[..., None] * look.light_colour + sky[..., None] * look.ambient
+    bright = (direct * 1.02 + gloss)[..., None] * look.light_colour + sky[..., None] * look.ambient
     return bright.astype(np.float32)
 
 
-def _head(canvas: np.ndarray, head: Head, look: Look, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _head(
+    canvas: np.ndarray, head: Head, look: Look, camera: Camera, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw one head into canvas (h, w, 3) uint8; returns points (51, 2) and which of them are seen."""
     shape = canvas.shape[:2]
     surroundings.behind(canvas, camera, look, rng)
-    texel = float(np.clip(1.5 * camera.scale, 0.5, 3.0))
+    texel = float(np.clip(1.25 * camera.scale, 0.5, 3.0))
     texture = paint(head.points, head.expression, look, texel, rng)
     xy, depth = camera.project(head.vertices)
-    row, column, mask = rasterise(xy, depth, shape)
-    where = to_texture(head.vertices, texel).astype(np.float32)
-    place = cv2.remap(where, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bright = cv2.remap(_light(head.vertices, camera, look), column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    colour = cv2.remap(texture, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x0, y0 = np.floor(xy.min(axis=(0, 1))).astype(int).clip(0, (shape[1] - 1, shape[0] - 1))
+    x1, y1 = np.ceil(xy.max(axis=(0, 1)) + 1).astype(int).clip((x0 + 1, y0 + 1), shape[::-1])
+    relief = Relief.rasterise(xy - (x0, y0), depth, (int(y1 - y0), int(x1 - x0)))
+    u, v = relief.interpolate(to_texture(head.vertices, texel))
+    colour = cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    row, column = relief.interpolate(np.stack(np.mgrid[: xy.shape[0], : xy.shape[1]], axis=-1), step=2)
+    bright = _light(head.vertices, camera, look)  # smooth: every other pixel will do
+    bright = cv2.remap(bright, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    empty = relief.cell[::2, ::2] == 0
+    bright[empty] = 0
+    bright[empty] = cv2.dilate(bright, np.ones((3, 3), np.uint8))[empty]
+    bright = cv2.resize(bright, u.shape[::-1], interpolation=cv2.INTER_LINEAR)
     colour = cv2.multiply(colour, bright, dtype=cv2.CV_8U)
-    inner = cv2.erode(mask, np.ones((2, 2), np.uint8))
-    lay(canvas, colour, cv2.min(cv2.blur(inner, (3, 3)), mask))
+    mask = cv2.compare(relief.cell, 0, cv2.CMP_GT)
+    inner = cv2.erode(mask, np.ones((2, 2), np.uint8), borderValue=255)
+    lay(canvas[y0:y1, x0:x1], colour, cv2.min(cv2.blur(inner, (3, 3)), mask))
 
     points, _ = camera.project(head.points)
     pixel = np.rint(points).astype(int)
-    within = ((pixel >= 0) & (pixel < shape[::-1])).all(axis=1)
+    within = ((pixel >= (x0, y0)) & (pixel < (x1, y1))).all(axis=1)
     x, y = pixel[within].T
-    drawn = place[y, x] - to_texture(head.points[within], texel)
+    drawn = np.stack([u, v], axis=-1)[y - y0, x - x0] - to_texture(head.points[within], texel)
     seen = within.copy()
-    seen[within] = (mask[y, x] > 0) & (np.hypot(drawn[:, 0], drawn[:, 1]) < 4.0 * texel / camera.scale)
+    seen[within] = (mask[y - y0, x - x0] > 0) & (
+        np.hypot(drawn[:, 0], drawn[:, 1]) < 4.0 * texel / camera.scale
+    )
     if look.glasses:
         accessories.glasses(canvas, head, camera, look, rng)
     if rng.random() < 0.16:
@@ -109,7 +128,7 @@ def render_face(seed: int, index: int, size: int = 192) -> SyntheticFace:
 
 
 def render_scene(seed: int, index: int, size: int = 512, faces: int = 1) -> SyntheticScene:
-    """A larger picture with `faces` heads side by side at random sizes, or none, on a cluttered background."""
+    """A larger picture with `faces` heads side by side at random sizes, or none, before a background."""
     rng = np.random.default_rng((seed, index, faces, 1))
     canvas = surroundings.background((size, size), rng)
     found = []

@@ -1,8 +1,9 @@
-"""A head in three dimensions: the fitted 51-point prior, a template of the whole head tied to it, random draws.
+"""A head in three dimensions: the fitted 51-point prior, a template of the whole head tied to it.
 
-Head frame: millimetres, x to the image's right, y up, z towards the viewer, origin midway between the outer eye
-corners. The template is a grid of `ROWS` x `COLUMNS` vertices, crown to throat and ear to ear; it follows the 51
-points by interpolation with the biharmonic kernel |r| over points and a few anchors (Carr et al., SIGGRAPH 2001).
+Head frame: millimetres, x to the image's right, y up, z towards the viewer, origin midway between the outer
+eye corners. The template is a grid of `ROWS` x `COLUMNS` vertices, crown to throat and ear to ear; it follows
+the 51 points by interpolation with the biharmonic kernel |r| over them and a few anchors (Carr et al.,
+SIGGRAPH 2001).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from pair_fld.data.synthetic.expression import Expression, apply_expression
 from pair_fld.runtime.scheme import FLIP
 
-ROWS, COLUMNS = 50, 40
+ROWS, COLUMNS = 42, 33
 
 # Cross-sections of the template: y, half width, front depth, depth at the sides (general anatomy, adult).
 _SECTIONS = np.array([
@@ -27,7 +28,17 @@ _SECTIONS = np.array([
 ], float)  # fmt: skip
 
 # Anchors beside the 51 points, as (y, x) on the template: jaw line, temples, forehead, crown, throat.
-_ANCHORS_RIGHT = ((-102, 26), (-92, 44), (-75, 56), (-50, 66), (-15, 73), (20, 76), (55, 74), (55, 38), (88, 45))
+_ANCHORS_RIGHT = (
+    (-102, 26),
+    (-92, 44),
+    (-75, 56),
+    (-50, 66),
+    (-15, 73),
+    (20, 76),
+    (55, 74),
+    (55, 38),
+    (88, 45),
+)
 _ANCHORS_MIDDLE = (-112, -94, 50, 88, 113)
 
 
@@ -95,23 +106,23 @@ def _surface(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _template() -> np.ndarray:
     """Vertices (ROWS, COLUMNS, 3); rows are denser over eyes, nose and mouth, columns over the middle."""
-    knots = np.array([0, 1, 2.1, 3.8, 6.5, 10, 15, 21, 27, 32, 37, 40.5, 43, 45, 46.2, 47.6, 49])
+    knots = np.array([0, 0.7, 1.4, 2.6, 4.2, 6.5, 10.5, 16, 22, 27, 31.5, 34.2, 36.2, 37.8, 38.8, 39.9, 41])
     index = np.arange(ROWS, dtype=float)
     profile = np.stack([np.interp(index, knots, column) for column in _SECTIONS.T])
     padded = np.pad(profile, ((0, 0), (2, 2)), mode="reflect", reflect_type="odd")
     profile = sum(w * padded[:, k : k + ROWS] for k, w in enumerate((0.1, 0.25, 0.3, 0.25, 0.1)))
     y, width, front, side = profile[..., None]
     t = np.linspace(-1, 1, COLUMNS)
-    angle = np.pi / 2 * (0.72 * t + 0.28 * t**3)
+    angle = np.pi / 2 * (0.62 * t + 0.38 * t**3)
     x = width * np.sin(angle)
     z = side + (front - side) * np.clip(np.cos(angle), 0, 1) ** 0.75
     y = np.broadcast_to(y, x.shape)
-    below = (index > 45)[:, None]
+    below = (index > 38)[:, None]
     return np.stack([x, y, np.where(below, z, z + _relief(x, y))], axis=-1)
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Gauss-Jordan with row pivots. Plain array arithmetic: no BLAS, so equal bits under any number of threads."""
+    """Gauss-Jordan with row pivots, without BLAS: equal bits under any number of threads."""
     a = np.concatenate([matrix, right], axis=1)
     size = len(matrix)
     for k in range(size):
@@ -139,7 +150,7 @@ def load_prior() -> Prior:
     size = len(centres)
     kernel = np.linalg.norm(centres[:, None] - centres[None], axis=2)
     system = np.zeros((size + 1, size + 1))
-    system[:size, :size] = kernel - 0.6 * np.eye(size)  # |r| is conditionally negative definite: ridge below zero
+    system[:size, :size] = kernel - 0.6 * np.eye(size)  # |r| is negative definite: so is the ridge
     system[:size, size] = system[size, :size] = 1.0
     weights = _solve(system, np.eye(size + 1)[:, :size])
     reach = np.linalg.norm(vertices[:, None] - centres[None], axis=2)
@@ -157,7 +168,8 @@ def draw_head(rng: np.random.Generator) -> Head:
     flip = list(FLIP)
     points = prior.mean.copy()
     if rng.random() < 0.85:  # people are nearly symmetric: damp what one draw leaves uneven
-        points += np.einsum("k,kpd->pd", np.clip(rng.standard_normal(len(prior.modes)), -2.4, 2.4), prior.modes)
+        strength = np.clip(rng.standard_normal(len(prior.modes)), -2.4, 2.4)
+        points += np.einsum("k,kpd->pd", strength, prior.modes)
         mirrored = points[flip] * (-1, 1, 1)
         points = points + rng.uniform(0.3, 0.5) * (mirrored - points)
     offset = (points - prior.mean)[[19, 28]].mean(axis=0)

@@ -6,27 +6,40 @@ import cv2
 import numpy as np
 
 from pair_fld.data.synthetic.camera import Camera
-from pair_fld.data.synthetic.curves import disc, fill, grained, lay, spline, stroke
+from pair_fld.data.synthetic.curves import disc, fill, grained, lay, soften, spline, stroke
 from pair_fld.data.synthetic.look import Look
 from pair_fld.data.synthetic.noise import crop
 
 
 def _colour(rng: np.random.Generator) -> np.ndarray:
-    return np.clip(rng.uniform(10, 235) + rng.normal(0, 1, 3) * (5.0, 14.0, 28.0, 50.0)[int(rng.integers(4))], 0, 255)
+    return np.clip(
+        rng.uniform(10, 235) + rng.normal(0, 1, 3) * (5.0, 14.0, 28.0, 50.0)[int(rng.integers(4))], 0, 255
+    )
 
 
 def background(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A cluttered or plain scene without faces, (h, w, 3) uint8."""
+    if rng.random() < 0.6:  # out of focus: draw it small
+        factor = int(rng.integers(2, 6))
+        small = background_sharp((-(-shape[0] // factor), -(-shape[1] // factor)), rng)
+        return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return background_sharp(shape, rng)
+
+
+def background_sharp(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """The same with every edge sharp."""
     height, width = shape
     a, b = _colour(rng), _colour(rng)
     if rng.random() < 0.4:
         b = a * rng.uniform(0.6, 1.2)
     angle = rng.uniform(0, 2 * np.pi)
-    ramp = np.add.outer(np.linspace(0, np.sin(angle), height), np.linspace(0, np.cos(angle), width)).astype(np.float32)
+    ramp = np.add.outer(np.linspace(0, np.sin(angle), height), np.linspace(0, np.cos(angle), width)).astype(
+        np.float32
+    )
     ramp += np.float32(rng.uniform(0, 0.4)) * crop("soft", shape, rng)
     stops = np.linspace(0, 1, 256)[:, None]
-    wave = rng.normal(0, 9, (6, 3))  # a little colour that neither end has
-    table = a + stops * (b - a) + np.sin(np.outer(stops[:, 0], np.arange(1, 7)) * np.pi) @ wave
+    wave = rng.normal(0, 6, (3, 3))  # a little colour that neither end has
+    table = a + stops * (b - a) + np.sin(np.outer(stops[:, 0], np.arange(1, 4)) * np.pi) @ wave
     level = cv2.convertScaleAbs(np.clip(ramp, 0, 1), alpha=255)
     image = cv2.LUT(cv2.merge([level] * 3), np.clip(table, 0, 255).astype(np.uint8)[None])
     count = int(rng.integers(3, 16)) if rng.random() < 0.75 else 0
@@ -40,18 +53,31 @@ def background(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         elif kind == 1:
             turn = rng.uniform(-0.3, 0.3)
             box = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * span / 2
-            fill(image, at + box @ np.array([(np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))]), colour)
+            fill(
+                image,
+                at + box @ np.array([(np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))]),
+                colour,
+            )
         elif kind == 2:
             stroke(image, at + rng.normal(0, 0.4, (2, 2)) * side, colour, rng.uniform(0.004, 0.03) * side)
         elif kind == 3:
             steps = np.arange(int(rng.integers(3, 10)))
             for s in steps:
                 x = at[0] + s * span[0] * 0.35
-                fill(image, np.array([(x, at[1]), (x + span[0] * 0.15, at[1]), (x + span[0] * 0.15, at[1] + 2 * span[1]), (x, at[1] + 2 * span[1])]), colour)
+                fill(
+                    image,
+                    np.array(
+                        [
+                            (x, at[1]),
+                            (x + span[0] * 0.15, at[1]),
+                            (x + span[0] * 0.15, at[1] + 2 * span[1]),
+                            (x, at[1] + 2 * span[1]),
+                        ]
+                    ),
+                    colour,
+                )
         else:
             fill(image, spline(at + rng.normal(0, 0.25, (6, 2)) * span.max(), closed=True), colour)
-    if rng.random() < 0.6:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.004, 0.03) * side)
     return image
 
 
@@ -66,8 +92,16 @@ def _ellipse_of(camera: Camera, centre: np.ndarray, radii: np.ndarray) -> np.nda
     return at + np.stack([first * np.cos(t), -(second * np.cos(t) + third * np.sin(t))], axis=1)
 
 
-def _textured(image: np.ndarray, polygon: np.ndarray, colour: np.ndarray, kind: str, depth: float, look: Look,
-              soft: float, rng: np.random.Generator) -> None:  # fmt: skip
+def _textured(
+    image: np.ndarray,
+    polygon: np.ndarray,
+    colour: np.ndarray,
+    kind: str,
+    depth: float,
+    look: Look,
+    soft: float,
+    rng: np.random.Generator,
+) -> None:
     """Fill a polygon with noise of a kind, lit from the look's light, edges softened by `soft` pixels."""
     height, width = image.shape[:2]
     margin = 3 * soft + 2
@@ -77,7 +111,7 @@ def _textured(image: np.ndarray, polygon: np.ndarray, colour: np.ndarray, kind: 
     mask = np.zeros(patch.shape[:2], np.uint8)
     fill(mask, polygon - (x0, y0), 255)
     if soft > 0.3:
-        mask = cv2.GaussianBlur(mask, (0, 0), soft)
+        mask = soften(mask, soft)
     ramp = np.linspace(1 - 0.22 * look.light[0], 1 + 0.22 * look.light[0], patch.shape[1], dtype=np.float32)
     lay(patch, grained(colour, ramp + np.float32(depth) * crop(kind, mask.shape, rng)), mask)
 
@@ -88,23 +122,83 @@ def behind(image: np.ndarray, camera: Camera, look: Look, rng: np.random.Generat
     exposure = look.exposure
     hair, skin = look.hair * exposure, look.skin * exposure * 0.86
     covered = look.hair_style in ("hat", "scarf")
-    volume = {"short": 7, "fringe": 9, "swept": 11, "long": 11, "receding": 4, "bald": 0, "hat": 11, "scarf": 10}[look.hair_style]
+    volume = {
+        "short": 7,
+        "fringe": 9,
+        "swept": 11,
+        "long": 11,
+        "receding": 4,
+        "bald": 0,
+        "hat": 11,
+        "scarf": 10,
+    }[look.hair_style]
     volume += 9 * (look.hair_kind == "curl" and volume > 4 and not covered) * rng.random()
     skull = _ellipse_of(camera, np.array([0.0, 27 + volume * 0.4, -78]), np.array([77.0, 95, 96]) + volume)
-    shoulder, _ = camera.project(np.array([(-250, -330, -60), (-215, -215, -75), (-120, -160, -80), (-54, -135, -75), (0, -155, -40),
-                                           (54, -135, -75), (120, -160, -80), (215, -215, -75), (250, -330, -60)], float), body=True)  # fmt: skip
-    neck, _ = camera.project(np.array([(-58, -60, -85), (-56, -110, -80), (-64, -165, -80), (0, -200, -60), (64, -165, -80), (56, -110, -80),
-                                       (58, -60, -85)], float), body=True)  # fmt: skip
+    shoulder, _ = camera.project(
+        np.array(
+            [
+                (-250, -330, -60),
+                (-215, -215, -75),
+                (-120, -160, -80),
+                (-54, -135, -75),
+                (0, -155, -40),
+                (54, -135, -75),
+                (120, -160, -80),
+                (215, -215, -75),
+                (250, -330, -60),
+            ],
+            float,
+        ),
+        body=True,
+    )
+    neck, _ = camera.project(
+        np.array(
+            [
+                (-54, -60, -85),
+                (-53, -110, -80),
+                (-64, -165, -80),
+                (0, -200, -60),
+                (64, -165, -80),
+                (53, -110, -80),
+                (54, -60, -85),
+            ],
+            float,
+        ),
+        body=True,
+    )
     collar = rng.uniform(0, 28)
     if look.hair_style == "long" or (look.hair_style == "swept" and look.female):
         fall = -200 if look.hair_style == "long" else -100
         side = 80 + 14 * rng.random()
-        locks = np.array([(-74, 60, -60), (-side, 0, -60), (-side - 2, -70, -70), (-side + 8, fall, -80), (side - 8, fall, -80),
-                          (side + 2, -70, -70), (side, 0, -60), (74, 60, -60)], float)  # fmt: skip
+        locks = np.array(
+            [
+                (-74, 60, -60),
+                (-side, 0, -60),
+                (-side - 2, -70, -70),
+                (-side + 8, fall, -80),
+                (side - 8, fall, -80),
+                (side + 2, -70, -70),
+                (side, 0, -60),
+                (74, 60, -60),
+            ],
+            float,
+        )
         polygon, _ = camera.project(locks)
         _textured(image, spline(polygon, closed=True), hair * 0.8, look.hair_kind, 0.25, look, 0.9 * k, rng)
     if look.hair_style == "scarf":
-        drape, _ = camera.project(np.array([(-80, 40, -70), (-86, -60, -60), (-110, -190, -60), (110, -190, -60), (86, -60, -60), (80, 40, -70)], float))
+        drape, _ = camera.project(
+            np.array(
+                [
+                    (-80, 40, -70),
+                    (-86, -60, -60),
+                    (-110, -190, -60),
+                    (110, -190, -60),
+                    (86, -60, -60),
+                    (80, 40, -70),
+                ],
+                float,
+            )
+        )
         _textured(image, drape, look.cloth * exposure * 0.75, "soft", 0.06, look, 0.5 * k, rng)
         _textured(image, skull, look.cloth * exposure * 0.85, "soft", 0.06, look, 0.6 * k, rng)
     elif look.hair_style == "hat":
@@ -115,18 +209,47 @@ def behind(image: np.ndarray, camera: Camera, look: Look, rng: np.random.Generat
         _textured(image, skull, skin * 1.05, "soft", 0.03, look, 0.5 * k, rng)
     _textured(image, neck, skin * 0.84, "soft", 0.04, look, 1.0 * k, rng)
     jaw_shadow = neck.mean(axis=0) + (0, -22 * k)
-    _textured(image, jaw_shadow + np.array([(-44, -40), (44, -40), (40, 22), (0, 38), (-40, 22)]) * k, skin * 0.62, "soft", 0.04, look, 6 * k, rng)
+    _textured(
+        image,
+        jaw_shadow + np.array([(-44, -40), (44, -40), (40, 22), (0, 38), (-40, 22)]) * k,
+        skin * 0.62,
+        "soft",
+        0.04,
+        look,
+        6 * k,
+        rng,
+    )
     shirt = look.cloth[::-1] * 0.8 if covered else look.cloth * exposure
     body = shoulder + (0, collar * k)
-    _textured(image, np.concatenate([spline(body), body[[-1]] + (0, 999 * k), body[[0]] + (0, 999 * k)]), shirt, "soft", 0.1, look, 0.6 * k, rng)
+    _textured(
+        image,
+        np.concatenate([spline(body), body[[-1]] + (0, 999 * k), body[[0]] + (0, 999 * k)]),
+        shirt,
+        "soft",
+        0.1,
+        look,
+        0.6 * k,
+        rng,
+    )
     if look.hair_style not in ("scarf",) and not (look.hair_style == "long" and rng.random() < 0.8):
         for side in (-1, 1):
             _ear(image, camera, side, skin, k)
 
 
 def _ear(image: np.ndarray, camera: Camera, side: int, skin: np.ndarray, k: float) -> None:
-    rim = np.array([(72, 18, -72), (79, 27, -84), (86, 24, -98), (87, 8, -104), (82, -12, -98), (76, -28, -84), (71, -30, -74),
-                    (70, -10, -68)], float) * (side, 1, 1)  # fmt: skip
+    rim = np.array(
+        [
+            (72, 18, -72),
+            (79, 27, -84),
+            (86, 24, -98),
+            (87, 8, -104),
+            (82, -12, -98),
+            (76, -28, -84),
+            (71, -30, -74),
+            (70, -10, -68),
+        ],
+        float,
+    ) * (side, 1, 1)
     flat, _ = camera.project(rim)
     facing = (camera.turn @ np.array([side * 0.85, 0, 0.5]))[2]
     tone = skin * (0.78 + 0.3 * max(facing, 0)) * (0.93, 0.93, 1.05)

@@ -1,0 +1,118 @@
+"""`pairfld package`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pair_fld.cli.console import (
+    DEFAULT_RECIPE,
+    JsonOption,
+    OverwriteOption,
+    Overrides,
+    RecipeOption,
+    ResumeOption,
+    WorkOption,
+    out,
+    print_json,
+    say,
+    workspace,
+)
+from pair_fld.errors import GateError, PairError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("package")(package)
+
+
+def package(
+    overrides: Overrides = None,
+    model: Annotated[Path | None, typer.Option("--model", help="The .tflite to ship. [default: WORK/quant/model-SHIP.tflite]")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Put the .onnx beside the .tflite into the archive too.")] = False,
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    work: WorkOption = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the archive. [default: WORK/package]")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the archive. [default: the recipe's]")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Unpack the archive into a fresh virtual environment, run it, score it.")] = False,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Photographs to verify on, at most.")] = 100,
+    min_recall: Annotated[float, typer.Option("--min-recall", help="Gate of --verify: labelled faces that must be found, percent.")] = 80.0,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the submission zip and hold it to its budget; --verify proves that it runs.
+
+    The archive holds the model, run_model.py with its runtime, the face finder, requirements.txt, a model card, a
+    budget report and a technical report. Exit code 1 when a bound of configs/budget is broken or the proof fails.
+    """
+    from pair_fld.data.pack import Pack
+    from pair_fld.runs import RECORD, claim_folder, finished, file_hash, write_json
+    from pair_fld.submit.stage import build
+
+    place = workspace(recipe, work, overrides)
+    tflite = model or place.shipped_tflite
+    if not tflite.is_file():
+        raise PairError(tflite, "a .tflite of pairfld quantize", "no such file", "Run pairfld quantize first.")
+    target, title = folder or place.package, name or place.recipe.name
+    archive = target / f"{title}.zip"
+    key: dict[str, Any] = {"config": place.recipe.model_dump(mode="json"), "model": file_hash(tflite), "onnx": onnx}
+    if resume and archive.is_file() and finished(target, key):
+        say(f"{archive}: already packed")
+    else:
+        pack = Pack(data or place.data)
+        claim_folder(target, overwrite=overwrite or resume)
+        write_json(target / RECORD, {"unfinished": True})
+        beside = tflite.with_suffix(".onnx") if onnx else None
+        if beside is not None and not beside.is_file():
+            raise PairError(beside, "the .onnx beside the .tflite", "no such file", "Quantize with format onnx too.")
+        built = build(place.recipe, pack, tflite, beside, target, title, say)
+        record = built.record | {"model": key["model"], "onnx": onnx}
+        write_json(target / RECORD, record)
+        _show(archive, built.report, as_json)
+    if verify:
+        _verify(place, archive, target, pictures, min_recall, as_json)
+
+
+def _show(archive: Path, report: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(report.to_json())
+        return
+    table = Table(title=f"{archive}: {report.archive_mb:.2f} MB")
+    for heading in ("check", "value", "limit", "", "where the limit comes from"):
+        table.add_column(heading)
+    for check in report.checks:
+        table.add_row(check.name, check.value, check.limit, "pass" if check.passed else "FAIL", check.source)
+    out.print(table)
+
+
+def _verify(place: Any, archive: Path, target: Path, limit: int, min_recall: float, as_json: bool) -> None:
+    from pair_fld.evaluate.predict import labelled_faces
+    from pair_fld.evaluate.report import tables
+    from pair_fld.runs import write_json
+    from pair_fld.submit.stage import verification_pictures
+    from pair_fld.submit.verify import verify
+
+    with tempfile.TemporaryDirectory(prefix="pairfld-pictures-") as scratch:
+        paths, faces = verification_pictures(labelled_faces(place.recipe.data), Path(scratch), limit)
+        say(f"verifying {archive} in a fresh virtual environment on {len(paths)} pictures")
+        report = verify(archive, paths, faces)
+    tree = report.to_json()
+    write_json(target / "verify.json", tree)
+    if as_json:
+        print_json(tree)
+    else:
+        found = report.labelled - report.missed
+        out.print(f"verified: {report.pictures} pictures, {found} of {report.labelled} labelled faces found, "
+                  f"{report.unmatched} faces without a label, {report.run_s:.1f} s")  # fmt: skip
+        if report.result is not None:
+            for table in tables(report.result, "end to end: faces found by the archive itself"):
+                out.print(table)
+    recall = 100 * (report.labelled - report.missed) / report.labelled if report.labelled else 100.0
+    if recall < min_recall:
+        raise GateError(f"{archive}: finds {recall:.1f} % of the labelled faces, bound {min_recall:g} %")

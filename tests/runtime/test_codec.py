@@ -1,0 +1,27 @@
+import numpy as np
+
+from pair_fld.runtime.codec import cell_centres, decode_soft_argmax, encode_gaussian
+
+
+def test_cell_centres_by_hand():
+    np.testing.assert_allclose(cell_centres(4), [-0.75, -0.25, 0.25, 0.75])
+
+
+def test_decode_by_hand():
+    # two equal peaks in the outer cells of the first row: the mean x is 0, y the first row's centre
+    logits = np.full((1, 2, 4), -1e4)
+    logits[0, 0, [0, 3]] = 0.0
+    np.testing.assert_allclose(decode_soft_argmax(logits), [[0.0, -0.5]], atol=1e-6)
+
+
+def test_gaussians_return_their_points_below_a_hundredth_of_a_cell():
+    points = np.random.default_rng(0).uniform(-0.6, 0.6, (51, 2))
+    heat = encode_gaussian(points, 64, sigma=1.5)
+    np.testing.assert_allclose(heat.sum(axis=(-2, -1)), 1.0, atol=1e-6)
+    back = decode_soft_argmax(np.log(heat + 1e-30))
+    assert np.abs(back - points).max() < 0.01 * 2 / 64
+
+
+def test_gaussian_peak_sits_in_the_points_cell():
+    heat = encode_gaussian(np.array([[0.25, -0.75]]), 4, sigma=0.5)
+    assert np.unravel_index(heat[0].argmax(), (4, 4)) == (0, 2)  # row y, column x

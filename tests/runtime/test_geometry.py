@@ -1,0 +1,102 @@
+import cv2
+import numpy as np
+import pytest
+
+from pair_fld.runtime.geometry import (
+    crop_matrix,
+    from_norm,
+    invert,
+    points_box,
+    to_norm,
+    transform_points,
+    warp,
+)
+
+
+def test_crop_matrix_by_hand():
+    # box 10..30 x 20..40: centre (20, 30), side 20 x margin 2 = 40 -> crop of 80: scale 2, centre at 39.5
+    matrix = crop_matrix(np.array([10, 20, 30, 40]), 80, 2.0)
+    np.testing.assert_allclose(matrix, [[2, 0, -0.5], [0, 2, -20.5]], atol=1e-12)
+
+
+def test_outer_edges_of_the_square_are_the_outer_edges_of_the_crop():
+    matrix = crop_matrix(np.array([10, 20, 30, 40]), 64, 1.0)
+    np.testing.assert_allclose(transform_points(matrix, np.array([[10, 20], [30, 40]])), [[-0.5, -0.5], [63.5, 63.5]])
+
+
+def test_positive_rotation_turns_the_content_counter_clockwise():
+    # the point to the right of the centre moves up (y grows downwards)
+    matrix = crop_matrix(np.array([0, 0, 10, 10]), 100, 1.0, rotation=90)
+    np.testing.assert_allclose(transform_points(matrix, np.array([10, 5])), [49.5, -0.5], atol=1e-9)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 17.0, -90.0])
+def test_points_return_through_the_inverse(rotation: float):
+    points = np.random.default_rng(0).uniform(-50, 500, (51, 2))
+    matrix = crop_matrix(np.array([40.5, 60, 210.25, 190]), 96, 1.45, rotation)
+    back = transform_points(invert(matrix), transform_points(matrix, points))
+    np.testing.assert_allclose(back, points, atol=1e-9)
+
+
+def dot_picture(side: int, dots: np.ndarray, sigma: float) -> np.ndarray:
+    y, x = np.mgrid[:side, :side]
+    heat = sum(np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / (2 * sigma**2)) for dx, dy in dots)
+    return np.round(250 * np.asarray(heat)).clip(0, 255).astype(np.uint8)
+
+
+def centroid_near(picture: np.ndarray, point: np.ndarray, radius: int) -> np.ndarray:
+    x0, y0 = np.round(point).astype(int) - radius
+    part = picture[y0 : y0 + 2 * radius + 1, x0 : x0 + 2 * radius + 1].astype(float)
+    y, x = np.mgrid[: part.shape[0], : part.shape[1]]
+    return np.array([(x * part).sum(), (y * part).sum()]) / part.sum() + [x0, y0]
+
+
+@pytest.mark.parametrize("rotation", [0.0, 25.0])
+@pytest.mark.parametrize(("box_side", "size"), [(200, 256), (300, 64), (310, 50)])  # enlarged; shrunk by 6; by 8.1
+def test_drawn_dots_land_where_the_matrix_says(rotation: float, box_side: int, size: int):
+    dots = np.array([[330.0, 290.0], [410.0, 300.0], [365.0, 380.0]])
+    shrink = box_side * 1.3 / size
+    picture = dot_picture(700, dots, sigma=max(3.0, 1.3 * shrink))
+    low = 355 - box_side / 2
+    matrix = crop_matrix(np.array([low, low, low + box_side, low + box_side]), size, 1.3, rotation)
+    crop = warp(picture, matrix, size)
+    expected = transform_points(matrix, dots)
+    radius = max(4, round(4 * max(3.0, 1.3 * shrink) / shrink))
+    for point in expected:
+        assert np.abs(centroid_near(crop, point, radius) - point).max() < 0.1
+
+
+def test_a_large_face_is_not_aliased():
+    # one-pixel stripes have the mean grey everywhere once they are averaged; sampling alone would show bands
+    stripes = np.zeros((1024, 1024), np.uint8)
+    stripes[:, ::2] = 255
+    matrix = crop_matrix(np.array([100, 100, 900, 900]), 96, 1.0)
+    crop = warp(stripes, matrix, 96)
+    assert np.abs(crop[2:-2, 2:-2].astype(int) - 128).max() <= 20
+    bands = cv2.warpAffine(stripes, matrix, (96, 96), flags=cv2.INTER_LINEAR)
+    assert np.ptp(bands[2:-2, 2:-2].astype(int)) > 100
+
+
+def test_outside_the_picture_is_black():
+    crop = warp(np.full((50, 50, 3), 200, np.uint8), crop_matrix(np.array([30, 30, 80, 80]), 64, 1.0), 64)
+    assert crop[:20, :20].min() == 200
+    assert crop[40:, 40:].max() == 0
+
+
+def test_norm_by_hand():
+    # crop of 4: pixel centres lie at -3/4, -1/4, 1/4, 3/4
+    np.testing.assert_allclose(to_norm(np.arange(4.0), 4), [-0.75, -0.25, 0.25, 0.75])
+    np.testing.assert_allclose(from_norm(np.array([-1.0, 1.0]), 4), [-0.5, 3.5])
+
+
+def test_points_box_honours_the_mask():
+    points = np.array([[5.0, 1.0], [7.0, 9.0], [100.0, 100.0]])
+    assert points_box(points, np.array([True, True, False])).tolist() == [5, 1, 7, 9]
+    with pytest.raises(ValueError, match="at least one valid point"):
+        points_box(points, np.zeros(3, bool))
+
+
+@pytest.mark.parametrize("box", [[5, 5, 5, 5], [0, 0, np.nan, 4], [9, 9, 3, 3]])
+def test_a_box_without_extent_is_refused(box: list[float]):
+    with pytest.raises(ValueError, match=r"expected a box with x1 > x0 or y1 > y0, found"):
+        crop_matrix(np.array(box), 64, 1.2)

@@ -1,0 +1,55 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pair_fld.runtime.session import decode, load_model, model_metadata, normalise, read_metadata, tflite_interpreter
+
+META = model_metadata(8, 1.5, "coords")
+
+
+def test_metadata_holds_the_preprocessing():
+    assert META["input"] == {"size": 8, "colour": "bgr", "mean": 127.5, "scale": 1 / 127.5}
+    assert META["crop"] == {"margin": 1.5}
+    with pytest.raises(ValueError, match="expected an output kind of .*found 'offsets'"):
+        model_metadata(8, 1.5, "offsets")
+
+
+def test_pixels_become_minus_one_to_one():
+    np.testing.assert_allclose(normalise(np.array([0, 255], np.uint8), META), [-1, 1], atol=1e-6)
+
+
+def test_coordinates_by_hand():
+    output = np.zeros((1, 102), np.float32)
+    output[0, :2] = [-1, 0.25]
+    points = decode(output, META)
+    assert points.shape == (1, 51, 2)
+    np.testing.assert_allclose(points[0, :2], [[-0.5, 4.5], [3.5, 3.5]])  # ((n + 1) 8 - 1) / 2
+
+
+def test_heatmap_by_hand():
+    logits = np.full((1, 51, 4, 4), -1e4, np.float32)
+    logits[:, :, 1, 2] = 0  # cell centre x 1/4, y -1/4 -> crop pixels ((n + 1) 8 - 1) / 2
+    np.testing.assert_allclose(decode(logits, model_metadata(8, 1.5, "heatmap"))[0, 7], [4.5, 2.5], atol=1e-5)
+
+
+def test_files_that_are_no_models(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="no such model file"):
+        load_model(tmp_path / "none.onnx")
+    (tmp_path / "a.pt").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"expected a .onnx or .tflite file, found '.pt'"):
+        load_model(tmp_path / "a.pt")
+    (tmp_path / "a.tflite").write_bytes(b"x" * 100)
+    with pytest.raises(ValueError, match="carries no pair_fld metadata, so its preprocessing is unknown"):
+        read_metadata(tmp_path / "a.tflite")
+    (tmp_path / "a.onnx").write_bytes(b"x" * 100)
+    with pytest.raises(ValueError, match="onnxruntime cannot open it"):
+        load_model(tmp_path / "a.onnx")
+
+
+def test_no_runtime_is_one_sentence_with_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValueError, match="needs ai-edge-litert or tflite-runtime; pip install ai-edge-litert"):
+        tflite_interpreter(tmp_path / "a.tflite", 1)

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pair_fld.errors import PairError
+from pair_fld.export.onnx import save_onnx, set_metadata
+from pair_fld.export.tflite import write_tflite
+from pair_fld.runtime.session import model_metadata
+from pair_fld.submit.detector_file import find_detector
+
+POLICY = {"detector": "blazeface_128", "offset": [0.007, -0.028], "scale": [0.75, 0.74]}
+SIZE = 32
+
+
+def mean_face() -> np.ndarray:
+    """Normalised points (51, 2) that fill the middle 1 / 1.45 of a crop: an oval, which is enough of a face here."""
+    turn = np.linspace(0, 2 * np.pi, 51, endpoint=False)
+    return np.stack([np.cos(turn), np.sin(turn)], axis=1) / 1.45
+
+
+def tiny_model(folder: Path, policy: dict | None = POLICY) -> dict[str, Path]:
+    """A model that answers `mean_face` whatever it sees, as .onnx and .tflite: {"onnx": ..., "tflite": ...}."""
+    metadata = model_metadata(SIZE, 1.45, "coords", quantization="fp32")
+    if policy is not None:
+        metadata["crop"]["from_detector"] = policy
+    weights = numpy_helper.from_array(np.zeros((3, 102), np.float32), "w")
+    bias = numpy_helper.from_array(mean_face().astype(np.float32).reshape(102), "b")
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w", "b"], ["output"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 102])],
+        [weights, bias],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model = onnx.shape_inference.infer_shapes(model)
+    set_metadata(model, metadata)
+    paths = {"onnx": folder / "tiny.onnx", "tflite": folder / "tiny.tflite"}
+    save_onnx(model, paths["onnx"])
+    write_tflite(paths["onnx"], paths["tflite"], metadata)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return tiny_model(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def detector() -> tuple[Path, str]:
+    try:
+        return find_detector()
+    except PairError as fault:
+        pytest.skip(str(fault))
