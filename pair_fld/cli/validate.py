@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from pair_fld.cli.console import (
     OverwriteOption,
     RecipeOption,
     WorkOption,
+    Workspace,
     out,
     print_json,
     progress,
@@ -34,6 +35,7 @@ def validate(
     data: Annotated[
         list[Path] | None, typer.Option("--data", help="Folder of pictures with .pts labels, or a .csv of faces; repeatable. [default: the recipe's test sources]")
     ] = None,
+    split: Annotated[str, typer.Option("--split", help="Of the recipe's faces: test, or valid (those the training chose by, from the pack).")] = "test",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     report: Annotated[
@@ -51,7 +53,6 @@ def validate(
     NME is given under three normalisers: outer_corners (distance of the outer eye corners), eye_centres (distance
     of the means of six points an eye) and box (square root of the area of the box of the 51 points).
     """
-    from pair_fld.evaluate import predict
     from pair_fld.evaluate.report import ced_plot, tables, write_csv
     from pair_fld.runs import claim_folder, provenance, write_json
 
@@ -59,14 +60,10 @@ def validate(
     path = model or place.shipped_tflite
     if not path.exists():
         raise PairError(path, "a model or a folder of .txt files", "no such file", "Check the path, or run pairfld quantize.")
-    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.recipe.data)
     folder = report or place.validate / path.stem
     claim_folder(folder, overwrite=overwrite or report is None)
     with progress(f"validate {path.name}") as bar:
-        if path.is_dir():
-            result, left_out = predict.validate_texts(path, truth, bar)
-        else:
-            result, left_out = predict.validate_model(predict.open_model(path, threads), truth, bar)
+        result, left_out = _measure(path, data or [], place, split, threads, bar)
     tree = {"model": str(path), **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
     write_json(folder / "run.json", provenance({"model": str(path), "data": [str(d) for d in data or []]}))
     write_json(folder / "metrics.json", tree)
@@ -83,3 +80,18 @@ def validate(
     nme = result.overall["outer_corners"].nme_percent
     if max_nme is not None and not nme <= max_nme:
         raise GateError(f"{path}: NME (outer corners) {nme:.3f} % is above the bound of {max_nme} %")
+
+
+def _measure(path: Path, data: list[Path], place: Workspace, split: str, threads: int, bar: Any) -> Any:
+    """(result, what was left out): a folder of texts or a model, on folders, on the recipe's test sources, or a pack."""
+    from pair_fld.data.pack import VALID, Pack
+    from pair_fld.evaluate import predict
+
+    if split not in ("test", "valid"):
+        raise PairError("--split", "test or valid", repr(split), "Correct the option.")
+    if split == "valid" and not data:
+        return predict.validate_pack(predict.open_model(path, threads), Pack(place.data), VALID, bar), []
+    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.recipe.data)
+    if path.is_dir():
+        return predict.validate_texts(path, truth, bar)
+    return predict.validate_model(predict.open_model(path, threads), truth, bar)

@@ -71,7 +71,9 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
 
 
 def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """The whole picture (H, W, 3) uint8 BGR and its points (N, 2) _img of the source's scheme, None if unlabelled.
+    """The whole picture (H, W, 3) uint8 BGR and its points (N, 2) _img, None if unlabelled.
+
+    The points are those of the file, in whatever scheme it has.
 
     Raises:
         SkipFace: as `load_crop`.

@@ -14,13 +14,14 @@ import torch
 
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.loading import load_crop
+from pair_fld.data.pack import SPLITS, Pack
 from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
 from pair_fld.data.sources import list_samples
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.models.checkpoint import load_model as load_checkpoint_model
 from pair_fld.runtime import session
-from pair_fld.runtime.geometry import from_norm, invert, transform_points
+from pair_fld.runtime.geometry import crop_matrix, from_norm, invert, transform_points, warp
 from pair_fld.runtime.pts import read_faces
 
 Progress = Callable[[int, int], None]
@@ -116,6 +117,35 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress | None = N
     if not kept:
         raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
     return _score(truth, np.concatenate(predicted), np.stack(points), np.stack(valid), kept), left_out
+
+
+def cut(pack: Pack, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Test-time crops of packed faces: (n, S, S, 3) uint8, points (n, 51, 2) _crop, valid (n, 51)."""
+    images, faces, size = pack.images(rows), pack.faces, model.input_size
+    matrices = [crop_matrix(box, size, model.margin) for box in faces.box[rows]]
+    crops = np.stack([warp(image, matrix, size) for image, matrix in zip(images, matrices, strict=True)])
+    points = np.stack([transform_points(m, p) for m, p in zip(matrices, faces.points[rows], strict=True)])
+    return crops, points, faces.valid[rows]
+
+
+def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress | None = None) -> Result:
+    """Score a model on the labelled faces of a pack's split, cut from the packed crops."""
+    rows = pack.rows(split, labelled=True)
+    if not len(rows):
+        remedy = "Prepare data with such faces (valid_fraction, split)."
+        raise PairError(pack.folder, f"labelled faces of the split {SPLITS[split]}", "none", remedy)
+    predicted, points, valid = [], [], []
+    for start in range(0, len(rows), BATCH):
+        crops, truth, mask = cut(pack, rows[start : start + BATCH], model)
+        predicted.append(model.predict(crops))
+        points.append(truth)
+        valid.append(mask)
+        if progress is not None:
+            progress(min(start + BATCH, len(rows)), len(rows))
+    faces = pack.faces
+    names = [pack.sources[k]["name"] for k in faces.source[rows]]
+    arrays = (np.concatenate(part) for part in (predicted, points, valid))
+    return evaluate(*arrays, names, faces.path[rows].tolist())
 
 
 def validate_texts(folder: Path, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[LeftOut]]:

@@ -7,6 +7,7 @@ Metric keys name normaliser and unit, e.g. `nme_outer_corners_percent`, `failure
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,13 +201,15 @@ def markdown(result: Result) -> str:
 
 
 def markdown_table(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: first column left, the others right."""
-    lines = [
-        "| " + " | ".join(headings) + " |",
-        "|" + "|".join([" :-- "] + [" --: "] * (len(headings) - 1)) + "|",
-    ]
+    """A Markdown table; columns whose cells are all figures (or "-" for none) stand right, the others left."""
+    columns = [[str(row[i]) for row in body] for i in range(len(headings))]
+    rules = ["--:" if cells and all(_FIGURE.fullmatch(c) for c in cells) else ":--" for cells in columns]
+    lines = ["| " + " | ".join(headings) + " |", "| " + " | ".join(rules) + " |"]
     lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in body]
     return "\n".join(lines) + "\n"
+
+
+_FIGURE = re.compile(r"-|[-+]?\d[\d.,]*|nan|inf")
 
 
 def ced_plot(

@@ -13,13 +13,12 @@ from pair_fld.config import QuantConfig
 from pair_fld.data.pack import TRAIN, VALID, Pack
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.nme import nme
-from pair_fld.evaluate.predict import Predictor, TorchModel, open_model
+from pair_fld.evaluate.predict import Predictor, TorchModel, cut, open_model
 from pair_fld.export.calibrate import METHODS
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import Deviation, compare, layer_snr
 from pair_fld.export.quantize import QuantizedFile, choose_method, quantize
 from pair_fld.runs import file_hash, provenance, write_json
-from pair_fld.runtime.geometry import crop_matrix, transform_points, warp
 from pair_fld.runtime.session import model_metadata
 
 PARITY_CROPS = 64
@@ -109,15 +108,6 @@ def quantize_checkpoint(
     if broken:
         raise GateError("; ".join(broken) + _layer_table(files, crops[:PARITY_CROPS]))
     return result
-
-
-def cut(pack: Pack, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Test-time crops of packed faces: (n, S, S, 3) uint8, points (n, 51, 2) _crop, valid (n, 51)."""
-    images, faces, size = pack.images(rows), pack.faces, model.input_size
-    matrices = [crop_matrix(box, size, model.margin) for box in faces.box[rows]]
-    crops = np.stack([warp(image, matrix, size) for image, matrix in zip(images, matrices, strict=True)])
-    points = np.stack([transform_points(m, p) for m, p in zip(matrices, faces.points[rows], strict=True)])
-    return crops, points, faces.valid[rows]
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:

@@ -38,6 +38,7 @@ class DataRow:
     labels: str
     train_faces: int | None
     valid_faces: int | None
+    test_faces: int | None
     weight: float
 
 
@@ -49,7 +50,9 @@ def data_rows(record: Mapping[str, Any]) -> list[DataRow]:
     }
     return [
         DataRow(
-            s["name"], s["kind"], s["labels"], s.get("train"), s.get("valid"), weights.get(s["name"], 1.0)
+            *(s["name"], s["kind"], s["labels"]),
+            *(s.get(split) for split in ("train", "valid", "test")),
+            weights.get(s["name"], 1.0),
         )
         for s in record.get("data_report", {}).get("sources", [])
     ]
@@ -139,9 +142,13 @@ def model_card(
 
 
 def _data_table(data: Sequence[DataRow]) -> str:
-    headings = ("source", "kind", "labels by", "train faces", "valid faces", "weight")
+    headings = ("source", "kind", "labels by", "train faces", "valid faces", "test faces", "weight")
     body = [
-        (r.name, r.kind, r.labels, _figure(r.train_faces, 0), _figure(r.valid_faces, 0), f"{r.weight:g}")
+        (
+            *(r.name, r.kind, r.labels),
+            *(_figure(n, 0) for n in (r.train_faces, r.valid_faces, r.test_faces)),
+            f"{r.weight:g}",
+        )
         for r in data
     ]
     return markdown_table(headings, body)

