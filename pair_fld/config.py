@@ -41,10 +41,10 @@ class SourceConfig(Strict):
     path: str | None = None
     labels: Literal["human", "machine", "none"] = "human"
     split: Literal["train", "valid", "test", "auto"] = "auto"
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0)
     identity: str | None = None  # regular expression on the file name; group 1 names the person
     box: tuple[float, float, float, float] | None = None  # unlabelled only: face box as fractions of the picture
-    count: int = Field(0, ge=0)  # synthetic only: faces to render
+    count: int = Field(default=0, ge=0)  # synthetic only: faces to render
     seed: int = 0  # synthetic only
 
 
@@ -53,34 +53,34 @@ class DataConfig(Strict):
 
     sources: list[SourceConfig]
     root: str = "."  # source paths are relative to this; itself relative to the working directory
-    pack_size: int = Field(192, ge=32)  # side of the packed crops, pixels
-    pack_margin: float = Field(2.2, gt=1)  # side of the packed crops over the longer side of the 51-point box
-    valid_fraction: float = Field(0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
-    near_duplicate_distance: int = Field(4, ge=0, le=64)  # Hamming distance of 64-bit picture hashes
+    pack_size: int = Field(default=192, ge=32)  # side of the packed crops, pixels
+    pack_margin: float = Field(default=2.2, gt=1)  # side of the packed crops over the longer side of the 51-point box
+    valid_fraction: float = Field(default=0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
+    near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit picture hashes
     seed: int = 0
-    workers: int = Field(0, ge=0)  # 0: one a core
+    workers: int = Field(default=0, ge=0)  # 0: one a core
 
 
 class AugmentConfig(Strict):
     """Batch augmentation. Angles in degrees, shifts and scales as fractions of the crop; sigmas of normals."""
 
-    flip: float = Field(0.5, ge=0, le=1)
-    rotation: float = Field(15.0, ge=0)
-    scale: float = Field(0.07, ge=0)
-    shift: float = Field(0.04, ge=0)
-    photometric: float = Field(0.7, ge=0, le=1)  # probability of brightness, contrast, gamma, colour changes
-    grey: float = Field(0.1, ge=0, le=1)
-    blur: float = Field(0.2, ge=0, le=1)
-    noise: float = Field(0.2, ge=0, le=1)
-    occlude: float = Field(0.3, ge=0, le=1)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    rotation: float = Field(default=15.0, ge=0)
+    scale: float = Field(default=0.07, ge=0)
+    shift: float = Field(default=0.04, ge=0)
+    photometric: float = Field(default=0.7, ge=0, le=1)  # probability of brightness, contrast, gamma, colour changes
+    grey: float = Field(default=0.1, ge=0, le=1)
+    blur: float = Field(default=0.2, ge=0, le=1)
+    noise: float = Field(default=0.2, ge=0, le=1)
+    occlude: float = Field(default=0.3, ge=0, le=1)
 
 
 class ModelConfig(Strict):
     """A network: `arch` names it in the registry, `options` are its own keyword arguments."""
 
     arch: str
-    input_size: int = Field(96, ge=32)
-    margin: float = Field(1.45, gt=1)
+    input_size: int = Field(default=96, ge=32)
+    margin: float = Field(default=1.45, gt=1)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -88,16 +88,16 @@ class TrainConfig(Strict):
     """Optimisation. `losses` maps a term of pair_fld.train.losses to its weight."""
 
     epochs: int = Field(ge=1)
-    batch_size: int = Field(64, ge=1)
-    lr: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    warmup_epochs: float = Field(1.0, ge=0)
-    ema_decay: float = Field(0.998, ge=0, lt=1)
-    grad_clip: float = Field(5.0, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    lr: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    grad_clip: float = Field(default=5.0, gt=0)
     amp: bool = True  # bfloat16 autocast
     seed: int = 0
-    threads: int = Field(0, ge=0)  # 0: leave torch's choice
-    checkpoint_minutes: float = Field(2.0, gt=0)
+    threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
+    checkpoint_minutes: float = Field(default=2.0, gt=0)
     losses: dict[str, float]
     augment: AugmentConfig = AugmentConfig()
 
@@ -109,8 +109,8 @@ class DistillConfig(Strict):
     machine_labels: weight of machine-made labels beside the teacher's answers (human ones count 1).
     """
 
-    certainty: float = Field(3.0, gt=0)
-    machine_labels: float = Field(0.25, ge=0)
+    certainty: float = Field(default=3.0, gt=0)
+    machine_labels: float = Field(default=0.25, ge=0)
 
 
 class StageConfig(Strict):
@@ -127,12 +127,12 @@ class QuantConfig(Strict):
     kinds: list[Literal["fp32", "fp16", "int8-static", "int8-weights"]] = ["fp32", "int8-static"]
     formats: list[Literal["onnx", "tflite"]] = ["onnx", "tflite"]
     method: Literal["auto", "minmax", "entropy", "percentile"] = "auto"
-    calibration_images: int = Field(256, ge=1)
+    calibration_images: int = Field(default=256, ge=1)
     tflite_input: Literal["float32", "uint8"] = "float32"
     ship: Literal["fp32", "fp16", "int8-static", "int8-weights"] = "int8-static"
-    max_fp32_drift_px: float = Field(1e-3, gt=0)  # torch = ONNX = TFLite, worst point, crop pixels
-    max_nme_loss: float = Field(0.15, gt=0)  # percentage points that int8 may lose (outer corners)
-    max_drift_px: float = Field(8.0, gt=0)  # worst int8 point against float, crop pixels
+    max_fp32_drift_px: float = Field(default=1e-3, gt=0)  # torch = ONNX = TFLite, worst point, crop pixels
+    max_nme_loss: float = Field(default=0.15, gt=0)  # percentage points that int8 may lose (outer corners)
+    max_drift_px: float = Field(default=8.0, gt=0)  # worst int8 point against float, crop pixels
 
 
 class Limit(Strict):

@@ -25,10 +25,13 @@ RecipeOption = Annotated[
 ]
 WorkOption = Annotated[
     Path | None,
-    typer.Option("--work", "-w", help="Folder of this reproduction; its stages find each other there. [default: runs/RECIPE]"),
+    typer.Option(
+        "--work", "-w", help="Folder of this reproduction; its stages find each other there. [default: runs/RECIPE]"
+    ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, e.g. student.train.epochs=3.")
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, e.g. student.train.epochs=3."),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue where an earlier run stopped; does nothing when it had finished.")

@@ -12,8 +12,8 @@ from rich.table import Table
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
     JsonOption,
-    OverwriteOption,
     Overrides,
+    OverwriteOption,
     RecipeOption,
     ResumeOption,
     WorkOption,
@@ -32,16 +32,26 @@ def register(app: typer.Typer) -> None:
 
 def package(
     overrides: Overrides = None,
-    model: Annotated[Path | None, typer.Option("--model", help="The .tflite to ship. [default: WORK/quant/model-SHIP.tflite]")] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Put the .onnx beside the .tflite into the archive too.")] = False,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="The .tflite to ship. [default: WORK/quant/model-SHIP.tflite]")
+    ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Put the .onnx beside the .tflite into the archive too.")
+    ] = False,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder of the archive. [default: WORK/package]")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the archive. [default: the recipe's]")] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Unpack the archive into a fresh virtual environment, run it, score it.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Unpack the archive into a fresh virtual environment, run it, score it.")
+    ] = False,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Photographs to verify on, at most.")] = 100,
-    min_recall: Annotated[float, typer.Option("--min-recall", help="Gate of --verify: labelled faces that must be found, percent.")] = 80.0,
+    min_recall: Annotated[
+        float, typer.Option("--min-recall", help="Gate of --verify: labelled faces that must be found, percent.")
+    ] = 80.0,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -52,7 +62,7 @@ def package(
     budget report and a technical report. Exit code 1 when a bound of configs/budget is broken or the proof fails.
     """
     from pair_fld.data.pack import Pack
-    from pair_fld.runs import RECORD, claim_folder, finished, file_hash, write_json
+    from pair_fld.runs import RECORD, claim_folder, file_hash, finished, write_json
     from pair_fld.submit.stage import build
 
     place = workspace(recipe, work, overrides)

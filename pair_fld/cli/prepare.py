@@ -11,8 +11,8 @@ from rich.table import Table
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
     JsonOption,
-    OverwriteOption,
     Overrides,
+    OverwriteOption,
     RecipeOption,
     ResumeOption,
     WorkOption,

@@ -11,8 +11,8 @@ from rich.table import Table
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
     JsonOption,
-    OverwriteOption,
     Overrides,
+    OverwriteOption,
     RecipeOption,
     ResumeOption,
     WorkOption,
@@ -35,7 +35,9 @@ def quantize(
     ] = None,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder of the files. [default: WORK/quant]")] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,

@@ -11,8 +11,8 @@ from pair_fld.cli.console import (
     DEFAULT_RECIPE,
     DeviceOption,
     JsonOption,
-    OverwriteOption,
     Overrides,
+    OverwriteOption,
     RecipeOption,
     ResumeOption,
     WorkOption,
@@ -23,9 +23,12 @@ from pair_fld.cli.console import (
 )
 from pair_fld.config import StageConfig, load_section
 
-DataOption = Annotated[Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
+]
 InitOption = Annotated[
-    Path | None, typer.Option("--init-from", help="Start from the weights of this checkpoint (not a resume: all else starts anew).")
+    Path | None,
+    typer.Option("--init-from", help="Start from the weights of this checkpoint (not a resume: all else starts anew)."),
 ]
 
 
@@ -62,8 +65,12 @@ def train_teacher(
 
 def distill(
     overrides: Overrides = None,
-    teacher: Annotated[Path | None, typer.Option("--teacher", help="Teacher checkpoint. [default: WORK/teacher/best.pt]")] = None,
-    student: Annotated[str | None, typer.Option("--student", help="Another student: a name in configs/student or a path.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", help="Teacher checkpoint. [default: WORK/teacher/best.pt]")
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option("--student", help="Another student: a name in configs/student or a path.")
+    ] = None,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
@@ -89,8 +96,8 @@ def distill(
     _result(best, as_json)
 
 
-def _reporter(bar):  # noqa: ANN001, ANN202 - the progress line's own callable
-    def report(p) -> None:  # noqa: ANN001
+def _reporter(bar):
+    def report(p) -> None:
         terms = " ".join(f"{name} {value:.3f}" for name, value in p.losses.items())
         nme = "" if p.nme is None else f" NME {p.nme:.2f} %"
         bar(p.step, p.steps, f"epoch {p.epoch}/{p.epochs} {terms}{nme} {p.samples_per_second:.0f} faces/s")
@@ -106,5 +113,9 @@ def _result(best: Path, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    nme = "not measured (no validation faces)" if state["nme"] is None else f"{state['nme']:.2f} % on the validation faces"
+    nme = (
+        "not measured (no validation faces)"
+        if state["nme"] is None
+        else f"{state['nme']:.2f} % on the validation faces"
+    )
     say(f"{best}: NME (outer corners) {nme}")

@@ -30,19 +30,34 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     model: Annotated[
-        Path | None, typer.Argument(help="Checkpoint .pt, .onnx, .tflite, or a folder of contest .txt files. [default: the quantized .tflite of the workspace]")
+        Path | None,
+        typer.Argument(
+            help="A .pt, .onnx or .tflite, or a folder of contest .txt files. [default: WORK/quant/model-SHIP.tflite]"
+        ),
     ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option("--data", help="Folder of pictures with .pts labels, or a .csv of faces; repeatable. [default: the recipe's test sources]")
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            help="Folder of pictures with .pts labels, or a .csv; repeatable. [default: the recipe's test sources]",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Of the recipe's faces: test, or valid (those the training chose by, from the pack).")] = "test",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", help="Of the recipe's faces: test, or valid (those the training chose by, from the pack)."
+        ),
+    ] = "test",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     report: Annotated[
         Path | None, typer.Option("--out", help="Folder for metrics.json, faces.csv, ced.png. [default: WORK/validate]")
     ] = None,
     max_nme: Annotated[
-        float | None, typer.Option("--max-nme", help="Gate: fail (exit 1) when the NME under outer corners is above this percentage.")
+        float | None,
+        typer.Option(
+            "--max-nme", help="Gate: fail (exit 1) when the NME under outer corners is above this percentage."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", help="Threads of the model runtime.")] = 2,
     overwrite: OverwriteOption = False,
@@ -59,7 +74,9 @@ def validate(
     place = workspace(recipe, work)
     path = model or place.shipped_tflite
     if not path.exists():
-        raise PairError(path, "a model or a folder of .txt files", "no such file", "Check the path, or run pairfld quantize.")
+        raise PairError(
+            path, "a model or a folder of .txt files", "no such file", "Check the path, or run pairfld quantize."
+        )
     folder = report or place.validate / path.stem
     claim_folder(folder, overwrite=overwrite or report is None)
     with progress(f"validate {path.name}") as bar:
@@ -83,7 +100,7 @@ def validate(
 
 
 def _measure(path: Path, data: list[Path], place: Workspace, split: str, threads: int, bar: Any) -> Any:
-    """(result, what was left out): a folder of texts or a model, on folders, on the recipe's test sources, or a pack."""
+    """(result, what was left out) of a folder of texts or a model, on folders, the test sources, or a pack."""
     from pair_fld.data.pack import VALID, Pack
     from pair_fld.evaluate import predict
 

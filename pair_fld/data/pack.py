@@ -32,8 +32,8 @@ class Faces:
 
     points: (N, 51, 2) float32 _pack. valid: (N, 51) bool. box: (N, 4) float32 _pack, x0 y0 x1 y1 of the 51 points
     (for unlabelled faces the configured box). matrix: (N, 2, 3) float64 picture -> pack.
-    split: (N,) uint8 TRAIN, VALID or TEST. source: (N,) int16 index into the manifest's sources. label: (N,) uint8 HUMAN,
-    MACHINE or NONE. path: (N,) str, relative to the data root. hash: (N,) str, sha256 of the loose crop's bytes.
+    split: (N,) uint8 TRAIN, VALID or TEST. source: (N,) int16 index into the configured sources. label: (N,) uint8
+    HUMAN, MACHINE or NONE. path: (N,) str, relative to the data root. hash: (N,) str, sha256 of the loose crop's bytes.
     """
 
     points: np.ndarray
@@ -70,7 +70,9 @@ class Pack:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not (self.folder / RECORD).is_file() or not (self.folder / "faces.npz").is_file():
-            raise PairError(self.folder, "a folder that `pairfld prepare` finished", "none", "Run pairfld prepare first.")
+            raise PairError(
+                self.folder, "a folder that `pairfld prepare` finished", "none", "Run pairfld prepare first."
+            )
         self.record: dict[str, Any] = read_json(self.folder / RECORD, "a prepare record")
         self.faces = Faces.load(self.folder / "faces.npz")
         config = self.record["config"]

@@ -144,8 +144,9 @@ def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress |
             progress(min(start + BATCH, len(rows)), len(rows))
     faces = pack.faces
     names = [pack.sources[k]["name"] for k in faces.source[rows]]
-    arrays = (np.concatenate(part) for part in (predicted, points, valid))
-    return evaluate(*arrays, names, faces.path[rows].tolist())
+    return evaluate(
+        np.concatenate(predicted), np.concatenate(points), np.concatenate(valid), names, faces.path[rows].tolist()
+    )
 
 
 def validate_texts(folder: Path, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[LeftOut]]:

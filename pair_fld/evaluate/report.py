@@ -201,7 +201,8 @@ def markdown(result: Result) -> str:
 
 
 def markdown_table(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; columns whose cells are all figures (or "-" for none) stand right, the others left."""
+    """A Markdown table; columns whose cells are all figures (or "-" for none) stand right, the others
+    left."""
     columns = [[str(row[i]) for row in body] for i in range(len(headings))]
     rules = ["--:" if cells and all(_FIGURE.fullmatch(c) for c in cells) else ":--" for cells in columns]
     lines = ["| " + " | ".join(headings) + " |", "| " + " | ".join(rules) + " |"]

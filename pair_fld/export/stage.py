@@ -14,7 +14,7 @@ from pair_fld.data.pack import TRAIN, VALID, Pack
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.nme import nme
 from pair_fld.evaluate.predict import Predictor, TorchModel, cut, open_model
-from pair_fld.export.calibrate import METHODS
+from pair_fld.export.calibrate import METHODS, Method
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import Deviation, compare, layer_snr
 from pair_fld.export.quantize import QuantizedFile, choose_method, quantize
@@ -84,7 +84,7 @@ def quantize_checkpoint(
     def score(predictor: Predictor) -> float:
         return float(np.nanmean(nme(predictor.predict(crops), truth, valid)) * 100)
 
-    methods = METHODS if config.method == "auto" else (config.method,)
+    methods: list[Method] = list(METHODS) if config.method == "auto" else [config.method]
     say(f"calibrating on {len(calibration)} training crops ({', '.join(methods)})")
     if "int8-static" in config.kinds and len(methods) > 1:
         choice = choose_method(plain, calibration, lambda path: score(open_model(path)), methods)
@@ -97,14 +97,15 @@ def quantize_checkpoint(
     plain.unlink()
     say("measuring the files")
     own = score(model)
-    deviations = compare(
-        {"checkpoint": model.predict} | {f.path.name: f.path for f in files}, crops[:PARITY_CROPS]
-    )
+    deviations = compare({"checkpoint": model.predict} | {f.path.name: f.path for f in files}, crops[:PARITY_CROPS])
     reports = tuple(_report(f, d, score(open_model(f.path))) for f, d in zip(files, deviations, strict=True))
     broken = tuple(sentence for report in reports for sentence in _broken(report, own, config))
     result = QuantizeReport(own, method, scores, reports, broken)
     record = provenance(config.model_dump(mode="json"), seed=None, data_hash=pack.data_hash)
-    write_json(out / "run.json", record | {"checkpoint": file_hash(checkpoint), "passed": not broken, "report": result.to_json()})
+    write_json(
+        out / "run.json",
+        record | {"checkpoint": file_hash(checkpoint), "passed": not broken, "report": result.to_json()},
+    )
     if broken:
         raise GateError("; ".join(broken) + _layer_table(files, crops[:PARITY_CROPS]))
     return result
@@ -117,9 +118,7 @@ def _spread(rows: np.ndarray, count: int) -> np.ndarray:
 
 def _report(file: QuantizedFile, deviation: Deviation, nme_percent: float) -> FileReport:
     size_mb = file.path.stat().st_size / 1e6
-    return FileReport(
-        file.path.name, file.kind, file.format, size_mb, nme_percent, deviation.mean_px, deviation.max_px
-    )
+    return FileReport(file.path.name, file.kind, file.format, size_mb, nme_percent, deviation.mean_px, deviation.max_px)
 
 
 def _broken(report: FileReport, own_nme: float, config: QuantConfig) -> list[str]:
@@ -131,9 +130,7 @@ def _broken(report: FileReport, own_nme: float, config: QuantConfig) -> list[str
         )
     loss = report.nme_outer_corners_percent - own_nme
     if not loss <= config.max_nme_loss:
-        broken.append(
-            f"{report.file}: loses {loss:.3f} points of NME (outer corners), bound {config.max_nme_loss:g}"
-        )
+        broken.append(f"{report.file}: loses {loss:.3f} points of NME (outer corners), bound {config.max_nme_loss:g}")
     return broken
 
 

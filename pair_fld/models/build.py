@@ -65,9 +65,13 @@ class LandmarkNet(nn.Module):
 def build_model(config: ModelConfig) -> LandmarkNet:
     """A freshly initialised network; PairError for an unknown architecture or option."""
     if config.arch not in ARCHITECTURES:
-        raise PairError(f"model.arch {config.arch!r}", f"one of {', '.join(ARCHITECTURES)}", "none of these", "Correct it.")
+        raise PairError(
+            f"model.arch {config.arch!r}", f"one of {', '.join(ARCHITECTURES)}", "none of these", "Correct it."
+        )
     options: dict[str, Any] = dict(config.options)
     try:
         return LandmarkNet(config, ARCHITECTURES[config.arch](config.input_size, **options))
     except TypeError as fault:
-        raise PairError(f"model.options of {config.arch}", "the architecture's own options", str(fault), "Correct them.") from None
+        raise PairError(
+            f"model.options of {config.arch}", "the architecture's own options", str(fault), "Correct them."
+        ) from None

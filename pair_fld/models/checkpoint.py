@@ -31,7 +31,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as fault:
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise PairError(path, "a checkpoint of pairfld", f"another or damaged file ({reason})", "Train again.") from None
+        raise PairError(
+            path, "a checkpoint of pairfld", f"another or damaged file ({reason})", "Train again."
+        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise PairError(path, f"a pairfld checkpoint of format {FORMAT}", "another file", "Train again.")
     return state

@@ -1,4 +1,4 @@
-"""The one door to timm: EMA, optimizer and schedule as it provides them, and a cure for mismatched torchvision wheels."""
+"""The one door to timm: EMA, optimizer, schedule; and a cure for mismatched torchvision wheels."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -21,7 +23,9 @@ class HeatmapUNet(nn.Module):
 
     output_kind = "heatmap"
 
-    def __init__(self, input_size: int, widths: tuple[int, ...] = (64, 128, 192, 256), blocks: tuple[int, ...] = (2, 2, 2, 2)) -> None:
+    def __init__(
+        self, input_size: int, widths: tuple[int, ...] = (64, 128, 192, 256), blocks: tuple[int, ...] = (2, 2, 2, 2)
+    ) -> None:
         super().__init__()
         self.heatmap_size = input_size // 4
         self.stem = nn.Sequential(conv_bn(3, 32, 3, 2), conv_bn(32, widths[0], 3, 2))
@@ -31,7 +35,7 @@ class HeatmapUNet(nn.Module):
             stages.append(nn.Sequential(first, *(Residual(width, width) for _ in range(depth - 1))))
             inputs = width
         self.encoder = nn.ModuleList(stages)
-        self.lateral = nn.ModuleList(conv_bn(deep, shallow, 1) for shallow, deep in zip(widths, widths[1:], strict=False))
+        self.lateral = nn.ModuleList(conv_bn(deep, shallow, 1) for shallow, deep in pairwise(widths))
         self.decoder = nn.ModuleList(Residual(width, width) for width in widths[:-1])
         self.head = nn.Sequential(conv_bn(widths[0], widths[0], 1), nn.Conv2d(widths[0], NUM_POINTS, 1))
 
@@ -67,7 +71,9 @@ class CoordNet(nn.Module):
 
     output_kind = "coords"
 
-    def __init__(self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, neck: int = 64) -> None:
+    def __init__(
+        self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, neck: int = 64
+    ) -> None:
         super().__init__()
         self.trunk, width = _trunk(stem, stages)
         stride = 2
@@ -88,7 +94,14 @@ class HeatmapNet(nn.Module):
 
     output_kind = "heatmap"
 
-    def __init__(self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, width: int = 64, expand: float = 3) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        stem: int = 16,
+        stages: tuple[Stage, ...] = DEFAULT_STAGES,
+        width: int = 64,
+        expand: float = 3,
+    ) -> None:
         super().__init__()
         self.heatmap_size = input_size // 8
         stride, cut = 2, 0

@@ -50,9 +50,13 @@ def data_rows(record: Mapping[str, Any]) -> list[DataRow]:
     }
     return [
         DataRow(
-            *(s["name"], s["kind"], s["labels"]),
-            *(s.get(split) for split in ("train", "valid", "test")),
-            weights.get(s["name"], 1.0),
+            name=s["name"],
+            kind=s["kind"],
+            labels=s["labels"],
+            train_faces=s.get("train"),
+            valid_faces=s.get("valid"),
+            test_faces=s.get("test"),
+            weight=weights.get(s["name"], 1.0),
         )
         for s in record.get("data_report", {}).get("sources", [])
     ]

@@ -138,7 +138,8 @@ def _cells(line: str) -> list[str]:
 
 
 def _fit(natural: list[float], room: float) -> list[float]:
-    """Column widths: natural ones where they fit; otherwise the widest columns share what the others leave."""
+    """Column widths: natural ones where they fit; otherwise the widest columns share what the others
+    leave."""
     widths = list(natural)
     while sum(widths) > room + 1e-6:
         widest = max(widths)

@@ -90,10 +90,8 @@ class Built:
     record: dict[str, Any]
 
 
-def build(
-    recipe: RecipeConfig, pack: Pack, tflite: Path, onnx: Path | None, out: Path, name: str, say: Say
-) -> Built:
-    """Stamp, measure and pack; `out` is an empty folder and gets NAME.zip, the stamped models, metrics.json and ced.png.
+def build(recipe: RecipeConfig, pack: Pack, tflite: Path, onnx: Path | None, out: Path, name: str, say: Say) -> Built:
+    """Stamp, measure and pack; `out` is an empty folder and gets NAME.zip, the models, metrics.json, ced.png.
 
     Raises:
         GateError: a bound of the budget is broken. PairError: inputs that cannot be used.
@@ -111,9 +109,7 @@ def build(
     result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(recipe.data))
     metrics = _by_source(result)
     ced_plot({name: result}, out / "ced.png")
-    record = provenance(
-        recipe.model_dump(mode="json"), seed=recipe.student.train.seed, data_hash=pack.data_hash
-    )
+    record = provenance(recipe.model_dump(mode="json"), seed=recipe.student.train.seed, data_hash=pack.data_hash)
     record["data_report"] = {"sources": pack.record["report"]["sources"]}
     say("packing")
     report = package(
@@ -132,9 +128,7 @@ def _by_source(result: Result) -> dict[str, dict[str, Any]]:
     return {"all": tree, **tree["sources"]}
 
 
-def verification_pictures(
-    truth: Truth, folder: Path, limit: int
-) -> tuple[list[Path], dict[str, list[np.ndarray]]]:
+def verification_pictures(truth: Truth, folder: Path, limit: int) -> tuple[list[Path], dict[str, list[np.ndarray]]]:
     """Pictures to run an archive on, and their faces by stem: photographs of the test sources, else rendered scenes.
 
     Args:

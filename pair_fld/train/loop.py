@@ -17,9 +17,9 @@ from pair_fld.data.pack import VALID, Pack
 from pair_fld.errors import PairError
 from pair_fld.evaluate.nme import nme
 from pair_fld.models import LandmarkNet, build_model, library
+from pair_fld.models.checkpoint import load_checkpoint, load_model, load_weights, save_checkpoint
 from pair_fld.runs import RECORD, atomic_path, claim_folder, provenance, read_json, write_json
 from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.models.checkpoint import load_checkpoint, load_model, load_weights, save_checkpoint
 from pair_fld.train.losses import HEATMAP_TERMS, TERMS, Batch, Prediction
 from pair_fld.train.predict import predict_pack
 
@@ -104,7 +104,9 @@ def _check_same_run(out: Path, record: dict[str, Any]) -> None:
     for key, what in (("config", "configuration"), ("data_hash", "data"), ("kind", "stage"), ("teacher", "teacher")):
         if old.get(key) != record.get(key):
             found = f"another {what} than the one it was started with"
-            raise PairError(out, f"the same {what} to resume", found, "Use another --out, or --overwrite to start anew.")
+            raise PairError(
+                out, f"the same {what} to resume", found, "Use another --out, or --overwrite to start anew."
+            )
 
 
 class _Run:
@@ -122,7 +124,8 @@ class _Run:
             torch.set_num_threads(train.threads)
         torch.manual_seed(train.seed)
         self.stage, self.pack, self.out, self.record, self.device = stage, pack, out, record, device
-        self.model: LandmarkNet = build_model(stage.model).to(device, memory_format=torch.channels_last)
+        self.model: LandmarkNet = build_model(stage.model).to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         bad = [term for term in train.losses if term in HEATMAP_TERMS and self.model.output_kind != "heatmap"]
         if bad:
             found = f"{', '.join(bad)} with {stage.model.arch}"
@@ -184,7 +187,7 @@ class _Run:
         prediction = Prediction(raw, self.model.points(raw), self.model.output_kind == "heatmap")
         terms = {name: TERMS[name](prediction, batch) for name in train.losses}
         total = torch.stack([train.losses[name] * term for name, term in terms.items()]).sum()
-        values = dict(zip(["loss", *terms], torch.stack([total, *terms.values()]).tolist(), strict=True))
+        values: dict[str, float] = dict(zip(["loss", *terms], torch.stack([total, *terms.values()]).tolist(), strict=True))
         if not np.isfinite(values["loss"]):
             self._stop_on_nan(step, images, batch, values)
         self.optimizer.zero_grad(set_to_none=True)
@@ -192,8 +195,7 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), train.grad_clip)
         self.optimizer.step()
         self.ema.update(self.model, step=step)
-        for name, value in values.items():
-            self.averages[name] = 0.98 * self.averages.get(name, value) + 0.02 * value
+        self.averages = {name: 0.98 * self.averages.get(name, new) + 0.02 * new for name, new in values.items()}
         return dict(self.averages)
 
     def _stop_on_nan(self, step: int, images: torch.Tensor, batch: Batch, values: dict[str, float]) -> None:

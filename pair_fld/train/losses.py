@@ -47,7 +47,9 @@ def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return (values * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
-def wing(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, w: float = 4.0, eps: float = 0.8) -> torch.Tensor:
+def wing(
+    predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, w: float = 4.0, eps: float = 0.8
+) -> torch.Tensor:
     """Wing loss (Feng et al., CVPR 2018): logarithmic below w, linear above; w and eps in crop percent.
 
     The paper's w = 10, eps = 2 pixels of a 256 px crop are 4 and 0.8 percent.
@@ -64,7 +66,9 @@ def smooth_l1(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tenso
     return weighted_mean(loss.sum(dim=-1), weight)
 
 
-def heatmap_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tensor:
+def heatmap_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, sigma: float
+) -> torch.Tensor:
     """Cross entropy between softmax(logits) and a Gaussian around the target, less the Gaussian's entropy.
 
     This is the Kullback-Leibler divergence that keeps a soft-argmax heatmap peaked (Nibali et al., DSNT, 2018, use

@@ -9,9 +9,9 @@ import numpy as np
 
 from pair_fld.config import StageConfig
 from pair_fld.data.pack import NONE, Pack
+from pair_fld.models.checkpoint import load_model
 from pair_fld.runs import atomic_path, file_hash
 from pair_fld.train.batches import TeacherLabels
-from pair_fld.models.checkpoint import load_model
 from pair_fld.train.loop import Reporter, fit, pick_device
 from pair_fld.train.predict import predict_pack
 
@@ -59,4 +59,3 @@ def teacher_answers(teacher: Path, pack: Pack, cache: Path, *, device: str = "au
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, points=answers.points, sigma=answers.sigma)
     return answers
-

@@ -56,7 +56,9 @@ def test_validate_prints_json_on_stdout_and_progress_on_stderr(work: Path) -> No
 
 
 def test_a_gate_that_breaks_is_exit_code_1(work: Path) -> None:
-    done = pairfld("validate", str(work / "student/best.pt"), "--work", str(work), "--split", "valid", "--max-nme", "0.01")
+    done = pairfld(
+        "validate", str(work / "student/best.pt"), "--work", str(work), "--split", "valid", "--max-nme", "0.01"
+    )
     assert done.code == 1
     assert "is above the bound of 0.01 %" in done.err
 

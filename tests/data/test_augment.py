@@ -79,9 +79,7 @@ def test_mirroring_twice_changes_nothing() -> None:
 def test_photometrics_are_a_function_of_the_generator() -> None:
     config = AugmentConfig(photometric=1, grey=0.5, blur=0.5, noise=0.5, occlude=0.5)
     images = torch.rand(8, 3, 32, 32) * 255
-    one, two, other = (
-        photometrics(images.clone(), config, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)
-    )
+    one, two, other = (photometrics(images.clone(), config, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
     assert 0 <= float(one.min()) <= float(one.max()) <= 255

@@ -49,7 +49,7 @@ def test_every_architecture_gives_51_points(arch: str) -> None:
 
 
 def test_faults_name_the_remedy() -> None:
-    with pytest.raises(PairError, match="expected one of .*coord_net"):
+    with pytest.raises(PairError, match=r"expected one of .*coord_net"):
         build_model(ModelConfig(arch="nonsense"))
     with pytest.raises(PairError, match="unexpected keyword argument 'colour'"):
         build_model(ModelConfig(arch="coord_net", options={"colour": 1}))

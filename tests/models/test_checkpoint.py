@@ -57,5 +57,5 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
 
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
     other = build_model(ModelConfig(arch="heatmap_net", input_size=64))
-    with pytest.raises(PairError, match="expected weights of coord_net .* found those of another architecture"):
+    with pytest.raises(PairError, match=r"expected weights of coord_net .* found those of another architecture"):
         load_weights(build_model(CONFIG), other.state_dict(), tmp_path / "x.pt")

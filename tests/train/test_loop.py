@@ -20,9 +20,7 @@ from pair_fld.train.loop import METRICS, fit
 from pair_fld.train.predict import predict_pack
 from pair_fld.train.stages import distill, teacher_answers, train_teacher
 
-CALM = AugmentConfig(
-    flip=0, rotation=5, scale=0.05, shift=0.02, photometric=0, grey=0, blur=0, noise=0, occlude=0
-)
+CALM = AugmentConfig(flip=0, rotation=5, scale=0.05, shift=0.02, photometric=0, grey=0, blur=0, noise=0, occlude=0)
 SMALL = ModelConfig(
     arch="coord_net", input_size=64, options={"stages": [[2, 24, 1, 2], [2, 32, 1, 2], [2, 48, 1, 2]], "neck": 32}
 )
@@ -42,16 +40,17 @@ def weights(path: Path) -> torch.Tensor:
 
 def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
-    teacher = train_teacher(
-        stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), pack, tmp_path / "teacher"
-    )
+    teacher = train_teacher(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), pack, tmp_path / "teacher")
     rows = pack.rows(TRAIN)
     answers = predict_pack(load_model(teacher)[0], pack, rows)
     error = nme(answers.points, pack.faces.points[rows], pack.faces.valid[rows])
     assert error.mean() < 0.02
     student_stage = stage(epochs=30, losses={"wing": 0.5, "kd_wing": 1.0})
     student = distill(student_stage, pack, teacher, tmp_path / "student")
-    assert load_checkpoint(student)["record"]["teacher"] == load_checkpoint(tmp_path / "student/last.pt")["record"]["teacher"]
+    assert (
+        load_checkpoint(student)["record"]["teacher"]
+        == load_checkpoint(tmp_path / "student/last.pt")["record"]["teacher"]
+    )
     with (tmp_path / "student" / METRICS).open() as stream:
         curve = [float(row["nme_outer_corners_percent"]) for row in csv.DictReader(stream)]
     assert len(curve) == 30
@@ -65,8 +64,8 @@ def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 
-    def stop_at(limit: int):  # noqa: ANN202
-        def report(progress) -> None:  # noqa: ANN001
+    def stop_at(limit: int):
+        def report(progress) -> None:
             if progress.step == limit:
                 raise Stop
 
@@ -95,9 +94,7 @@ def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
     ("changed", "kind", "expected"),
     [({"lr": 1e-4}, "teacher", "the same configuration to resume"), ({}, "student", "the same stage to resume")],
 )
-def test_resume_refuses_another_run(
-    dot_pack: Path, tmp_path: Path, changed: dict, kind: str, expected: str
-) -> None:
+def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, kind: str, expected: str) -> None:
     pack = Pack(dot_pack)
     fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
     with pytest.raises(PairError, match=expected):
