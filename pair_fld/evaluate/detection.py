@@ -98,9 +98,7 @@ def measure_detector(
     )
 
 
-def learn_box_policy(
-    detector_boxes: np.ndarray, landmark_boxes: np.ndarray, detector_name: str
-) -> dict[str, Any]:
+def learn_box_policy(detector_boxes: np.ndarray, landmark_boxes: np.ndarray, detector_name: str) -> dict[str, Any]:
     """The mean offset and scale from detector boxes (n, 4) to 51-point boxes (n, 4), for
     metadata["crop"]["from_detector"].
 
@@ -117,9 +115,7 @@ def learn_box_policy(
         ValueError: for fewer than two pairs.
     """
     if len(detector_boxes) < 2 or len(detector_boxes) != len(landmark_boxes):
-        raise ValueError(
-            f"expected two or more pairs of boxes, found {len(detector_boxes)} and {len(landmark_boxes)}"
-        )
+        raise ValueError(f"expected two or more pairs of boxes, found {len(detector_boxes)} and {len(landmark_boxes)}")
     d, t = np.asarray(detector_boxes, np.float64), np.asarray(landmark_boxes, np.float64)
     d_size, t_size = d[:, 2:] - d[:, :2], t[:, 2:] - t[:, :2]
     offset = ((t[:, 2:] + t[:, :2]) - (d[:, 2:] + d[:, :2])) / 2 / d_size

@@ -67,9 +67,7 @@ def masked_mean(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def nme(
-    predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, normaliser: str = "outer_corners"
-) -> np.ndarray:
+def nme(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, normaliser: str = "outer_corners") -> np.ndarray:
     """Normalised mean error (N,) of each face, a fraction; nan where the normaliser or every point is
     missing.
 
@@ -77,9 +75,7 @@ def nme(
         predicted, truth: (N, 51, 2) in one frame, any. valid: (N, 51) bool, of the truth.
         normaliser: a key of `NORMALISERS`.
     """
-    return normalise(
-        masked_mean(point_errors(predicted, truth, valid)), NORMALISERS[normaliser](truth, valid)
-    )
+    return normalise(masked_mean(point_errors(predicted, truth, valid)), NORMALISERS[normaliser](truth, valid))
 
 
 def nme_outer_corners(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -93,9 +89,7 @@ def normalise(error: np.ndarray, unit: np.ndarray) -> np.ndarray:
     return np.where(usable, error / np.where(usable, unit, 1.0), np.nan)
 
 
-def region_nme(
-    predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, normaliser: str
-) -> dict[str, float]:
+def region_nme(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, normaliser: str) -> dict[str, float]:
     """Mean over faces of the NME of each region's points (scheme.REGIONS), fractions; nan for an unseen
     region."""
     errors = point_errors(predicted, truth, valid)

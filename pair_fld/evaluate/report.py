@@ -75,12 +75,9 @@ class Result:
         return {
             "faces": self.faces,
             **_flat(self.overall),
-            "sources": {
-                s: {"faces": self.source_names.count(s), **_flat(v)} for s, v in self.sources.items()
-            },
+            "sources": {s: {"faces": self.source_names.count(s), **_flat(v)} for s, v in self.sources.items()},
             "regions": {
-                r: {f"nme_{n}_percent": _number(v) for n, v in values.items()}
-                for r, values in self.regions.items()
+                r: {f"nme_{n}_percent": _number(v) for n, v in values.items()} for r, values in self.regions.items()
             },
         }
 
@@ -101,12 +98,7 @@ def evaluate(
     """
     predicted, truth = np.asarray(predicted_img, np.float64), np.asarray(truth_img, np.float64)
     mask = np.asarray(valid, bool)
-    if (
-        predicted.shape != truth.shape
-        or truth.shape[1:] != (51, 2)
-        or mask.shape != truth.shape[:2]
-        or not len(truth)
-    ):
+    if predicted.shape != truth.shape or truth.shape[1:] != (51, 2) or mask.shape != truth.shape[:2] or not len(truth):
         raise ValueError(
             "expected predictions and truth (N, 51, 2) and a mask (N, 51) with N > 0, found "
             f"{predicted.shape}, {truth.shape}, {mask.shape}"
@@ -120,8 +112,7 @@ def evaluate(
         faces=len(truth),
         overall={n: score(e) for n, e in errors.items()},
         sources={
-            str(s): {n: score(e[source_of == s]) for n, e in errors.items()}
-            for s in dict.fromkeys(source_of.tolist())
+            str(s): {n: score(e[source_of == s]) for n, e in errors.items()} for s in dict.fromkeys(source_of.tolist())
         },
         regions={r: {n: regions[n][r] * 100 for n in NORMALISERS} for r in regions["box"]},
         names=tuple(names),
@@ -201,8 +192,7 @@ def markdown(result: Result) -> str:
 
 
 def markdown_table(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; columns whose cells are all figures (or "-" for none) stand right, the others
-    left."""
+    """A Markdown table; columns of figures (or "-" for none) stand right, all others left."""
     columns = [[str(row[i]) for row in body] for i in range(len(headings))]
     rules = ["--:" if cells and all(_FIGURE.fullmatch(c) for c in cells) else ":--" for cells in columns]
     lines = ["| " + " | ".join(headings) + " |", "| " + " | ".join(rules) + " |"]
@@ -213,9 +203,7 @@ def markdown_table(headings: Sequence[str], body: Sequence[Sequence[str]]) -> st
 _FIGURE = re.compile(r"-|[-+]?\d[\d.,]*|nan|inf")
 
 
-def ced_plot(
-    results: Mapping[str, Result], path: Path, normaliser: str = "outer_corners", limit: float = 0.10
-) -> None:
+def ced_plot(results: Mapping[str, Result], path: Path, normaliser: str = "outer_corners", limit: float = 0.10) -> None:
     """Cumulative error distributions as a PNG, one line a result (its name is the legend's)."""
     import matplotlib
 

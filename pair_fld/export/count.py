@@ -140,9 +140,7 @@ def count(path: Path) -> ModelCost:
     elif path.suffix == ".tflite":
         macs, params, ops = _count_tflite(path)
     else:
-        raise PairError(
-            path, "an .onnx or .tflite file", path.suffix or "no suffix", "Export the checkpoint first."
-        )
+        raise PairError(path, "an .onnx or .tflite file", path.suffix or "no suffix", "Export the checkpoint first.")
     return ModelCost(macs, params, path.stat().st_size, dict(ops.most_common()))
 
 
@@ -168,10 +166,7 @@ def oldest_runtime(path: Path) -> str:
 def _count_onnx(path: Path) -> tuple[int, int, Counter[tuple[str, str]]]:
     model = load_onnx(path)
     graph = Graph(model, path)
-    types = {
-        v.name: _type_name(v.type.tensor_type.elem_type)
-        for v in (*model.graph.value_info, *model.graph.output)
-    }
+    types = {v.name: _type_name(v.type.tensor_type.elem_type) for v in (*model.graph.value_info, *model.graph.output)}
     types |= {name: str(constant.real().dtype) for name, constant in graph.constants.items()}
     typed = onnx.shape_inference.infer_shapes(model)
     types |= {v.name: _type_name(v.type.tensor_type.elem_type) for v in typed.graph.value_info}
@@ -218,9 +213,7 @@ def _onnx_type(graph: Graph, node: Node, types: dict[str, str]) -> str:
 def _after_activation(graph: Graph, node: Node) -> str:
     """The value that an operator ends in, an activation behind it counted as its own."""
     follower = graph.only_consumer(node.outputs[0])
-    return (
-        follower.outputs[0] if follower is not None and follower.op in ("Relu", "Clip") else node.outputs[0]
-    )
+    return follower.outputs[0] if follower is not None and follower.op in ("Relu", "Clip") else node.outputs[0]
 
 
 def _onnx_macs(graph: Graph, node: Node) -> int:
@@ -260,12 +253,7 @@ def _operator_name(code: Any) -> str:
 def _tflite_type(name: str, operands: list[Any], results: list[Any]) -> str:
     first = operands[0] if name in HEAVY and operands else results[0] if results else None
     kind = TYPE_NAMES.get(first.type, "unknown") if first is not None else "unknown"
-    if (
-        name in HEAVY
-        and kind == "float32"
-        and len(operands) > 1
-        and TYPE_NAMES.get(operands[1].type) == "int8"
-    ):
+    if name in HEAVY and kind == "float32" and len(operands) > 1 and TYPE_NAMES.get(operands[1].type) == "int8":
         return "hybrid"
     return kind
 
@@ -287,9 +275,7 @@ def _tflite_macs(path: Path, name: str, operands: list[Any], results: list[Any])
 def _shape(path: Path, tensor: Any) -> list[int]:
     shape = [int(size) for size in (tensor.shape if tensor.shape is not None else [])]
     if any(size <= 0 for size in shape):
-        raise PairError(
-            path, f"a fixed shape of {_text(tensor.name)!r}", str(shape), "Export it with fixed sizes."
-        )
+        raise PairError(path, f"a fixed shape of {_text(tensor.name)!r}", str(shape), "Export it with fixed sizes.")
     return shape
 
 

@@ -34,12 +34,8 @@ _TYPES = {
     np.dtype(np.uint8): schema.TensorType.UINT8,
     np.dtype(np.int32): schema.TensorType.INT32,
 }
-TYPE_NAMES = {
-    value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")
-}
-OPERATOR_NAMES = {
-    value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")
-}
+TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
+OPERATOR_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
 
 class _AlignedBuilder(flatbuffers.Builder):

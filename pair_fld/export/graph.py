@@ -106,9 +106,7 @@ class Graph:
             for name in node.inputs:
                 self.consumers.setdefault(name, []).append(node)
         self.shapes = {
-            value.name: tuple(
-                d.dim_value if d.HasField("dim_value") else 0 for d in value.type.tensor_type.shape.dim
-            )
+            value.name: tuple(d.dim_value if d.HasField("dim_value") else 0 for d in value.type.tensor_type.shape.dim)
             for value in (*graph.value_info, *graph.input, *graph.output)
             if value.type.tensor_type.HasField("shape")
         }
@@ -125,9 +123,7 @@ class Graph:
 
     def _only(self, names: list[str], what: str) -> str:
         if len(names) != 1:
-            raise PairError(
-                self.path, f"one graph {what}", ", ".join(names) or "none", "Export a model with one."
-            )
+            raise PairError(self.path, f"one graph {what}", ", ".join(names) or "none", "Export a model with one.")
         return names[0]
 
     @staticmethod
@@ -189,9 +185,7 @@ class Graph:
         found = self._affine(node, None)
         if found.scale.size != 1:
             remedy = "Quantize activations per tensor."
-            raise PairError(
-                self.path, f"one scale at node {node.name!r}", f"{found.scale.size} scales", remedy
-            )
+            raise PairError(self.path, f"one scale at node {node.name!r}", f"{found.scale.size} scales", remedy)
         zero = self.constants.get(node.inputs[2]) if len(node.inputs) > 2 else None
         kind = np.dtype(np.uint8) if zero is None else zero.values.dtype
         if kind == np.int8:

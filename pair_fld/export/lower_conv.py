@@ -42,9 +42,7 @@ def _convolve(
     stride, dilation = attributes.get("strides", [1, 1]), attributes.get("dilations", [1, 1])
     source, padding = pad(w, node, source, (height, width), stride, dilation)
     # dense OHWI; depthwise (1, H, W, out)
-    values = (
-        weights.values[:, 0].transpose(1, 2, 0)[None] if depthwise else weights.values.transpose(0, 2, 3, 1)
-    )
+    values = weights.values[:, 0].transpose(1, 2, 0)[None] if depthwise else weights.values.transpose(0, 2, 3, 1)
     operands = [source, *_parameters(w, node, source, target, weights, values, bias, 3 if depthwise else 0)]
     options = {
         "padding": padding,
@@ -85,9 +83,7 @@ def _parameters(
         raise PairError(w.graph.path, f"int8 weights with zero point 0 at node {name!r}", "others", remedy)
     if weights.affine.axis not in (None, 0):
         remedy = "Quantize weights per output channel."
-        raise PairError(
-            w.graph.path, f"scales on axis 0 at node {name!r}", f"axis {weights.affine.axis}", remedy
-        )
+        raise PairError(w.graph.path, f"scales on axis 0 at node {name!r}", f"axis {weights.affine.axis}", remedy)
     scale = weights.affine.scale
     per_channel = scale.size > 1
     weight = w.flat.constant(
@@ -106,9 +102,7 @@ def _stored_weights(w: Lowering, name: str, values: np.ndarray, constant: Consta
     """Float weights; those stored as float16 or int8 stay so and are dequantized by the runtime."""
     if constant.affine is not None:
         affine = Affine(constant.affine.scale, constant.affine.zero_point, axis)
-        stored = w.flat.constant(
-            f"{name}_stored", values, affine if affine.scale.size > 1 else constant.affine
-        )
+        stored = w.flat.constant(f"{name}_stored", values, affine if affine.scale.size > 1 else constant.affine)
         version = 5 if affine.scale.size > 1 else 2
     elif values.dtype == np.float16:
         stored, version = w.flat.constant(f"{name}_stored", values), 3
@@ -145,9 +139,7 @@ def pad(
         return source, schema.Padding.SAME
     shape = (batch, height + top + bottom, width + left + right, channels)
     padded = w.like(source, f"{node.name}_padded", shape)
-    amounts = w.flat.constant(
-        f"{node.name}_pads", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
-    )
+    amounts = w.flat.constant(f"{node.name}_pads", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32))
     if fill == "lowest":
         lowest = (
             w.flat.constant(f"{node.name}_fill", np.array([-128], np.int8), w.affine[source])
@@ -208,11 +200,7 @@ def _before_flatten(w: Lowering, name: str, int8: bool) -> str | None:
             return None
         name = quantize.inputs[0]
     node = w.graph.producer.get(name)
-    if (
-        node is None
-        or node.op not in ("Flatten", "Reshape", "Squeeze")
-        or len(w.graph.shape(node.inputs[0])) != 4
-    ):
+    if node is None or node.op not in ("Flatten", "Reshape", "Squeeze") or len(w.graph.shape(node.inputs[0])) != 4:
         return None
     if int8:
         source, target = w.graph.int8_source(node.inputs[0]), w.graph.int8_target(name)
@@ -230,8 +218,4 @@ def _same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[i
 
 
 def _close(affine: Affine | None, scale: np.ndarray) -> bool:
-    return (
-        affine is not None
-        and affine.scale.shape == scale.shape
-        and np.allclose(affine.scale, scale, rtol=1e-5)
-    )
+    return affine is not None and affine.scale.shape == scale.shape and np.allclose(affine.scale, scale, rtol=1e-5)

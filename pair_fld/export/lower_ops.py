@@ -117,11 +117,7 @@ def concat(w: Lowering, node: Node) -> None:
 
 def pool(w: Lowering, node: Node) -> None:
     kernel = [int(size) for size in node.attributes["kernel_shape"]]
-    if (
-        len(kernel) != 2
-        or len(node.outputs) > 1
-        or any(d != 1 for d in node.attributes.get("dilations", [1, 1]))
-    ):
+    if len(kernel) != 2 or len(node.outputs) > 1 or any(d != 1 for d in node.attributes.get("dilations", [1, 1])):
         w.refuse_node(node, "a window that is not two-dimensional and dense")
     result = node.outputs[0]
     int8 = w.is_int8(node, result)
@@ -167,9 +163,7 @@ def resize(w: Lowering, node: Node) -> None:
     mode = (get("coordinate_transformation_mode", b"half_pixel"), get("nearest_mode", b"round_prefer_floor"))
     # with a whole factor these two name the same pixel: copies of it side by side
     plain = mode in ((b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor"))
-    whole = (
-        len(before) == 4 and before[:2] == after[:2] and not (after[2] % before[2] or after[3] % before[3])
-    )
+    whole = len(before) == 4 and before[:2] == after[:2] and not (after[2] % before[2] or after[3] % before[3])
     if get("mode", b"nearest") != b"nearest" or not plain or not whole:
         w.refuse_node(node, "a mode other than nearest neighbour by a whole factor")
     int8 = w.is_int8(node, node.outputs[0])

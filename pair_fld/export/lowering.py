@@ -12,8 +12,7 @@ from pair_fld.export.flatbuffer import FlatBuilder, schema
 from pair_fld.export.graph import Affine, Graph, Node
 
 HEAVY_ROUTE = (
-    "Use only those, or convert this architecture by the heavier litert-torch route: "
-    "pip install 'pair_fld[litert]'."
+    "Use only those, or convert this architecture by the heavier litert-torch route: pip install 'pair_fld[litert]'."
 )
 NHWC = (0, 2, 3, 1)  # axes of an NCHW value in NHWC order
 NCHW = (0, 3, 1, 2)  # and back
@@ -75,9 +74,7 @@ class Lowering:
         if name in self.index:
             return self.index[name]
         if name in self.graph.constants:
-            raise PairError(
-                self.graph.path, "computed values", f"the constant {name!r}", "Simplify the graph first."
-            )
+            raise PairError(self.graph.path, "computed values", f"the constant {name!r}", "Simplify the graph first.")
         source = self.graph.int8_source(name)
         assert source is not None, name
         self.index[name] = self.flat.tensor(name, self.shape(name), np.float32)

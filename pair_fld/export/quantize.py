@@ -81,13 +81,9 @@ def quantize(
         static = kind == "int8-static"
         if static:
             facts |= {"method": method, **calibration_facts(calibration)}
-        quantized = (
-            quantize_static_qdq(onnx_fp32, calibration, metadata, method) if static else _store(model, kind)
-        )
+        quantized = quantize_static_qdq(onnx_fp32, calibration, metadata, method) if static else _store(model, kind)
         path = out_dir / f"{onnx_fp32.stem}-{kind}.onnx"
-        written += _write(
-            quantized, path, metadata | {"quantization": facts}, formats, tflite_input, kind, method
-        )
+        written += _write(quantized, path, metadata | {"quantization": facts}, formats, tflite_input, kind, method)
     return written
 
 
@@ -164,11 +160,7 @@ def _store(model: onnx.ModelProto, kind: Kind) -> onnx.ModelProto:
         if name not in tensors:
             continue
         if name not in done:
-            axis = (
-                1
-                if node.op_type == "MatMul" or (node.op_type == "Gemm" and not _attribute(node, "transB"))
-                else 0
-            )
+            axis = 1 if node.op_type == "MatMul" or (node.op_type == "Gemm" and not _attribute(node, "transB")) else 0
             stored, nodes = (_half if kind == "fp16" else _int8)(tensors[name], axis)
             graph.initializer.remove(tensors[name])
             graph.initializer.extend(stored)
@@ -200,15 +192,11 @@ def _int8(tensor: onnx.TensorProto, axis: int) -> tuple[list[onnx.TensorProto], 
     largest = np.abs(values).max(axis=others, keepdims=True)
     scale = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(127)
     stored = [
-        numpy_helper.from_array(
-            np.rint(values / scale).clip(-127, 127).astype(np.int8), f"{tensor.name}_int8"
-        ),
+        numpy_helper.from_array(np.rint(values / scale).clip(-127, 127).astype(np.int8), f"{tensor.name}_int8"),
         numpy_helper.from_array(scale.ravel(), f"{tensor.name}_scale"),
         numpy_helper.from_array(np.zeros(scale.size, np.int8), f"{tensor.name}_zero"),
     ]
     names = [t.name for t in stored]
     return stored, [
-        helper.make_node(
-            "DequantizeLinear", names, [f"{tensor.name}_float"], f"{tensor.name}_restore", axis=axis
-        )
+        helper.make_node("DequantizeLinear", names, [f"{tensor.name}_float"], f"{tensor.name}_restore", axis=axis)
     ]

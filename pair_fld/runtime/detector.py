@@ -149,9 +149,7 @@ class BlazeFace:
         self._run, self.side, count = _open(path, threads)
         layout = _LAYOUTS.get((self.side, count))
         if layout is None:
-            raise ValueError(
-                f"{path}: expected a BlazeFace file, found {count} anchors on {self.side} pixels"
-            )
+            raise ValueError(f"{path}: expected a BlazeFace file, found {count} anchors on {self.side} pixels")
         self.name = f"blazeface_{self.side}"
         self._centres = anchor_centres(layout)
 
@@ -169,9 +167,7 @@ class BlazeFace:
             looks.append((near[same], scores[same]))
         return merge_overlapping(*_join(looks), search.overlap)
 
-    def _look(
-        self, image_bgr: np.ndarray, view_img: np.ndarray, threshold: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _look(self, image_bgr: np.ndarray, view_img: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """Raw boxes (n, 4) _img and scores (n,) from `threshold` up, in one square view."""
         matrix = crop_matrix(view_img, self.side, 1.0)
         rgb = warp(image_bgr, matrix, self.side)[:, :, ::-1]
@@ -179,9 +175,7 @@ class BlazeFace:
         scores = sigmoid(logits)
         good = scores >= threshold
         boxes = decode_boxes(regressors[good], self._centres[good], self.side)
-        corners_crop = (
-            boxes.reshape(-1, 2, 2) * self.side - 0.5
-        )  # a fraction f of the side is pixel f S - 1/2
+        corners_crop = boxes.reshape(-1, 2, 2) * self.side - 0.5  # a fraction f of the side is pixel f S - 1/2
         return transform_points(invert(matrix), corners_crop).reshape(-1, 4), scores[good]
 
 
@@ -192,9 +186,7 @@ def search_views(width: int, height: int, search: Search, smallest: int) -> Iter
     a side below `smallest` pixels are left out.
     """
     longer = max(width, height)
-    whole = np.array(
-        [-0.5, -0.5, width - 0.5, height - 0.5]
-    )  # the picture's outer edges, pixel-centre convention
+    whole = np.array([-0.5, -0.5, width - 0.5, height - 0.5])  # the picture's outer edges, pixel-centre convention
     for zoom in search.zooms:
         yield _square(whole, zoom)
     for tile in search.tiles:
@@ -241,9 +233,7 @@ def _open(path: Path, threads: int) -> tuple[Callable[[np.ndarray], tuple[np.nda
     by_width = {int(d["shape"][-1]): d["index"] for d in outputs}
     if set(by_width) != {1, 16} or len(source["shape"]) != 4:
         found = [tuple(int(n) for n in d["shape"]) for d in outputs]
-        raise ValueError(
-            f"{path}: expected a BlazeFace file with outputs (1, n, 16) and (1, n, 1), found {found}"
-        )
+        raise ValueError(f"{path}: expected a BlazeFace file with outputs (1, n, 16) and (1, n, 1), found {found}")
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         interpreter.set_tensor(source["index"], np.ascontiguousarray(x[None]))

@@ -57,9 +57,7 @@ class Pipeline:
         crop = model.metadata["crop"]
         policy = crop.get("from_detector")
         if policy is None:
-            raise ValueError(
-                "the model carries no box policy (crop.from_detector); package it with pairfld again"
-            )
+            raise ValueError("the model carries no box policy (crop.from_detector); package it with pairfld again")
         if policy.get("detector", detector.name) != detector.name:
             raise ValueError(
                 f"the model's box policy was learnt for the detector {policy['detector']!r}, found "
@@ -114,11 +112,7 @@ def read_list(path: str | Path) -> list[Path]:
         raise ValueError(f"{path}: expected a text file with one picture path a line, found no such file")
     data = path.read_bytes()
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    text = (
-        data.decode("utf-16", errors="replace")
-        if wide
-        else data.decode("utf-8-sig", errors="surrogateescape")
-    )
+    text = data.decode("utf-16", errors="replace") if wide else data.decode("utf-8-sig", errors="surrogateescape")
     names = [line.strip() for line in text.split("\n")]
     pictures = [_locate(name, path.parent) for name in names if name]
     if not pictures:
@@ -142,9 +136,7 @@ def output_paths(pictures: Sequence[Path], folder: Path) -> list[Path]:
         if first != picture:
             clashes.append(f"{first} and {picture} would both write {picture.stem}.txt")
     if clashes:
-        raise ValueError(
-            "; ".join(clashes) + "; rename one of each pair or use two lists and two output folders"
-        )
+        raise ValueError("; ".join(clashes) + "; rename one of each pair or use two lists and two output folders")
     return [folder / f"{picture.stem}.txt" for picture in pictures]
 
 
@@ -195,9 +187,7 @@ def load_detector(folder: str | Path, threads: int = 1) -> Detector:
     return BlazeFace(Path(folder) / "detector.tflite", threads)
 
 
-def run(
-    pipeline: Pipeline, pictures: Sequence[Path], folder: Path, *, skip_existing: bool = False
-) -> tuple[int, int]:
+def run(pipeline: Pipeline, pictures: Sequence[Path], folder: Path, *, skip_existing: bool = False) -> tuple[int, int]:
     """Write `folder`/<stem>.txt for each picture; a picture that fails gets a line on stderr and no file.
 
     Returns:
@@ -238,9 +228,7 @@ def _make_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as fault:
-        raise OSError(
-            f"{folder}: expected a folder that can be written to, found: {fault.strerror}"
-        ) from None
+        raise OSError(f"{folder}: expected a folder that can be written to, found: {fault.strerror}") from None
 
 
 def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> int:
@@ -255,15 +243,9 @@ def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> in
     )
     parser.add_argument("image_list", metavar="IMAGE_LIST", help="text file with one picture path a line")
     parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder for the text files; made if missing")
-    parser.add_argument(
-        "--threads", type=int, default=min(4, os.cpu_count() or 1), help="of the model runtime"
-    )
-    parser.add_argument(
-        "--refine", type=int, default=None, help="times the crop is cut anew (default: the model's)"
-    )
-    parser.add_argument(
-        "--continue", dest="resume", action="store_true", help="skip pictures that have their file"
-    )
+    parser.add_argument("--threads", type=int, default=min(4, os.cpu_count() or 1), help="of the model runtime")
+    parser.add_argument("--refine", type=int, default=None, help="times the crop is cut anew (default: the model's)")
+    parser.add_argument("--continue", dest="resume", action="store_true", help="skip pictures that have their file")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     target = Path(options.output_dir)
@@ -276,9 +258,7 @@ def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> in
         print(f"run_model.py: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "run_model.py: interrupted; finished files are whole, --continue does the rest", file=sys.stderr
-        )
+        print("run_model.py: interrupted; finished files are whole, --continue does the rest", file=sys.stderr)
         return 130
     seconds = time.perf_counter() - started
     print(

@@ -45,9 +45,7 @@ class DataRow:
 def data_rows(record: Mapping[str, Any]) -> list[DataRow]:
     """The sources of a record: counts as `pairfld prepare` reported them (record["data_report"]["sources"]),
     weights from the recipe (record["config"]["data"]["sources"])."""
-    weights = {
-        s["name"]: s.get("weight", 1.0) for s in record.get("config", {}).get("data", {}).get("sources", [])
-    }
+    weights = {s["name"]: s.get("weight", 1.0) for s in record.get("config", {}).get("data", {}).get("sources", [])}
     return [
         DataRow(
             name=s["name"],

@@ -40,9 +40,7 @@ def find_detector() -> tuple[Path, str]:
     try:
         package = distribution(DISTRIBUTION)
     except PackageNotFoundError:
-        raise PairError(
-            "face finder", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}."
-        ) from None
+        raise PairError("face finder", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}.") from None
     path = _file(package, DETECTOR_FILE)
     licence = _file(package, "LICENSE")
     if path is None or licence is None:

@@ -18,13 +18,15 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.report import markdown_table
 from pair_fld.export.count import ModelCost, count
 from pair_fld.runs import atomic_path
-from pair_fld.runtime.detector import BlazeFace
+from pair_fld.runtime.detector import BlazeFace, search_views
+from pair_fld.runtime.main import DEFAULT_REFINE
 from pair_fld.runtime.session import read_metadata
 from pair_fld.submit.card import model_card, technical_report
 from pair_fld.submit.detector_file import TEMPLATE, find_detector
 from pair_fld.submit.pdf import write_pdf
 
 MB = 1e6
+PICTURE = 1024  # side of the contest's pictures
 _STAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: equal contents give equal archives
 
 
@@ -89,10 +91,10 @@ def package(
     models = _model_files(model_files)
     metadata = _metadata(models["model.tflite"])
     detector_path, licence = detector or find_detector()
-    _check_policy(metadata, detector_path)
-    costs = {archived: count(path) for archived, path in models.items()} | {
-        "detector.tflite": count(detector_path)
-    }
+    finder = _finder(metadata, detector_path)
+    views = len(list(search_views(PICTURE, PICTURE, finder.search, finder.side)))
+    refine = int(metadata["crop"].get("refine", DEFAULT_REFINE))
+    costs = {archived: count(path) for archived, path in models.items()} | {"detector.tflite": count(detector_path)}
 
     files = {archived: path.read_bytes() for archived, path in models.items()}
     files["detector.tflite"] = detector_path.read_bytes()
@@ -104,12 +106,10 @@ def package(
 
     def texts(archive_mb: float) -> dict[str, bytes]:
         checks = budget_checks(costs, archive_mb, [*files, *_TEXTS], budget)
-        table = budget_table(costs, checks)
+        table = budget_table(costs, checks, views, refine)
         card = model_card(name, metadata, record or {}, metrics or {}, table, remarks=remarks)
         contents = [(file, len(data)) for file, data in sorted(files.items())]
-        report = technical_report(
-            name, card, contents, metadata["crop"]["from_detector"], ced_png is not None
-        )
+        report = technical_report(name, card, contents, metadata["crop"]["from_detector"], ced_png is not None)
         tree = {
             "metrics": metrics or {},
             "record": record or {},
@@ -184,24 +184,27 @@ def budget_checks(
     ]
 
 
-def budget_table(costs: Mapping[str, ModelCost], checks: Sequence[Check]) -> str:
-    """Markdown: the checks, then the cost of each file and of finder and landmark model together."""
+def budget_table(costs: Mapping[str, ModelCost], checks: Sequence[Check], views: int, refine: int) -> str:
+    """Markdown: the checks, then the cost of each file and of a whole picture.
+
+    Args:
+        views: that the face finder searches in a picture of `PICTURE` pixels. refine: times a face's crop is
+        cut anew.
+    """
     bounds = markdown_table(
         ("check", "value", "limit", "", "where the limit comes from"),
         [(c.name, c.value, c.limit, "pass" if c.passed else "FAIL", c.source) for c in checks],
     )
-    runs = {k: v for k, v in costs.items() if k.endswith(".tflite")}
+    finder, model = costs["detector.tflite"], costs["model.tflite"]
     body = [_cost_row(file, c.size_mb, c.params, c.macs) for file, c in costs.items()]
-    total = (
-        sum(c.size_mb for c in runs.values()),
-        sum(c.params for c in runs.values()),
-        sum(c.macs for c in runs.values()),
-    )
-    body.append(_cost_row("both .tflite, one run each", *total))
+    files = (model.size_mb + finder.size_mb, model.params + finder.params)
+    body.append(_cost_row("model + detector, one run each", *files, model.macs + finder.macs))
+    macs = (views + 1) * finder.macs + (1 + refine) * model.macs
+    body.append(_cost_row(f"a {PICTURE} x {PICTURE} picture with one face", *files, macs))
     note = (
-        "GFLOPs are 2 x multiply-adds of the convolutions and fully connected layers of one run. The "
-        "landmark model runs once or twice a face, the face finder once for every view it searches and "
-        "once for every candidate.\n"
+        "GFLOPs are 2 x multiply-adds of the convolutions and fully connected layers. The face finder "
+        f"searches {views} views of such a picture and looks once more at each candidate; the landmark "
+        f"model runs {1 + refine} x a face.\n"
     )
     return f"{bounds}\n{markdown_table(('file', 'MB', 'parameters', 'GFLOPs'), body)}\n{note}"
 
@@ -215,9 +218,7 @@ def refuse_failed(checks: Sequence[Check], out_zip: Path) -> None:
     if all(c.passed for c in checks):
         return
     width = max(len(c.name) for c in checks)
-    lines = [
-        f"{'ok  ' if c.passed else 'FAIL'}  {c.name:<{width}}  {c.value}  (limit {c.limit})" for c in checks
-    ]
+    lines = [f"{'ok  ' if c.passed else 'FAIL'}  {c.name:<{width}}  {c.value}  (limit {c.limit})" for c in checks]
     raise GateError(f"{out_zip} was not written, its budget is broken:\n" + "\n".join(lines))
 
 
@@ -238,23 +239,24 @@ def _metadata(path: Path) -> dict[str, Any]:
     try:
         return read_metadata(path)
     except (OSError, ValueError) as fault:
-        raise PairError(
-            path, "a model with pair_fld metadata", str(fault), "Run pairfld quantize again."
-        ) from None
+        raise PairError(path, "a model with pair_fld metadata", str(fault), "Run pairfld quantize again.") from None
 
 
-def _check_policy(metadata: Mapping[str, Any], detector: Path) -> None:
+def _finder(metadata: Mapping[str, Any], detector: Path) -> BlazeFace:
+    """The face finder, opened; PairError when it cannot be or the model's box policy is not for it."""
     policy = metadata["crop"].get("from_detector")
     if policy is None:
         remedy = "Learn it (pair_fld.evaluate.detection) and store it as crop.from_detector."
         raise PairError("model.tflite", "a box policy in its metadata", "none", remedy)
     try:
-        name = BlazeFace(detector).name
+        finder = BlazeFace(detector)
     except (OSError, ValueError) as fault:
         raise PairError(detector, "a face finder", str(fault), "Pass another file.") from None
-    if policy.get("detector", name) != name:
+    if policy.get("detector", finder.name) != finder.name:
         remedy = "Learn the policy for this detector or pass the other one."
-        raise PairError("model.tflite", f"a box policy for {name}", f"one for {policy['detector']}", remedy)
+        found = f"one for {policy['detector']}"
+        raise PairError("model.tflite", f"a box policy for {finder.name}", found, remedy)
+    return finder
 
 
 def _pdf(markdown: str, picture: Path | None) -> bytes:

@@ -73,9 +73,7 @@ def _draw(pdf: FPDF, block: list[str], folder: Path | None) -> None:
     elif picture := re.match(r"!\[.*\]\((.*)\)", first):
         file = (folder or Path()) / picture.group(1)
         if not file.is_file():
-            raise PairError(
-                file, "a picture of the report", "no such file", "Write it first or leave it out."
-            )
+            raise PairError(file, "a picture of the report", "no such file", "Write it first or leave it out.")
         pdf.image(str(file), w=min(120.0, pdf.epw))
     elif first.startswith("|"):
         _table(pdf, block)
@@ -111,10 +109,8 @@ def _table(pdf: FPDF, block: list[str]) -> None:
     rows = [_cells(line) for line in block if line is not block[1]]
     align = tuple("RIGHT" if rule == "--:" else "LEFT" for rule in _cells(block[1]))
     pdf.set_font("Helvetica", size=8)
-    padding = 4.0
-    natural = [
-        max(pdf.get_string_width(row[i], markdown=False) for row in rows) + padding for i in range(len(align))
-    ]
+    padding = 6.0
+    natural = [max(pdf.get_string_width(row[i], markdown=False) for row in rows) + padding for i in range(len(align))]
     widths = _fit(natural, pdf.epw)
     with pdf.table(
         width=sum(widths),
@@ -138,8 +134,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _fit(natural: list[float], room: float) -> list[float]:
-    """Column widths: natural ones where they fit; otherwise the widest columns share what the others
-    leave."""
+    """Column widths: natural where they fit, else the widest columns share what the others leave."""
     widths = list(natural)
     while sum(widths) > room + 1e-6:
         widest = max(widths)

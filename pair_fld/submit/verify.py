@@ -84,9 +84,7 @@ def verify(
             is not what the contest asks for; the message says which.
     """
     if not zipfile.is_zipfile(archive):
-        raise PairError(
-            archive, "a submission archive (zip)", "no such file or no zip", "Run pairfld package first."
-        )
+        raise PairError(archive, "a submission archive (zip)", "no such file or no zip", "Run pairfld package first.")
     if not pictures:
         raise PairError("pictures", "at least one to run the archive on", "none", "Name some.")
     with tempfile.TemporaryDirectory(prefix="pairfld-verify-") as scratch:
@@ -145,14 +143,10 @@ def _read_answer(path: Path) -> list[np.ndarray]:
         raise GateError(f"run_model.py wrote what cannot be read: {fault}") from None
     for face in faces:
         if face.shape != (NUM_POINTS, 2) or not np.isfinite(face).all():
-            raise GateError(
-                f"{path.name}: expected {NUM_POINTS} finite points a face, found an array {face.shape}"
-            )
+            raise GateError(f"{path.name}: expected {NUM_POINTS} finite points a face, found an array {face.shape}")
     ordered = order_right_to_left(faces)
     if any(a is not b for a, b in zip(faces, ordered, strict=True)):
-        raise GateError(
-            f"{path.name}: expected the faces from the picture's right to its left, found another order"
-        )
+        raise GateError(f"{path.name}: expected the faces from the picture's right to its left, found another order")
     return faces
 
 

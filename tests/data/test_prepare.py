@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -18,6 +19,9 @@ import pytest
 from faces import SIDE, add_face, data_config, face_picture, face_points, save_picture
 
 from pair_fld.config import DataConfig, SourceConfig, load_section
+from pair_fld.data import pack as pack_module
+from pair_fld.data import parts
+from pair_fld.data import prepare as stage
 from pair_fld.data.pack import NONE, TEST, TRAIN, VALID, Pack
 from pair_fld.data.prepare import prepare
 from pair_fld.data.selection import split_of
@@ -39,9 +43,7 @@ def test_pack_holds_checked_crops_and_points(tmp_path: Path) -> None:
         add_face(tmp_path / "in", f"f{seed}", seed)
     before = snapshot(tmp_path / "in")
     seen: list[tuple[int, int]] = []
-    report = prepare(
-        data_config(tmp_path, ibug("in")), tmp_path / "out", progress=lambda a, b: seen.append((a, b))
-    )
+    report = prepare(data_config(tmp_path, ibug("in")), tmp_path / "out", progress=lambda a, b: seen.append((a, b)))
     assert (report["faces"], report["train"], report["left_out"]) == (5, 5, {})
     assert seen[-1] == (5, 5)
     assert snapshot(tmp_path / "in") == before
@@ -138,12 +140,7 @@ def palette_png(picture: np.ndarray) -> bytes:
 
 
 def with_exif_rotation(jpeg: bytes, orientation: int) -> bytes:
-    tiff = (
-        b"MM\0*\0\0\0\x08"
-        + struct.pack(">H", 1)
-        + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0)
-        + b"\0\0\0\0"
-    )
+    tiff = b"MM\0*\0\0\0\x08" + struct.pack(">H", 1) + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0) + b"\0\0\0\0"
     body = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
@@ -278,9 +275,7 @@ def test_output_folders_are_never_overwritten_silently(tmp_path: Path) -> None:
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     for more in ({}, {"resume": True}):
-        with pytest.raises(
-            PairError, match="expected a new or empty output folder, found one with files in it"
-        ):
+        with pytest.raises(PairError, match="expected a new or empty output folder, found one with files in it"):
             prepare(config, mine, **more)
     with pytest.raises(PairError, match=r"found some other folder\. Remove it by hand"):
         prepare(config, mine, overwrite=True)
@@ -297,9 +292,7 @@ def test_resume_of_a_finished_pack_returns_its_report(tmp_path: Path) -> None:
     before = snapshot(tmp_path / "out")
     assert prepare(config, tmp_path / "out", resume=True) == report
     other = config.model_copy(update={"pack_size": 64})
-    with pytest.raises(
-        PairError, match=r"found one of another configuration\. Choose another folder, or --overwrite"
-    ):
+    with pytest.raises(PairError, match=r"found one of another configuration\. Choose another folder, or --overwrite"):
         prepare(other, tmp_path / "out", resume=True)
     assert snapshot(tmp_path / "out") == before
     prepare(other, tmp_path / "out", overwrite=True)
@@ -308,9 +301,7 @@ def test_resume_of_a_finished_pack_returns_its_report(tmp_path: Path) -> None:
 
 def test_no_usable_face_is_a_fault(tmp_path: Path) -> None:
     add_face(tmp_path / "in", "a", 0, np.full((51, 2), 60.0))
-    with pytest.raises(
-        PairError, match="expected at least one usable face, found none: 1 x degenerate face box"
-    ):
+    with pytest.raises(PairError, match="expected at least one usable face, found none: 1 x degenerate face box"):
         prepare(data_config(tmp_path, ibug("in")), tmp_path / "out")
 
 
@@ -369,9 +360,7 @@ def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     with pytest.raises(PairError, match="found one with files in it"):
         prepare(config, broken)
     other = config.model_copy(update={"pack_size": 64})
-    with pytest.raises(
-        PairError, match="expected an unfinished run of this configuration, found one of another"
-    ):
+    with pytest.raises(PairError, match="expected an unfinished run of this configuration, found one of another"):
         prepare(other, broken, resume=True)
     report = prepare(config, broken, resume=True)
     assert report["time"]["faces_loaded"] == 300 - 128 * finished
@@ -389,9 +378,7 @@ def test_interrupted_run_notices_changed_files(tmp_path: Path) -> None:
     with pytest.raises(PairError):
         prepare(config, tmp_path / "out")
     add_face(tmp_path / "in", "b", 1)
-    with pytest.raises(
-        PairError, match=r"found added, removed or changed files\. Choose another folder, or --over"
-    ):
+    with pytest.raises(PairError, match=r"found added, removed or changed files\. Choose another folder, or --over"):
         prepare(config, tmp_path / "out", resume=True)
     assert prepare(config, tmp_path / "out", overwrite=True)["faces"] == 1
 
@@ -411,3 +398,32 @@ def test_real_faces(shared_data: Path, tmp_path: Path) -> None:
     source = ibug("lfpw/valid", split="test")
     report = prepare(data_config(shared_data, source), tmp_path / "out")
     assert (report["test"], report["left_out"]) == (112, {})
+
+
+def test_stop_while_shards_are_written_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(20):
+        add_face(tmp_path / "in", f"f{seed:02d}", seed)
+    config = data_config(tmp_path, ibug("in"))
+    for module in (stage, pack_module):
+        monkeypatch.setattr(module, "SHARD", 6)
+    monkeypatch.setattr(parts, "PART", 4)
+    prepare(config, tmp_path / "whole")
+    replace = os.replace
+
+    def stop_at_third_shard(source: Path, target: Path) -> None:
+        if Path(target).name == "shard-00002.npy":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stop_at_third_shard)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, tmp_path / "broken")
+    monkeypatch.setattr(os, "replace", replace)
+    crops_left = sorted(p.name for p in (tmp_path / "broken" / "parts").glob("part-*.npy"))
+    assert crops_left == ["part-00003.npy", "part-00004.npy"]  # two shards hold faces 0-11, parts 0-2
+    report = prepare(config, tmp_path / "broken", resume=True)
+    assert report["time"]["faces_loaded"] == 0
+    whole, broken = Pack(tmp_path / "whole"), Pack(tmp_path / "broken")
+    assert broken.data_hash == whole.data_hash
+    np.testing.assert_array_equal(broken.images(np.arange(20)), whole.images(np.arange(20)))
+    assert not (tmp_path / "broken" / "parts").exists()

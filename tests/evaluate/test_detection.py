@@ -58,7 +58,11 @@ class OneBox:
 
 def test_recall_and_unmatched_boxes_by_hand():
     blank = np.zeros((20, 20, 3), np.uint8)
-    pictures = [(blank, np.array([[1, 1, 10, 10.0]])), (blank, np.zeros((0, 4))), (blank, np.array([[50, 50, 60, 60.0]]))]
+    pictures = [
+        (blank, np.array([[1, 1, 10, 10.0]])),
+        (blank, np.zeros((0, 4))),
+        (blank, np.array([[50, 50, 60, 60.0]])),
+    ]
     result = measure_detector(OneBox(), pictures)
     assert result.to_json() == {
         "pictures": 3,

@@ -43,5 +43,3 @@ def face_net(request: pytest.FixtureRequest, export: Export) -> Exported:
 def coords_net(export: Export) -> Exported:
     torch.manual_seed(1)
     return export(TinyFaceNet("coords"), "coords")
-
-

@@ -25,7 +25,9 @@ def test_deviation_by_hand() -> None:
         return points
 
     crops = random_crops(2)
-    table = compare({"a": lambda x: np.ones((len(x), 51, 2)), "b": moved, "c": lambda x: np.ones((len(x), 51, 2))}, crops)
+    table = compare(
+        {"a": lambda x: np.ones((len(x), 51, 2)), "b": moved, "c": lambda x: np.ones((len(x), 51, 2))}, crops
+    )
     assert [(row.reference, row.other) for row in table] == [("a", "b"), ("a", "c")]
     assert table[0].max_px == 5.0
     assert table[0].mean_px == pytest.approx(5 / 102)

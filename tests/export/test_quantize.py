@@ -56,12 +56,14 @@ def test_each_kind_stays_near_float(files: Files, face_net: Exported) -> None:
 
 
 def test_int8_formats_agree_within_one_step(files: Files) -> None:
-    """One rounding may fall either way; it stays one step of the output's 255."""
+    """One rounding may fall either way; it stays one step of the output's 255, and is rare."""
     crops = random_crops(16, seed=5)
     ours, theirs = (raw_outputs(files["int8-static", form], crops) for form in ("tflite", "onnx"))
     step = last_scale(files["int8-static", "tflite"])
     assert np.abs(ours - theirs).max() <= 1.01 * step
-    assert (np.abs(ours - theirs) > 0.01 * step).mean() < 0.25
+    assert (np.abs(ours - theirs) > 0.01 * step).mean() < 0.03
+    # no requantization anywhere: one QUANTIZE at the door
+    assert count(files["int8-static", "tflite"]).ops["QUANTIZE", "int8"] == 1
     # the same codes: both are whole multiples of the step
     np.testing.assert_allclose(ours / step, np.rint(ours / step), atol=1e-3)
 
@@ -79,7 +81,7 @@ def test_full_int8_has_no_float_operator_but_the_door(files: Files) -> None:
     assert cost.ops["DEQUANTIZE", "float32"] == 1
     assert count(files["int8-static", "onnx"]).heavy_not_int8() == {}
     assert count(files["int8-weights", "tflite"]).heavy_not_int8() != {}
-    assert count(files["fp16", "onnx"]).heavy_not_int8() == {("Conv", "float32"): 7}
+    assert count(files["fp16", "onnx"]).heavy_not_int8() == {("Conv", "float32"): 8}
 
 
 def test_weights_are_per_channel_and_biases_int32(files: Files) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import Export
 from onnx import TensorProto, helper
-from tiny_nets import SIZE, Exported, random_crops, raw_outputs
+from tiny_nets import Exported, random_crops, raw_outputs
 from torch import nn
 from torch.nn import functional as F
 

@@ -77,5 +77,3 @@ class Exported:
         x = torch.from_numpy(session.normalise(crops, self.metadata)).permute(0, 3, 1, 2)
         with torch.no_grad():
             return self.module(x).numpy()
-
-

@@ -95,7 +95,9 @@ def test_a_model_without_the_detectors_box_policy_is_refused():
 def folder(tmp_path: Path) -> Path:
     """Pictures a.png (grey), b.png (black: no face), 'bad.png' (text), and the stub pipeline behind `main`."""
     for name, value in (("a", 90), ("b", 0), ("c", 50)):
-        (tmp_path / f"{name}.png").write_bytes(cv2.imencode(".png", np.full((200, 200, 3), value, np.uint8))[1].tobytes())
+        (tmp_path / f"{name}.png").write_bytes(
+            cv2.imencode(".png", np.full((200, 200, 3), value, np.uint8))[1].tobytes()
+        )
     (tmp_path / "bad.png").write_text("text")
     return tmp_path
 

@@ -17,7 +17,7 @@ def test_flip_is_an_involution_that_swaps_left_and_right_regions():
 def test_flip_equals_the_contest_permutation():
     contest = """9 8 7 6 5 4 3 2 1 0 10 11 12 13 18 17 16 15 14 28 27 26 25 30 29 22 21 20 19 24 23
         37 36 35 34 33 32 31 42 41 40 39 38 47 46 45 44 43 50 49 48"""
-    assert scheme.FLIP == tuple(int(n) for n in contest.split())
+    assert tuple(int(n) for n in contest.split()) == scheme.FLIP
 
 
 def test_every_point_belongs_to_exactly_one_region():

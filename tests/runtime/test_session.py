@@ -12,7 +12,7 @@ META = model_metadata(8, 1.5, "coords")
 def test_metadata_holds_the_preprocessing():
     assert META["input"] == {"size": 8, "colour": "bgr", "mean": 127.5, "scale": 1 / 127.5}
     assert META["crop"] == {"margin": 1.5}
-    with pytest.raises(ValueError, match="expected an output kind of .*found 'offsets'"):
+    with pytest.raises(ValueError, match=r"expected an output kind of .*found 'offsets'"):
         model_metadata(8, 1.5, "offsets")
 
 

@@ -60,13 +60,8 @@ def glasses(image: np.ndarray, head: Head, camera: Camera, look: Look, rng: np.r
     )
     stroke(rims, spline(bridge), 255, thick * k)
     if dark:
-        tone = (
-            np.float32(rng.uniform(8, 50))
-            + np.linspace(0, 30, image.shape[0], dtype=np.float32)[:, None, None]
-        )
-        _overlay(
-            image, (lenses * rng.uniform(0.82, 1.0)).astype(np.uint8), np.broadcast_to(tone, image.shape)
-        )
+        tone = np.float32(rng.uniform(8, 50)) + np.linspace(0, 30, image.shape[0], dtype=np.float32)[:, None, None]
+        _overlay(image, (lenses * rng.uniform(0.82, 1.0)).astype(np.uint8), np.broadcast_to(tone, image.shape))
     else:
         glare = np.clip(crop("soft", lenses.shape, rng) * 60 + 20, 0, 255).astype(np.float32)
         weight = lenses.astype(np.float32) * glare * np.float32(rng.uniform(0, 0.4) / 255 / 255)
@@ -74,9 +69,7 @@ def glasses(image: np.ndarray, head: Head, camera: Camera, look: Look, rng: np.r
     _overlay(image, rims, np.broadcast_to(colour.astype(np.float32), image.shape))
 
 
-def occlude(
-    image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, rng: np.random.Generator
-) -> np.ndarray:
+def occlude(image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, rng: np.random.Generator) -> np.ndarray:
     """Lay one random thing before the face.
 
     Args:

@@ -19,10 +19,7 @@ def _catmull_rom(count: int, steps: int, closed: bool) -> np.ndarray:
     t = np.arange(steps) / steps
     square, cube = t**2, t**3
     basis = (
-        np.stack(
-            [-t + 2 * square - cube, 2 - 5 * square + 3 * cube, t + 4 * square - 3 * cube, cube - square], 1
-        )
-        / 2
+        np.stack([-t + 2 * square - cube, 2 - 5 * square + 3 * cube, t + 4 * square - 3 * cube, cube - square], 1) / 2
     )
     spans = count if closed else count - 1
     weights = np.zeros((spans * steps + (not closed), count))
@@ -57,9 +54,7 @@ def stroke(image: np.ndarray, points: np.ndarray, colour: object, width: float, 
     cv2.polylines(image, [fixed(points)], closed, colour, max(1, round(width)), cv2.LINE_AA, SHIFT)  # type: ignore[call-overload]
 
 
-def disc(
-    image: np.ndarray, at: np.ndarray, axes: tuple[float, float], colour: object, angle: float = 0.0
-) -> None:
+def disc(image: np.ndarray, at: np.ndarray, axes: tuple[float, float], colour: object, angle: float = 0.0) -> None:
     """Fill an ellipse with the half axes `axes` in pixels, turned by `angle` degrees."""
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     axis = np.array([(axes[0] * c, axes[0] * s), (-axes[1] * s, axes[1] * c)])

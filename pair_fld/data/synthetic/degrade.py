@@ -51,7 +51,5 @@ def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = cv2.add(image, cv2.merge([grain, grain, grain]), dtype=cv2.CV_8U)
     if rng.random() < 0.5:
         quality = int(rng.integers(18, 92))
-        image = cv2.imdecode(
-            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
-        )
+        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
     return image

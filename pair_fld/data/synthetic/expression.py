@@ -39,9 +39,7 @@ class Expression:
             both = (0.0, lids) if rng.random() < 0.5 else (lids, 0.0)
         gaze = (float(np.clip(rng.normal(0, 2.0), -5, 5)), float(np.clip(rng.normal(0, 1.0), -2, 2)))
         raise_brows = rng.normal(0, 1.6) + (rng.uniform(2, 7) if rng.random() < 0.12 else 0)
-        return cls(
-            float(min(jaw, 36)), float(smile), both, float(raise_brows), gaze, bool(rng.random() < 0.75)
-        )
+        return cls(float(min(jaw, 36)), float(smile), both, float(raise_brows), gaze, bool(rng.random() < 0.75))
 
 
 def apply_expression(points: np.ndarray, e: Expression) -> np.ndarray:

@@ -43,9 +43,7 @@ def read_shapes(path: Path) -> np.ndarray:
     for number, line in enumerate(path.read_text().splitlines(), 1):
         values = line.split(",")[1:]
         if len(values) != 2 * NUM_POINTS:
-            raise PairError(
-                f"{path}:{number}", "102 numbers", f"{len(values)}", "Correct or remove the line."
-            )
+            raise PairError(f"{path}:{number}", "102 numbers", f"{len(values)}", "Correct or remove the line.")
         rows.append(np.array(values, float).reshape(NUM_POINTS, 2) * (1, -1))
     shapes = np.array(rows)
     shapes -= shapes.mean(axis=1, keepdims=True)
@@ -89,9 +87,7 @@ def fit(shapes: np.ndarray, rounds: int = 60) -> dict[str, np.ndarray]:
         if step >= 5:
             basis = np.einsum("nij,kpj->npik", cameras, modes).reshape(count, -1, MODES)
             normal = np.einsum("nak,nal->nkl", basis, basis) + 0.02 * np.eye(MODES)
-            coefficients = np.linalg.solve(
-                normal, np.einsum("nak,na->nk", basis, left.reshape(count, -1))[..., None]
-            )
+            coefficients = np.linalg.solve(normal, np.einsum("nak,na->nk", basis, left.reshape(count, -1))[..., None])
             coefficients = coefficients[..., 0]
             coefficients -= coefficients.mean(axis=0)
             coefficients /= coefficients.std(axis=0)
@@ -138,9 +134,7 @@ def main(arguments: list[str]) -> None:
     np.savez_compressed(target, mean=prior["mean"], modes=prior["modes"], residual=prior["residual"])
     yaw, pitch = (np.percentile(prior[k], (5, 25, 50, 75, 95)).round(1) for k in ("yaw", "pitch"))
     deviation = np.sqrt((prior["modes"] ** 2).sum((1, 2)) / NUM_POINTS).round(2)
-    print(
-        f"{target}: residual {prior['residual']:.2f} mm, yaw percentiles {yaw}, pitch {pitch}, modes mm {deviation}"
-    )
+    print(f"{target}: residual {prior['residual']:.2f} mm, yaw percentiles {yaw}, pitch {pitch}, modes mm {deviation}")
 
 
 if __name__ == "__main__":

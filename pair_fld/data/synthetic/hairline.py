@@ -95,8 +95,7 @@ def draw(image: np.ndarray, flat: np.ndarray, look: Look, k: float, rng: np.rand
         curve = middle + spline(edge, 6) * (k, -k)
         fill(
             mask,
-            np.concatenate([curve, [(width + 9, curve[-1, 1]), (width + 9, -9), (-9, -9), (-9, curve[0, 1])]])
-            / step,
+            np.concatenate([curve, [(width + 9, curve[-1, 1]), (width + 9, -9), (-9, -9), (-9, curve[0, 1])]]) / step,
             255,
         )
         count = 70
@@ -108,9 +107,7 @@ def draw(image: np.ndarray, flat: np.ndarray, look: Look, k: float, rng: np.rand
     mask = soften(mask, 1.2 * k)
     bottom = min(height, step * (int(np.flatnonzero(mask.max(axis=1) > 1).max(initial=0)) + 1))
     mask = cv2.resize(mask, (width, height))[:bottom]
-    strands = 1 + np.float32(0.26 if look.hair_kind == "strand" else 0.17) * crop(
-        look.hair_kind, (bottom, width), rng
-    )
+    strands = 1 + np.float32(0.26 if look.hair_kind == "strand" else 0.17) * crop(look.hair_kind, (bottom, width), rng)
     cast = cv2.blur(np.roll(mask, int(4 * k), axis=0), (int(9 * k), int(9 * k)))
     lay(image[:bottom], look.skin * 0.4, cast, 0.45)
     lay(image[:bottom], grained(look.hair, strands), mask)
@@ -136,9 +133,7 @@ def _cloth(image: np.ndarray, middle: np.ndarray, look: Look, k: float, rng: np.
         )
     else:
         mask[:] = 255
-        oval = np.array(
-            [(0, 62), (30, 56), (52, 34), (60, 0), (58, -45), (44, -84), (20, -113), (0, -120)], float
-        )
+        oval = np.array([(0, 62), (30, 56), (52, 34), (60, 0), (58, -45), (44, -84), (20, -113), (0, -120)], float)
         oval = np.concatenate([oval, oval[-2:0:-1] * (-1, 1)])
         fill(mask, middle + spline(oval, closed=True) * (k, -k), 0)
     mask = soften(mask, 0.7 * k)

@@ -1,4 +1,4 @@
-"""What a face looks like apart from its shape: one random draw of colours, hair, make-up, accessories, light."""
+"""What a face looks like apart from its shape: one draw of colours, hair, make-up, accessories, light."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ _SKIN = np.array([(176, 196, 236), (150, 178, 224), (124, 156, 208), (98, 130, 1
                   (34, 46, 74)], float)  # fmt: skip
 _HAIR = np.array([(22, 20, 22), (28, 34, 44), (34, 52, 80), (52, 84, 124), (96, 146, 186), (40, 66, 132),
                   (120, 124, 128), (196, 200, 204)], float)  # fmt: skip
-_IRIS = np.array(
-    [(24, 36, 60), (36, 58, 92), (60, 88, 100), (130, 110, 84), (110, 116, 96), (16, 22, 36)], float
-)
+_IRIS = np.array([(24, 36, 60), (36, 58, 92), (60, 88, 100), (130, 110, 84), (110, 116, 96), (16, 22, 36)], float)
 HAIR_STYLES = ("short", "fringe", "swept", "long", "receding", "bald", "hat", "scarf")
 
 
@@ -76,9 +74,7 @@ class Look:
         grey = age > 0.72 and rng.random() < 0.6
         dark = place > 3.5
         index = (
-            rng.integers(6, 8)
-            if grey
-            else pick(rng, (0.8, 0.15, 0.05) if dark else (0.3, 0.22, 0.2, 0.12, 0.1, 0.06))
+            rng.integers(6, 8) if grey else pick(rng, (0.8, 0.15, 0.05) if dark else (0.3, 0.22, 0.2, 0.12, 0.1, 0.06))
         )
         hair = _HAIR[index] * rng.uniform(0.75, 1.25) + rng.normal(0, 3, 3)
         brow = hair * rng.uniform(0.5, 0.9) if not grey else hair * rng.uniform(0.4, 0.9)
@@ -88,15 +84,9 @@ class Look:
         painted = np.array([(60, 40, 190), (90, 70, 200), (110, 100, 215), (40, 30, 130), (130, 110, 210)])[
             rng.integers(5)
         ]
-        lips = (
-            natural + (painted - natural) * rng.uniform(0.3, 0.85)
-            if made_up and rng.random() < 0.7
-            else natural
-        )
+        lips = natural + (painted - natural) * rng.uniform(0.3, 0.85) if made_up and rng.random() < 0.7 else natural
         weights = (
-            (0.02, 0.2, 0.18, 0.5, 0.0, 0.01, 0.05, 0.04)
-            if female
-            else (0.48, 0.16, 0.12, 0.03, 0.08, 0.07, 0.06, 0.0)
+            (0.02, 0.2, 0.18, 0.5, 0.0, 0.01, 0.05, 0.04) if female else (0.48, 0.16, 0.12, 0.03, 0.08, 0.07, 0.06, 0.0)
         )
         style = HAIR_STYLES[pick(rng, weights)]
         hairy = not female and rng.random() < 0.38

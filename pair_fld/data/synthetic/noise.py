@@ -12,7 +12,7 @@ _SIDE = 768
 
 @lru_cache(maxsize=8)
 def tile(kind: str) -> np.ndarray:
-    """(768, 768) float32, mean 0, deviation 1: 'fine' (pixels), 'soft' (octaves), 'strand' (vertical hair)."""
+    """(768, 768) float32, mean 0, deviation 1: 'fine' (pixels), 'soft' (octaves), 'strand' or 'curl'."""
     rng = np.random.default_rng({"fine": 11, "soft": 12, "strand": 13, "curl": 14}[kind])
     white = rng.standard_normal((_SIDE, _SIDE)).astype(np.float32)
     if kind == "fine":
@@ -33,9 +33,7 @@ def tile(kind: str) -> np.ndarray:
         if kind == "curl":
             y, x = np.mgrid[:_SIDE, :_SIDE].astype(np.float32)
             wave = cv2.resize(rng.standard_normal((60, 60, 2)).astype(np.float32), (_SIDE, _SIDE)) * 7
-            out = cv2.remap(
-                out, x + wave[..., 0], y + wave[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-            )
+            out = cv2.remap(out, x + wave[..., 0], y + wave[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return (out - out.mean()) / out.std()
 
 

@@ -71,9 +71,7 @@ class Relief:
         y = np.arange(0, self.cell.shape[0], step, dtype=np.float32)[:, None]
         fields = []
         for k in range(values.shape[-1]):
-            ka, kb, kc = (
-                np.append(np.float32(0), t[..., k].ravel()).take(cell, mode="clip") for t in (a, b, c)
-            )
+            ka, kb, kc = (np.append(np.float32(0), t[..., k].ravel()).take(cell, mode="clip") for t in (a, b, c))
             ka *= x
             kb *= y
             ka += kb

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from pair_fld.data.synthetic import accessories, surroundings
+from pair_fld.data.synthetic.background import background
 from pair_fld.data.synthetic.camera import Camera, draw_camera
 from pair_fld.data.synthetic.curves import lay
 from pair_fld.data.synthetic.degrade import degrade
@@ -21,8 +22,8 @@ LOOSE = 2.2  # side of a face picture over the longer side of its 51-point box
 
 @dataclass(frozen=True)
 class SyntheticFace:
-    """image: (size, size, 3) uint8 BGR. points: (51, 2) float32 pixels, integers are pixel centres. visible: (51,)
-    bool, False for points behind the head's own relief, before an occluder's edge, or outside the picture."""
+    """image: (size, size, 3) uint8 BGR. points: (51, 2) float32 pixels, integers are pixel centres.
+    visible: (51,) bool, False for points behind the head's own relief, behind an occluder, or off the picture."""
 
     image: np.ndarray
     points: np.ndarray
@@ -101,9 +102,7 @@ def _head(
     x, y = pixel[within].T
     drawn = np.stack([u, v], axis=-1)[y - y0, x - x0] - to_texture(head.points[within], texel)
     seen = within.copy()
-    seen[within] = (mask[y - y0, x - x0] > 0) & (
-        np.hypot(drawn[:, 0], drawn[:, 1]) < 4.0 * texel / camera.scale
-    )
+    seen[within] = (mask[y - y0, x - x0] > 0) & (np.hypot(drawn[:, 0], drawn[:, 1]) < 4.0 * texel / camera.scale)
     if look.glasses:
         accessories.glasses(canvas, head, camera, look, rng)
     if rng.random() < 0.16:
@@ -122,7 +121,7 @@ def render_face(seed: int, index: int, size: int = 192) -> SyntheticFace:
     side = size / LOOSE * rng.uniform(0.86, 1.14)
     centre = (size - 1) / 2 + rng.normal(0, 0.03, 2) * size
     camera = draw_camera(head, (centre[0], centre[1]), side, rng)
-    canvas = surroundings.background((size, size), rng)
+    canvas = background((size, size), rng)
     points, seen = _head(canvas, head, look, camera, rng)
     return SyntheticFace(degrade(canvas, rng), points.astype(np.float32), seen)
 
@@ -130,7 +129,7 @@ def render_face(seed: int, index: int, size: int = 192) -> SyntheticFace:
 def render_scene(seed: int, index: int, size: int = 512, faces: int = 1) -> SyntheticScene:
     """A larger picture with `faces` heads side by side at random sizes, or none, before a background."""
     rng = np.random.default_rng((seed, index, faces, 1))
-    canvas = surroundings.background((size, size), rng)
+    canvas = background((size, size), rng)
     found = []
     slots = rng.permutation(max(faces, 1))[:faces]
     for slot in slots:

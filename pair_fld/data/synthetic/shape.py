@@ -17,7 +17,7 @@ import numpy as np
 from pair_fld.data.synthetic.expression import Expression, apply_expression
 from pair_fld.runtime.scheme import FLIP
 
-ROWS, COLUMNS = 42, 33
+ROWS, COLUMNS = 38, 31
 
 # Cross-sections of the template: y, half width, front depth, depth at the sides (general anatomy, adult).
 _SECTIONS = np.array([
@@ -106,7 +106,9 @@ def _surface(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _template() -> np.ndarray:
     """Vertices (ROWS, COLUMNS, 3); rows are denser over eyes, nose and mouth, columns over the middle."""
-    knots = np.array([0, 0.7, 1.4, 2.6, 4.2, 6.5, 10.5, 16, 22, 27, 31.5, 34.2, 36.2, 37.8, 38.8, 39.9, 41])
+    knots = np.array(
+        [0, 0.6, 1.1, 2, 3.2, 5, 8.5, 13.5, 19, 24, 28.2, 30.8, 32.7, 34.2, 35.1, 36, 37], float
+    )  # rows at which the cross-sections lie
     index = np.arange(ROWS, dtype=float)
     profile = np.stack([np.interp(index, knots, column) for column in _SECTIONS.T])
     padded = np.pad(profile, ((0, 0), (2, 2)), mode="reflect", reflect_type="odd")
@@ -117,7 +119,7 @@ def _template() -> np.ndarray:
     x = width * np.sin(angle)
     z = side + (front - side) * np.clip(np.cos(angle), 0, 1) ** 0.75
     y = np.broadcast_to(y, x.shape)
-    below = (index > 38)[:, None]
+    below = (index > 34.3)[:, None]
     return np.stack([x, y, np.where(below, z, z + _relief(x, y))], axis=-1)
 
 
