@@ -29,8 +29,6 @@ Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
 PERCENTILE = 99.999
 _BATCH = 8  # crops whose activations are in memory at once
-# operators that move codes without arithmetic; all but Concat keep their input's scale anyway
-_COPIES = ("Concat", "Resize", "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 _OPTIONS: dict[Method, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {"symmetric": False}),
     "entropy": (CalibrationMethod.Entropy, {"symmetric": False}),
@@ -71,7 +69,7 @@ def quantize_static_qdq(
         model = _prepared(load_onnx(onnx_fp32))
         onnx.save(model, str(source))
         name = model.graph.input[0].name
-        ranges = _tied(model, activation_ranges(source, calibration, metadata, method))
+        ranges = activation_ranges(source, calibration, metadata, method)
         overrides: dict[str, list[dict[str, Any]]] = {
             value: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for value, (low, high) in ranges.items()
         }
@@ -142,31 +140,6 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
             node.op_type = "GlobalAveragePool"
             del node.attribute[:], node.input[1:]
     return onnx.shape_inference.infer_shapes(copy)
-
-
-def _tied(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Ranges in which the operands and the result of each concatenation share their union.
-
-    Concatenation then only copies codes: no requantization, which runtimes round differently.
-    """
-    group = {name: name for name in ranges}
-
-    def root(name: str) -> str:
-        while group[name] != name:
-            name = group[name]
-        return name
-
-    for node in model.graph.node:
-        if node.op_type in _COPIES:
-            names = [name for name in (*node.input, *node.output) if name in group]
-            for name in names[1:]:
-                group[root(name)] = root(names[0])
-    joined = {root(name) for node in model.graph.node if node.op_type == "Concat" for name in node.output}
-    union: dict[str, tuple[float, float]] = {}
-    for name, (low, high) in ranges.items():
-        held = union.get(root(name), (low, high))
-        union[root(name)] = (min(low, held[0]), max(high, held[1]))
-    return {name: union[root(name)] if root(name) in joined else own for name, own in ranges.items()}
 
 
 @contextmanager

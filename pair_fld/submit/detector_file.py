@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
+import zipfile
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -32,15 +36,18 @@ Source of the model: https://github.com/google-ai-edge/mediapipe
 
 
 def find_detector() -> tuple[Path, str]:
-    """(the .tflite file, licence text) of the installed detector package.
+    """(the .tflite file, licence text): of the installed detector package, else of the shipped baseline archive.
 
     Raises:
-        PairError: it is not installed, or lacks the file; the message holds the pip command.
+        PairError: there is neither, or the package lacks the file; the message holds the pip command.
     """
     try:
         package = distribution(DISTRIBUTION)
     except PackageNotFoundError:
-        raise PairError("face finder", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}.") from None
+        shipped = next((z for folder in BASELINE_FOLDERS for z in sorted(folder.glob("*.zip"))), None)
+        if shipped is None:
+            raise PairError("face finder", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}.") from None
+        return _from_archive(shipped)
     path = _file(package, DETECTOR_FILE)
     licence = _file(package, "LICENSE")
     if path is None or licence is None:
@@ -52,6 +59,20 @@ def find_detector() -> tuple[Path, str]:
     apache = (TEMPLATE / "apache-2.0.txt").read_text(encoding="utf-8")
     mit = licence.read_text(encoding="utf-8").strip()
     return path, _NOTICE.format(name=DISTRIBUTION, version=package.version, mit=mit, apache=apache)
+
+
+@cache
+def _from_archive(archive: Path) -> tuple[Path, str]:
+    """Detector and licence of a submission archive, unpacked into a folder that lives as long as the process."""
+    folder = tempfile.TemporaryDirectory(prefix="pairfld-detector-")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "detector.tflite"
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            path.write_bytes(packed.read("detector.tflite"))
+            return path, packed.read("LICENSE-detector.txt").decode()
+    except (zipfile.BadZipFile, KeyError) as fault:
+        raise PairError(archive, "an archive with a face finder", str(fault), f"Or run: {PIP}.") from None
 
 
 def _file(package: Distribution, name: str) -> Path | None:

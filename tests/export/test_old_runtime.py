@@ -1,4 +1,4 @@
-"""The same files in an old tflite-runtime: set PAIRFLD_OLD_RUNTIME to a Python that has one (2.11 or 2.14, numpy < 2)."""
+"""The same files in an old runtime: PAIRFLD_OLD_RUNTIME is a Python with tflite-runtime 2.11 or 2.14, numpy < 2."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def attribute(node: onnx.NodeProto, name: str) -> object:
 
 def test_snr_by_hand(coords_net: Exported, tmp_path: Path) -> None:
     """A graph against itself has no common quantized value; the input's noise follows from its codes."""
-    with pytest.raises(PairError, match="expected the values of net.onnx, found none of them"):
+    with pytest.raises(PairError, match=r"expected the values of net\.onnx, found none of them"):
         layer_snr(coords_net.path, coords_net.path, random_crops(1))
     files = quantize(coords_net.path, tmp_path, random_crops(2), ["int8-static"], formats=["onnx"])
     white = np.full((1, SIZE, SIZE, 3), 255, np.uint8)  # 1.0 becomes code 127 of step 1.001 / 127.5

@@ -34,7 +34,8 @@ class Expression:
         both = (lids, lids)
         blink = rng.random()
         if blink < 0.07:
-            both = (rng.uniform(0, 0.25),) * 2
+            lids = rng.uniform(0, 0.25)
+            both = (lids, lids)
         elif blink < 0.09:
             both = (0.0, lids) if rng.random() < 0.5 else (lids, 0.0)
         gaze = (float(np.clip(rng.normal(0, 2.0), -5, 5)), float(np.clip(rng.normal(0, 1.0), -2, 2)))

@@ -66,16 +66,16 @@ def fit(shapes: np.ndarray, rounds: int = 60) -> dict[str, np.ndarray]:
         residual: () root mean square 2-D residual in millimetres.
     """
     flip = list(FLIP)
-    data = np.concatenate([shapes, shapes[:, flip] * (-1, 1)])
+    data: np.ndarray = np.concatenate([shapes, shapes[:, flip] * (-1, 1)])
     count = len(data)
-    mean = np.column_stack([data.mean(axis=0), np.zeros(NUM_POINTS)])
+    mean: np.ndarray = np.column_stack([data.mean(axis=0), np.zeros(NUM_POINTS)])
     to_mm = EYE_SPAN_MM / (mean[28, 0] - mean[19, 0])
-    template = DEPTH_MM / to_mm
+    template: np.ndarray = DEPTH_MM / to_mm
     template = template - template.mean()
     mean[:, 2] = template
-    modes = np.zeros((0, NUM_POINTS, 3))
-    coefficients = np.zeros((count, 0))
-    cameras = np.zeros((count, 2, 3))
+    modes: np.ndarray = np.zeros((0, NUM_POINTS, 3))
+    coefficients: np.ndarray = np.zeros((count, 0))
+    cameras: np.ndarray = np.zeros((count, 2, 3))
     for step in range(rounds):
         solids = mean + np.einsum("nk,kpd->npd", coefficients, modes)
         cameras = np.array([_pose(x, s) for x, s in zip(data, solids, strict=True)])

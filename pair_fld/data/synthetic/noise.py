@@ -37,7 +37,7 @@ def tile(kind: str) -> np.ndarray:
     return (out - out.mean()) / out.std()
 
 
-def crop(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def crop(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A random (h, w) window of a tile; larger windows repeat it mirrored."""
     source = tile(kind)
     height, width = shape

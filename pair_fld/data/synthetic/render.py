@@ -84,7 +84,7 @@ def _head(
     relief = Relief.rasterise(xy - (x0, y0), depth, (int(y1 - y0), int(x1 - x0)))
     u, v = relief.interpolate(to_texture(head.vertices, texel))
     colour = cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    row, column = relief.interpolate(np.stack(np.mgrid[: xy.shape[0], : xy.shape[1]], axis=-1), step=2)
+    row, column = relief.interpolate(np.stack(list(np.mgrid[: xy.shape[0], : xy.shape[1]]), axis=-1), step=2)
     bright = _light(head.vertices, camera, look)  # smooth: every other pixel will do
     bright = cv2.remap(bright, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     empty = relief.cell[::2, ::2] == 0
@@ -92,13 +92,13 @@ def _head(
     bright[empty] = cv2.dilate(bright, np.ones((3, 3), np.uint8))[empty]
     bright = cv2.resize(bright, u.shape[::-1], interpolation=cv2.INTER_LINEAR)
     colour = cv2.multiply(colour, bright, dtype=cv2.CV_8U)
-    mask = cv2.compare(relief.cell, 0, cv2.CMP_GT)
+    mask = np.where(relief.cell > 0, np.uint8(255), np.uint8(0))
     inner = cv2.erode(mask, np.ones((2, 2), np.uint8), borderValue=255)
     lay(canvas[y0:y1, x0:x1], colour, cv2.min(cv2.blur(inner, (3, 3)), mask))
 
     points, _ = camera.project(head.points)
     pixel = np.rint(points).astype(int)
-    within = ((pixel >= (x0, y0)) & (pixel < (x1, y1))).all(axis=1)
+    within = np.asarray(((pixel >= (x0, y0)) & (pixel < (x1, y1))).all(axis=1))
     x, y = pixel[within].T
     drawn = np.stack([u, v], axis=-1)[y - y0, x - x0] - to_texture(head.points[within], texel)
     seen = within.copy()

@@ -112,7 +112,8 @@ def _template() -> np.ndarray:
     index = np.arange(ROWS, dtype=float)
     profile = np.stack([np.interp(index, knots, column) for column in _SECTIONS.T])
     padded = np.pad(profile, ((0, 0), (2, 2)), mode="reflect", reflect_type="odd")
-    profile = sum(w * padded[:, k : k + ROWS] for k, w in enumerate((0.1, 0.25, 0.3, 0.25, 0.1)))
+    blur = (0.1, 0.25, 0.3, 0.25, 0.1)
+    profile = np.sum([w * padded[:, k : k + ROWS] for k, w in enumerate(blur)], axis=0)
     y, width, front, side = profile[..., None]
     t = np.linspace(-1, 1, COLUMNS)
     angle = np.pi / 2 * (0.62 * t + 0.38 * t**3)
