@@ -38,13 +38,24 @@ TYPE_NAMES = {value: name.lower() for name, value in vars(schema.TensorType).ite
 OPERATOR_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
 
-class _AlignedBuilder(flatbuffers.Builder):
-    """Python's generated code ignores `force_align`; this aligns byte vectors as the schema asks."""
+class _CompactBuilder(flatbuffers.Builder):
+    """Aligns byte vectors as the schema asks, which Python's generated code ignores, and writes equal ones once.
+
+    The zero points of int8 weights and biases are 16 bytes a channel, all of them zero: sharing them takes an
+    eighth off the size of an int8 student.
+    """
+
+    def __init__(self, initial_size: int) -> None:
+        super().__init__(initial_size)
+        self._written: dict[tuple[str, bytes], int] = {}
 
     def CreateNumpyVector(self, x: np.ndarray) -> int:
-        if x.dtype == np.uint8:
-            self.Prep(_ALIGNMENT, x.nbytes)
-        return super().CreateNumpyVector(x)
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            if x.dtype == np.uint8:
+                self.Prep(_ALIGNMENT, x.nbytes)
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]
 
 
 class FlatBuilder:
@@ -129,7 +140,7 @@ class FlatBuilder:
         signature.outputs = [_named(name, index) for name, index in outputs.items()]
         self.model.signatureDefs = [signature]
         self._drop_unused()
-        builder = _AlignedBuilder(1 << 16)
+        builder = _CompactBuilder(1 << 16)
         builder.Finish(self.model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
 
