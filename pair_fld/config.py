@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pair_fld.errors import PairError
 
@@ -85,10 +85,14 @@ class ModelConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """Optimisation. `losses` maps a term of pair_fld.train.losses to its weight."""
+    """Optimisation. `losses` maps a term of pair_fld.train.losses to its weight.
+
+    A step updates the weights once, from batch_size x accumulate faces in each process.
+    """
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=64, ge=1)
+    accumulate: int = Field(default=1, ge=1)  # batches whose gradients a step adds up; batch norm sees each alone
     lr: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
@@ -121,6 +125,13 @@ class StageConfig(Strict):
     distill: DistillConfig = DistillConfig()
 
 
+class QatConfig(Strict):
+    """Quantization-aware fine-tuning (`pairfld quantize --qat`); losses, views and batch size are the student's own."""
+
+    steps: int = Field(default=250, ge=1)
+    lr: float = Field(default=2e-4, gt=0)
+
+
 class QuantConfig(Strict):
     """What `pairfld quantize` writes and how the int8 ranges are found."""
 
@@ -133,6 +144,36 @@ class QuantConfig(Strict):
     max_fp32_drift_px: float = Field(default=1e-3, gt=0)  # torch = ONNX = TFLite, worst point, crop pixels
     max_nme_loss: float = Field(default=0.15, gt=0)  # percentage points that int8 may lose (outer corners)
     max_drift_px: float = Field(default=8.0, gt=0)  # worst int8 point against float, crop pixels
+    qat: QatConfig = QatConfig()  # used with --qat only
+
+    @model_validator(mode="after")
+    def _ships_what_it_makes(self) -> QuantConfig:
+        if self.ship not in self.kinds or "tflite" not in self.formats:
+            raise ValueError(f"ship: {self.ship} needs that kind among kinds, and tflite among formats")
+        return self
+
+
+class DetectorConfig(Strict):
+    """The project's own face finder (`pairfld train-detector`): net, optimisation, and what it is shown.
+
+    widths: channels at strides 2, 4, 8, 16, 32. pictures, valid_pictures: of each source, at most.
+    scenes, empty: rendered pictures with and without faces.
+    """
+
+    input_size: int = Field(default=128, ge=64, multiple_of=32)
+    widths: tuple[int, int, int, int, int] = (10, 16, 24, 32, 40)
+    steps: int = Field(ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    lr: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)
+    threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
+    seed: int = 0
+    pictures: int = Field(default=1200, ge=1)
+    valid_pictures: int = Field(default=120, ge=1)
+    scenes: int = Field(default=300, ge=0)
+    empty: int = Field(default=600, ge=1)
+    calibration_images: int = Field(default=256, ge=1)
 
 
 class Limit(Strict):
@@ -175,26 +216,37 @@ def config_root() -> Path:
     raise PairError("configs", "a folder configs/recipe", "none", "Reinstall pair_fld or run from its checkout.")
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> RecipeConfig:
+def load_recipe(name: str, overrides: Sequence[str] = (), **sections: str | None) -> RecipeConfig:
     """A recipe by name (configs/recipe/NAME.yaml) or path, with `section.key=value` overrides applied.
+
+    Args:
+        sections: other files for some sections, e.g. student="coord96"; None leaves the recipe's. Overrides come
+            after them; `student=coord96` as an override does the same.
 
     Raises:
         PairError: naming the file, every fault in it, what was expected and what to do.
     """
     path = find_config("recipe", name)
-    tree = _read_yaml(path)
+    tree = _read_yaml(path) | {section: name for section, name in sections.items() if name is not None}
+    whole = [text for text in overrides if text.partition("=")[0] in SECTION_FOLDERS]
+    for override in whole:
+        _apply_override(tree, override)
     for section in SECTION_FOLDERS:
         if isinstance(tree.get(section), str):
             tree[section] = _read_yaml(find_config(section, tree[section]))
     for override in overrides:
-        _apply_override(tree, override)
+        if override not in whole:
+            _apply_override(tree, override)
     return _validate(RecipeConfig, tree, path)
 
 
-def load_section(kind: type[T], folder: str, name: str) -> T:
+def load_section(kind: type[T], folder: str, name: str, overrides: Sequence[str] = ()) -> T:
     """One section by name or path, e.g. `load_section(StageConfig, "student", "tiny96")`. Raises as `load_recipe`."""
     path = find_config(folder, name)
-    return _validate(kind, _read_yaml(path), path)
+    tree = _read_yaml(path)
+    for override in overrides:
+        _apply_override(tree, override)
+    return _validate(kind, tree, path)
 
 
 def find_config(folder: str, name: str) -> Path:
@@ -232,7 +284,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     node: Any = tree
     for parent in parents:
         node = _step(node, parent, override)
-    value = yaml.safe_load(text)
+    value = _override_value(override, text)
     if isinstance(node, list):
         _step(node, last, override)
         node[int(last)] = value
@@ -240,6 +292,19 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         node[last] = value
     else:
         raise PairError(f"override {override!r}", f"a section at {'.'.join(parents)!r}", "a value", "Check the key.")
+
+
+def _override_value(override: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise PairError(f"override {override!r}", "a YAML value", repr(text), "Quote the value.") from None
+    if isinstance(value, str):  # YAML 1.1 takes 1e-3 for text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _step(node: Any, part: str, override: str) -> Any:
@@ -275,4 +340,6 @@ def _fault_sentence(fault: Any) -> str:
         return f"unknown key {key!r}"
     if fault["type"] == "missing":
         return f"missing key {key!r}"
+    if fault["type"] == "value_error":  # a rule of ours over a whole section
+        return fault["msg"].removeprefix("Value error, ")
     return f"{key!r} = {fault['input']!r} ({fault['msg'][0].lower()}{fault['msg'][1:]})"

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pair_fld
-from pair_fld.errors import PairError
+from pair_fld.errors import GateError, PairError
 
 RECORD = "run.json"
+MARKER = ".pairfld"  # in every output folder: the stage that made it
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "onnx", "onnxruntime", "ai-edge-litert")
 
 
@@ -42,8 +43,10 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The checkout's commit, with '+changes' when it differs; None outside a checkout."""
+    """The checkout's commit, with '+changes' when it differs; None where this package is not a checkout's own."""
     folder = Path(__file__).parent
+    if not (folder.parent / ".git").exists():  # git would climb to a user's repository around an installed copy
+        return None
     try:
         call = ("git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*")
         return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
@@ -54,7 +57,9 @@ def _git_commit() -> str | None:
 def write_json(path: Path, tree: Any) -> None:
     """Write JSON whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # a file name that is no UTF-8 comes with lone surrogates, which no encoder takes
+        text = json.dumps(tree, indent=2, ensure_ascii=False).encode("utf-8", errors="replace")
+        temporary.write_bytes(text + b"\n")
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -79,25 +84,67 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def claim_folder(folder: Path, *, overwrite: bool = False) -> None:
-    """Make an output folder; a non-empty one is refused unless `overwrite` (then it is emptied).
+def claim_folder(folder: Path, stage: str, *, overwrite: bool = False) -> None:
+    """Make the output folder of a stage; a non-empty one is refused unless `overwrite` (then it is emptied).
 
-    Only a folder that holds a run record of ours is ever emptied.
+    Only a folder that the same stage has made is ever emptied: each carries a marker that names its stage.
+
+    Raises:
+        PairError: the folder is in use, is another stage's or nobody's, or cannot be made.
     """
-    if folder.exists() and not folder.is_dir():
-        raise PairError(folder, "a folder", "a file", "Choose another output folder.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            remedy = "Choose another folder, --resume to continue, or --overwrite to replace it."
-            raise PairError(folder, "a new or empty output folder", "one with files in it", remedy)
-        if not (folder / RECORD).is_file():
-            remedy = "Remove it by hand if that is what you want."
-            raise PairError(folder, f"a folder of an earlier run (with {RECORD})", "some other folder", remedy)
-        shutil.rmtree(folder)
+    _check_claim(folder, stage, overwrite)
     try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).write_text(stage + "\n", encoding="utf-8")
     except OSError as fault:
         raise PairError(folder, "a folder that can be made", str(fault), "Choose another output folder.") from None
+
+
+def _check_claim(folder: Path, stage: str, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise PairError(folder, "a folder", "a file", "Choose another output folder.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    marker = folder / MARKER
+    owner = marker.read_text(encoding="utf-8", errors="replace").strip() if marker.is_file() else None
+    if owner != stage:
+        found = f"one of {owner}" if owner else "one with other files in it"
+        remedy = "Choose another folder, or empty it by hand if that is what you want."
+        raise PairError(folder, f"a new or empty output folder for {stage}", found, remedy)
+    if not overwrite:
+        remedy = "Choose another folder, --resume to continue that run as it was, or --overwrite to replace it."
+        raise PairError(folder, "a new or empty output folder", f"an earlier run of {stage}", remedy)
+
+
+@contextmanager
+def fresh_folder(folder: Path, stage: str, *, overwrite: bool = False) -> Iterator[Path]:
+    """A new folder to write a stage's results into; it takes the place of `folder` when the block ends well.
+
+    An earlier result stays whole until then. A broken gate counts as an end: what was written is there to look at.
+    Raises as `claim_folder`.
+    """
+    _check_claim(folder, stage, overwrite)
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    claim_folder(draft, stage, overwrite=True)
+    try:
+        yield draft
+    except GateError:
+        _swap(draft, folder)
+        raise
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _swap(draft, folder)
+
+
+def _swap(draft: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.is_dir():
+        folder.rename(old)
+    draft.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def file_hash(path: Path) -> str:

@@ -50,6 +50,6 @@ def dot_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "shard-00000.npy", images)
     matrix = np.tile(np.eye(2, 3), (count, 1, 1))
     Faces(points, valid, box, matrix, split, np.zeros(count, np.int16), label, names, names).save(folder / "faces.npz")
-    config = {"pack_size": size, "pack_margin": 2.2, "sources": [{"name": "dots", "weight": 1.0}]}
+    config = {"pack_size": size, "pack_margin": 2.2, "sources": [{"name": "dots", "kind": "synthetic"}]}
     write_json(folder / "run.json", {"config": config, "data_hash": "dots"})
     return folder

@@ -26,6 +26,9 @@ def test_shipped_recipes_are_valid(name: str) -> None:
 def test_defaults_and_overrides(tmp_path: Path) -> None:
     stage = load_section(StageConfig, "student", written(tmp_path, STAGE))
     assert stage.train.batch_size == 64
+    recipe = load_recipe("synthetic", ["student=coord96", "student.train.lr=1e-3"])
+    assert (recipe.student.model.arch, recipe.student.train.lr) == ("coord_net", 1e-3)
+    assert load_recipe("synthetic", ["student.train.epochs=7"], student="coord96").student.train.epochs == 7
     recipe = load_recipe("synthetic", ["student.train.epochs=3", "data.sources.0.count=12", "data.root=/x y"])
     assert (recipe.student.train.epochs, recipe.data.sources[0].count, recipe.data.root) == (3, 12, "/x y")
 
@@ -64,6 +67,8 @@ def test_missing_file_lists_the_known_names() -> None:
     ("override", "expected"),
     [
         ("student.train.epochs", "expected key=value, found no '='"),
+        ("quant.kinds=[fp32]", "ship: int8-static needs that kind among kinds"),
+        ("data.seed=[1", "expected a YAML value, found '[1'"),
         ("student.train.nonsense=1", "unknown key 'student.train.nonsense'"),
         ("data.sources.9.count=1", "expected an index below"),
         ("name.x=1", "expected a section"),

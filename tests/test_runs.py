@@ -6,33 +6,55 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.errors import PairError
-from pair_fld.runs import atomic_path, claim_folder, provenance, read_json, write_json
+from pair_fld.errors import GateError, PairError
+from pair_fld.runs import MARKER, atomic_path, claim_folder, fresh_folder, provenance, read_json, write_json
 
 
-def test_claim_refuses_a_folder_with_files(tmp_path: Path) -> None:
+def test_claim_refuses_what_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("x")
-    with pytest.raises(PairError, match="expected a new or empty output folder, found one with files in it"):
-        claim_folder(tmp_path)
-    with pytest.raises(PairError, match=r"expected a folder of an earlier run \(with run.json\), found some other"):
-        claim_folder(tmp_path, overwrite=True)
+    (tmp_path / "run.json").write_text('{"mine": 1}')  # a file of that name does not make it ours
+    for overwrite in (False, True):
+        with pytest.raises(PairError, match="new or empty output folder for prepare, found one with other files in it"):
+            claim_folder(tmp_path, "prepare", overwrite=overwrite)
     assert (tmp_path / "precious.txt").read_text() == "x"
 
 
-def test_claim_replaces_an_earlier_run_only_when_told(tmp_path: Path) -> None:
+def test_claim_replaces_an_earlier_run_of_its_stage_only_when_told(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    claim_folder(run)
-    write_json(run / "run.json", {})
-    with pytest.raises(PairError, match="--overwrite"):
-        claim_folder(run)
-    claim_folder(run, overwrite=True)
-    assert list(run.iterdir()) == []
+    claim_folder(run, "prepare")
+    (run / "faces.npz").write_text("hours of work")
+    with pytest.raises(PairError, match="found an earlier run of prepare.*--overwrite"):
+        claim_folder(run, "prepare")
+    with pytest.raises(PairError, match="found one of prepare"):
+        claim_folder(run, "quantize", overwrite=True)
+    assert (run / "faces.npz").is_file()
+    claim_folder(run, "prepare", overwrite=True)
+    assert [p.name for p in run.iterdir()] == [MARKER]
+
+
+def test_fresh_folder_takes_the_place_only_of_a_success(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with fresh_folder(run, "quantize") as draft:
+        (draft / "model").write_text("old")
+
+    def fail(fault: Exception) -> None:
+        with fresh_folder(run, "quantize", overwrite=True) as draft:
+            (draft / "model").write_text("new")
+            raise fault
+
+    with pytest.raises(RuntimeError):
+        fail(RuntimeError())
+    assert (run / "model").read_text() == "old"
+    with pytest.raises(GateError):  # a broken gate leaves its files to look at
+        fail(GateError())
+    assert (run / "model").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_claim_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(PairError, match="expected a folder, found a file"):
-        claim_folder(tmp_path / "file")
+        claim_folder(tmp_path / "file", "prepare")
 
 
 def test_atomic_path_leaves_the_old_file_on_failure(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import pair_fld
-from pair_fld.cli import package, prepare, quantize, train, validate
-from pair_fld.cli.console import say
+from pair_fld.cli import bench, bench_runner, package, predict, prepare, quantize, runs, train, train_detector, validate
+from pair_fld.cli.console import complain, say
 from pair_fld.errors import GateError, PairError
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def _options(
     pass
 
 
-for verb in (prepare, train, quantize, validate, package):
+for verb in (prepare, train, quantize, validate, bench, package, predict, train_detector, bench_runner, runs):
     verb.register(app)
 
 
@@ -48,29 +48,24 @@ def main() -> None:
     try:
         app()
     except PairError as fault:
-        say(f"[bold red]error[/] {_plain(fault)}")
+        complain("error", fault)
         sys.exit(2)
     except GateError as fault:
-        say(f"[bold red]failed[/] {_plain(fault)}")
+        complain("failed", fault)
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("interrupted; --resume continues")
-        sys.exit(130)
+    except SystemExit as leave:
+        if leave.code == 130:  # Typer's answer to Ctrl-C
+            say("interrupted; --resume continues")
+        raise
     except OSError as fault:  # disk full, no permission: the user's machine, not our code
-        say(f"[bold red]error[/] {_plain(fault)}")
+        complain("error", fault)
         sys.exit(2)
     except ValueError as fault:
         # the runtime package knows no PairError: its faults are ValueErrors that name a file
         if os.environ.get("PAIRFLD_TRACEBACK") or not _from_runtime(fault):
             raise
-        say(f"[bold red]error[/] {_plain(fault)}")
+        complain("error", fault)
         sys.exit(2)
-
-
-def _plain(fault: BaseException) -> str:
-    from rich.markup import escape
-
-    return escape(str(fault))
 
 
 def _from_runtime(fault: BaseException) -> bool:

@@ -14,8 +14,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from pair_fld.config import RecipeConfig, load_recipe
+from pair_fld.config import DataConfig, RecipeConfig, load_recipe
+from pair_fld.data.pack import Pack
+from pair_fld.runs import RECORD
 
 out = Console(width=None if sys.stdout.isatty() else 140)  # a file or a pipe has no width to wrap at
 err = Console(stderr=True)
@@ -55,6 +58,11 @@ class Workspace:
         return self.folder / "data"
 
     @property
+    def data_config(self) -> DataConfig:
+        """What was prepared here (--root and overrides included), else what the recipe would prepare."""
+        return Pack(self.data).config if (self.data / RECORD).is_file() else self.recipe.data
+
+    @property
     def teacher(self) -> Path:
         return self.folder / "teacher"
 
@@ -80,9 +88,9 @@ class Workspace:
         return self.folder / "package"
 
 
-def workspace(recipe: str, work: Path | None, overrides: list[str] | None = None) -> Workspace:
-    """Load the recipe (PairError with its faults) and name its folder."""
-    config = load_recipe(recipe, overrides or [])
+def workspace(recipe: str, work: Path | None, overrides: list[str] | None = None, **sections: str | None) -> Workspace:
+    """Load the recipe, with other files for some sections (PairError with its faults), and name its folder."""
+    config = load_recipe(recipe, overrides or [], **sections)
     return Workspace(config, work or Path("runs") / config.name)
 
 
@@ -93,7 +101,12 @@ def print_json(tree: Any) -> None:
 
 def say(message: str) -> None:
     """A sentence for the person watching, on stderr."""
-    err.print(message, highlight=False, soft_wrap=True)
+    err.print(message, highlight=False, soft_wrap=True, markup=False)
+
+
+def complain(word: str, fault: BaseException) -> None:
+    """The sentence that ends a call, after a red word; a path may hold brackets, so it is no markup."""
+    err.print(Text.assemble((word, "bold red"), " ", str(fault)), soft_wrap=True)
 
 
 @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
@@ -17,12 +18,17 @@ from pair_fld.cli.console import (
     RecipeOption,
     ResumeOption,
     WorkOption,
+    Workspace,
     out,
     print_json,
     say,
     workspace,
 )
 from pair_fld.errors import GateError, PairError
+from pair_fld.runs import RECORD, file_hash, finished, fresh_folder, read_json, write_json
+
+if TYPE_CHECKING:
+    from pair_fld.submit.pack import PackageReport
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +44,10 @@ def package(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Put the .onnx beside the .tflite into the archive too.")
     ] = False,
+    detector: Annotated[
+        str,
+        typer.Option("--detector", help="Face finder: blazeface, or own (WORK/detector of pairfld train-detector)."),
+    ] = "blazeface",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: Annotated[
@@ -62,38 +72,54 @@ def package(
     budget report and a technical report. Exit code 1 when a bound of configs/budget is broken or the proof fails.
     """
     from pair_fld.data.pack import Pack
-    from pair_fld.runs import RECORD, claim_folder, file_hash, finished, write_json
+    from pair_fld.submit.detector_file import find_detector
+    from pair_fld.submit.pack import runtime_hash
     from pair_fld.submit.stage import build
 
     place = workspace(recipe, work, overrides)
     tflite = model or place.shipped_tflite
     if not tflite.is_file():
         raise PairError(tflite, "a .tflite of pairfld quantize", "no such file", "Run pairfld quantize first.")
+    finder = find_detector(detector, place.folder / "detector" / "detector.tflite")
     target, title = folder or place.package, name or place.recipe.name
     archive = target / f"{title}.zip"
     key: dict[str, Any] = {"config": place.recipe.model_dump(mode="json"), "model": file_hash(tflite), "onnx": onnx}
+    key |= {"detector": file_hash(finder[0]), "runtime": runtime_hash()}
+    beside = tflite.with_suffix(".onnx") if onnx else None
+    if beside is not None and not beside.is_file():
+        raise PairError(beside, "the .onnx beside the .tflite", "no such file", "Quantize with format onnx too.")
+    _refuse_broken(tflite)
     if resume and archive.is_file() and finished(target, key):
         say(f"{archive}: already packed")
+        tree = {"package": read_json(target / "metrics.json", "the archive's figures")["package"]}
     else:
         pack = Pack(data or place.data)
-        claim_folder(target, overwrite=overwrite or resume)
-        write_json(target / RECORD, {"unfinished": True})
-        beside = tflite.with_suffix(".onnx") if onnx else None
-        if beside is not None and not beside.is_file():
-            raise PairError(beside, "the .onnx beside the .tflite", "no such file", "Quantize with format onnx too.")
-        built = build(place.recipe, pack, tflite, beside, target, title, say)
-        record = built.record | {"model": key["model"], "onnx": onnx}
-        write_json(target / RECORD, record)
-        _show(archive, built.report, as_json)
+        with fresh_folder(target, "package", overwrite=overwrite) as draft:
+            built = build(place.recipe, pack, tflite, beside, draft, title, say, finder, place.teacher / "best.pt")
+            write_json(draft / RECORD, built.record | key)
+        tree = {"package": built.report.to_json()}
+        if not as_json:
+            _show(archive, built.report)
+    recall = 100.0
     if verify:
-        _verify(place, archive, target, pictures, min_recall, as_json)
-
-
-def _show(archive: Path, report: Any, as_json: bool) -> None:
+        tree["verify"], recall = _verify(place, archive, target, pictures, as_json)
     if as_json:
-        print_json(report.to_json())
-        return
-    table = Table(title=f"{archive}: {report.archive_mb:.2f} MB")
+        print_json(tree)
+    if recall < min_recall:
+        raise GateError(f"{archive}: finds {recall:.1f} % of the labelled faces, bound {min_recall:g} %")
+
+
+def _refuse_broken(tflite: Path) -> None:
+    """GateError for a file whose own quantize run broke a gate."""
+    record = tflite.parent / "run.json"
+    if record.is_file() and read_json(record, "a quantize record").get("passed") is False:
+        raise GateError(
+            f"{tflite}: broke a parity gate of pairfld quantize, see {record}; quantize anew before packing"
+        )
+
+
+def _show(archive: Path, report: PackageReport) -> None:
+    table = Table(title=Text(f"{archive}: {report.archive_mb:.2f} MB"))
     for heading in ("check", "value", "limit", "", "where the limit comes from"):
         table.add_column(heading)
     for check in report.checks:
@@ -101,28 +127,23 @@ def _show(archive: Path, report: Any, as_json: bool) -> None:
     out.print(table)
 
 
-def _verify(place: Any, archive: Path, target: Path, limit: int, min_recall: float, as_json: bool) -> None:
+def _verify(place: Workspace, archive: Path, target: Path, limit: int, as_json: bool) -> tuple[dict[str, Any], float]:
+    """Run the archive as a grader would; its report as JSON, and the recall of labelled faces in percent."""
     from pair_fld.evaluate.predict import labelled_faces
     from pair_fld.evaluate.report import tables
-    from pair_fld.runs import write_json
     from pair_fld.submit.stage import verification_pictures
     from pair_fld.submit.verify import verify
 
     with tempfile.TemporaryDirectory(prefix="pairfld-pictures-") as scratch:
-        paths, faces = verification_pictures(labelled_faces(place.recipe.data), Path(scratch), limit)
+        paths, faces = verification_pictures(labelled_faces(place.data_config), Path(scratch), limit)
         say(f"verifying {archive} in a fresh virtual environment on {len(paths)} pictures")
         report = verify(archive, paths, faces)
-    tree = report.to_json()
-    write_json(target / "verify.json", tree)
-    if as_json:
-        print_json(tree)
-    else:
-        found = report.labelled - report.missed
-        out.print(f"verified: {report.pictures} pictures, {found} of {report.labelled} labelled faces found, "
-                  f"{report.unmatched} faces without a label, {report.run_s:.1f} s")  # fmt: skip
+    write_json(target / "verify.json", report.to_json())
+    found = report.labelled - report.missed
+    if not as_json:
+        seen = f"{found} of {report.labelled} labelled faces found, {report.unmatched} faces without a label"
+        out.print(f"verified: {report.pictures} pictures, {seen}, {report.run_s:.1f} s")
         if report.result is not None:
             for table in tables(report.result, "end to end: faces found by the archive itself"):
                 out.print(table)
-    recall = 100 * (report.labelled - report.missed) / report.labelled if report.labelled else 100.0
-    if recall < min_recall:
-        raise GateError(f"{archive}: finds {recall:.1f} % of the labelled faces, bound {min_recall:g} %")
+    return report.to_json(), 100 * found / report.labelled if report.labelled else 100.0

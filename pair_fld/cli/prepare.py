@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
@@ -22,7 +23,6 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
-from pair_fld.config import DataConfig, load_section
 
 
 def register(app: typer.Typer) -> None:
@@ -50,8 +50,8 @@ def prepare(
     """
     from pair_fld.data.prepare import prepare as pack_faces
 
-    place = workspace(recipe, work, overrides)
-    config = load_section(DataConfig, "data", data) if data else place.recipe.data
+    place = workspace(recipe, work, overrides, data=data)
+    config = place.recipe.data
     if root is not None:
         config = config.model_copy(update={"root": str(root)})
     target = folder or place.data
@@ -60,12 +60,17 @@ def prepare(
     if as_json:
         print_json(report)
         return
-    table = Table(title=f"{report['faces']} faces in {target}")
+    table = Table(title=Text(f"{report['faces']} faces in {target}"))
     for heading in ("source", "kind", "labels", "listed", "train", "valid", "test"):
         table.add_column(heading, justify="left" if heading in ("source", "kind", "labels") else "right")
     for source in report["sources"]:
         table.add_row(*(str(source[key]) for key in ("name", "kind", "labels", "listed", "train", "valid", "test")))
     out.print(table)
+    for source in report["sources"]:
+        if source["without_identity"]:
+            say(
+                f"{source['name']}: `identity` names nobody in {source['without_identity']} file names; split face by face"
+            )
     for reason, count in report["left_out"].items():
         say(f"left out: {count} x {reason}")
     say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
@@ -18,9 +19,19 @@ from pair_fld.cli.console import (
     WorkOption,
     out,
     print_json,
+    progress,
     say,
     workspace,
 )
+
+_ADVICE = (
+    "The layers that deviate most from the float graph. Noise also arrives from the layers before: act on the lowest "
+    "order at which the ratio drops. Remedies: another quant.method, more quant.calibration_images, --qat, or a wider "
+    "bound in configs/quant."
+)
+
+if TYPE_CHECKING:
+    from pair_fld.export.stage import QuantizeReport
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +50,12 @@ def quantize(
         Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
     ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder of the files. [default: WORK/quant]")] = None,
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Fine-tune the int8 files with their own rounding, for quant.qat.steps steps.")
+    ] = False,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", help="For --qat: the student's teacher. [default: WORK/teacher/best.pt]")
+    ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -46,32 +63,68 @@ def quantize(
     """Write the student as ONNX and TFLite, float and int8, and hold every file to its bounds.
 
     Activation ranges come from training crops only; every file is measured on the validation split. Exit code 1 when
-    a file drifts from the checkpoint or loses more NME than configs/quant allows.
+    a file drifts from the checkpoint or loses more NME than configs/quant allows, or an int8-static file has a
+    convolution that is not int8; a table then shows the layers that deviate most.
+
+    --qat continues the student's training for a few hundred steps, with its own losses and teacher, while every weight
+    and activation is rounded as in the int8 file.
     """
     from pair_fld.data.pack import Pack
-    from pair_fld.export.stage import quantize_checkpoint
-    from pair_fld.runs import RECORD, claim_folder, file_hash, finished, write_json
+    from pair_fld.export.stage import QuantizeGateError, quantize_checkpoint
+    from pair_fld.runs import RECORD, file_hash, finished, fresh_folder, read_json
 
     place = workspace(recipe, work, overrides)
     source, target = checkpoint or place.student / "best.pt", folder or place.quant
     config = place.recipe.quant
     key = {"config": config.model_dump(mode="json"), "checkpoint": file_hash(source) if source.is_file() else None,
-           "passed": True}  # fmt: skip
+           "qat": qat, "passed": True}  # fmt: skip
     if resume and finished(target, key):
         say(f"{target}: already done")
+        if as_json:
+            print_json(read_json(target / RECORD, "a quantize record")["report"])
         return
     pack = Pack(data or place.data)
-    claim_folder(target, overwrite=overwrite or resume)
-    write_json(target / RECORD, {"unfinished": True})
-    report = quantize_checkpoint(source, pack, config, target, say)
+    retry = resume and finished(target, key | {"passed": False})  # a gate broke: measure anew
+    with fresh_folder(target, "quantize", overwrite=overwrite or retry) as draft, progress("fine-tune") as bar:
+        try:
+            report = quantize_checkpoint(
+                source, pack, config, draft, say, fine_tune=qat, teacher=teacher or place.teacher / "best.pt",
+                cache=place.folder, progress=bar,
+            )  # fmt: skip
+        except QuantizeGateError as fault:
+            _show(fault.report, target, as_json)
+            raise
+    _show(report, target, as_json)
+
+
+def _show(report: QuantizeReport, target: Path, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
         return
-    table = Table(title=f"{target} (checkpoint: NME {report.checkpoint_nme:.3f} %; int8 ranges by {report.method})")
+    table = Table(
+        title=Text(f"{target} (checkpoint: NME {report.checkpoint_nme:.3f} %; int8 ranges by {report.method})")
+    )
     for heading in ("file", "MB", "NME % (outer corners)", "lost", "mean drift px", "worst drift px"):
         table.add_column(heading, justify="left" if heading == "file" else "right")
-    for f in report.files:
+    before = report.qat.post_training if report.qat else ()
+    for f in (*before, *report.files):
         lost = f.nme_outer_corners_percent - report.checkpoint_nme
-        table.add_row(f.file, f"{f.size_mb:.3f}", f"{f.nme_outer_corners_percent:.3f}", f"{lost:+.3f}",
+        name = f"{f.file} before fine-tuning" if f in before else f.file
+        table.add_row(name, f"{f.size_mb:.3f}", f"{f.nme_outer_corners_percent:.3f}", f"{lost:+.3f}",
                       f"{f.mean_drift_px:.2g}", f"{f.max_drift_px:.2g}")  # fmt: skip
     out.print(table)
+    if report.qat:
+        q = report.qat
+        after = {f.format: f.nme_outer_corners_percent for f in report.files if f.kind == "int8-static"}
+        gains = ", ".join(f"{f.format} {f.nme_outer_corners_percent - after[f.format]:+.3f}" for f in before)
+        loss = f"loss {q.loss_first:.2f} -> {q.loss_last:.2f}"
+        say(f"fine-tuning: {q.steps} steps in {q.seconds:.0f} s, {loss}; gained in points of NME: {gains}")
+    for name, layers in report.noisy_layers.items():
+        noise = Table(title=Text(f"{name}: noisiest layers first"))
+        for heading in ("order", "layer", "operator", "signal to noise dB", "worst error"):
+            noise.add_column(heading, justify="left" if heading in ("layer", "operator") else "right")
+        for row in layers:
+            noise.add_row(str(row.position), row.layer, row.op, f"{row.snr_db:.1f}", f"{row.max_error:.3g}")
+        out.print(noise)
+    if report.noisy_layers:
+        say(_ADVICE)

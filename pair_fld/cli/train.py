@@ -1,12 +1,16 @@
-"""`pairfld train-teacher` and `pairfld distill`."""
+"""`pairfld train-teacher` and `pairfld distill`, alone or under torchrun; `pairfld bench-train`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
+from pair_fld.cli import console
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
     DeviceOption,
@@ -21,7 +25,6 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
-from pair_fld.config import StageConfig, load_section
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
@@ -36,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
     app.command("train-teacher")(train_teacher)
     app.command("distill")(distill)
+    app.command("bench-train")(bench_train)
 
 
 def train_teacher(
@@ -55,7 +59,7 @@ def train_teacher(
     from pair_fld.train import stages
 
     place = workspace(recipe, work, overrides)
-    with progress("train-teacher") as bar:
+    with _progress("train-teacher") as bar:
         best = stages.train_teacher(
             place.recipe.teacher, Pack(data or place.data), out or place.teacher, init_from=init_from, resume=resume,
             overwrite=overwrite, device=device, report=_reporter(bar),
@@ -85,15 +89,62 @@ def distill(
     from pair_fld.data.pack import Pack
     from pair_fld.train import stages
 
-    place = workspace(recipe, work, overrides)
-    stage = load_section(StageConfig, "student", student) if student else place.recipe.student
-    with progress("distill") as bar:
+    place = workspace(recipe, work, overrides, student=student)
+    stage = place.recipe.student
+    with _progress("distill") as bar:
         best = stages.distill(
             stage, Pack(data or place.data), teacher or place.teacher / "best.pt", out or place.student,
             init_from=init_from, resume=resume, overwrite=overwrite, device=device, report=_reporter(bar),
             progress=lambda done, total: bar(done, total, "faces answered by the teacher"),
         )  # fmt: skip
     _result(best, as_json)
+
+
+def bench_train(
+    overrides: Overrides = None,
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    work: WorkOption = None,
+    data: DataOption = None,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; each measures everything once.")] = 5,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Of every measurement in a round.")] = 4.0,
+    profile: Annotated[bool, typer.Option("--profile", help="Add the operators that take a step's time.")] = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the training speed of teacher and student: data path, step, both, and a straightforward loader.
+
+    Rounds of all measurements take turns, so that the ratios hold on a machine that is busy with other things too.
+    """
+    from pair_fld.data.pack import Pack
+    from pair_fld.train import bench
+
+    place = workspace(recipe, work, overrides)
+    pack, results, profiles = Pack(data or place.data), {}, {}
+    with _progress("bench-train") as bar:
+        for name, stage in (("teacher", place.recipe.teacher), ("student", place.recipe.student)):
+            results[name] = bench.measure(
+                stage, pack, device=device, repeats=repeats, seconds=seconds,
+                progress=lambda done, total, name=name: bar(done, total, f"rounds of the {name}"),
+            )  # fmt: skip
+            if profile:
+                profiles[name] = bench.profile(stage, pack, device=device)
+    if as_json:
+        print_json({name: result.as_json() | {"profile": profiles.get(name)} for name, result in results.items()})
+        return
+    table = Table("faces/s", *results, box=None)
+    for key in bench.ROWS:
+        table.add_row(bench.ROWS[key], *(f"{result.as_json()[key]:.4g}" for result in results.values()))
+    console.out.print(table)
+    for name, text in profiles.items():
+        console.out.print(f"\n[bold]{name}[/]")
+        console.out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress(what: str) -> AbstractContextManager[Callable[..., None]]:
+    """The progress line, in the first process of a team only."""
+    from pair_fld.train.team import is_first
+
+    return progress(what) if is_first() else nullcontext(lambda *_: None)
 
 
 def _reporter(bar):
@@ -107,7 +158,10 @@ def _reporter(bar):
 
 def _result(best: Path, as_json: bool) -> None:
     from pair_fld.models.checkpoint import load_checkpoint
+    from pair_fld.train.team import is_first
 
+    if not is_first():
+        return
     state = load_checkpoint(best)
     result = {"checkpoint": str(best), "step": state["step"], "nme_outer_corners_percent": state["nme"]}
     if as_json:

@@ -60,6 +60,7 @@ def validate(
         ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", help="Threads of the model runtime.")] = 2,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE change to the recipe.")] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,23 +70,24 @@ def validate(
     of the means of six points an eye) and box (square root of the area of the box of the 51 points).
     """
     from pair_fld.evaluate.report import ced_plot, tables, write_csv
-    from pair_fld.runs import claim_folder, provenance, write_json
+    from pair_fld.runs import RECORD, fresh_folder, provenance, write_json
 
-    place = workspace(recipe, work)
+    place = workspace(recipe, work, changes)
     path = model or place.shipped_tflite
     if not path.exists():
         raise PairError(
             path, "a model or a folder of .txt files", "no such file", "Check the path, or run pairfld quantize."
         )
-    folder = report or place.validate / path.stem
-    claim_folder(folder, overwrite=overwrite or report is None)
     with progress(f"validate {path.name}") as bar:
         result, left_out = _measure(path, data or [], place, split, threads, bar)
     tree = {"model": str(path), **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
-    write_json(folder / "run.json", provenance({"model": str(path), "data": [str(d) for d in data or []]}))
-    write_json(folder / "metrics.json", tree)
-    write_csv(result, folder / "faces.csv")
-    ced_plot({path.name: result}, folder / "ced.png")
+    # the report of a model replaces the one before it in the workspace; a folder that was named is not replaced unasked
+    folder = report or place.validate / f"{path.absolute().parent.name}-{path.name}"
+    with fresh_folder(folder, "validate", overwrite=overwrite or report is None) as draft:
+        write_json(draft / RECORD, provenance({"model": str(path), "data": [str(d) for d in data or []]}))
+        write_json(draft / "metrics.json", tree)
+        write_csv(result, draft / "faces.csv")
+        ced_plot({path.name: result}, draft / "ced.png")
     if as_json:
         print_json(tree)
     else:
@@ -108,7 +110,7 @@ def _measure(path: Path, data: list[Path], place: Workspace, split: str, threads
         raise PairError("--split", "test or valid", repr(split), "Correct the option.")
     if split == "valid" and not data:
         return predict.validate_pack(predict.open_model(path, threads), Pack(place.data), VALID, bar), []
-    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.recipe.data)
+    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)
     if path.is_dir():
         return predict.validate_texts(path, truth, bar)
     return predict.validate_model(predict.open_model(path, threads), truth, bar)

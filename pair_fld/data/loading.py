@@ -90,9 +90,7 @@ def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, np.ndar
     return image, raw
 
 
-def check_points(
-    name: str, raw: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def check_points(name: str, raw: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points (N, 2) _img of a supported scheme -> points (51, 2) _img, valid (51,), box (4,) _img.
 
     Raises:

@@ -10,12 +10,14 @@ A pack is a folder:
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pair_fld.config import DataConfig
 from pair_fld.errors import PairError
 from pair_fld.runs import RECORD, read_json
 
@@ -64,7 +66,7 @@ class Pack:
     """A prepared data folder, opened for reading.
 
     Attributes:
-        faces: the rows. record: run.json. size: P. margin: pack_margin. sources: the source sections of the config.
+        faces: the rows. record: run.json. config: what was prepared. size: P. margin: pack_margin.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -75,11 +77,11 @@ class Pack:
             )
         self.record: dict[str, Any] = read_json(self.folder / RECORD, "a prepare record")
         self.faces = Faces.load(self.folder / "faces.npz")
-        config = self.record["config"]
-        self.size, self.margin = int(config["pack_size"]), float(config["pack_margin"])
-        self.sources: list[dict[str, Any]] = config["sources"]
+        # as prepared: --root and overrides may have made it differ from the recipe's
+        self.config = DataConfig.model_validate_json(json.dumps(self.record["config"]))
+        self.size, self.margin = self.config.pack_size, self.config.pack_margin
         self.data_hash: str = self.record["data_hash"]
-        self._shards = [np.load(p, mmap_mode="r") for p in sorted(self.folder.glob("shard-*.npy"))]
+        self._shards = [np.load(p, mmap_mode="r").view(np.ndarray) for p in sorted(self.folder.glob("shard-*.npy"))]
         if sum(len(s) for s in self._shards) != len(self.faces):
             found = f"{sum(len(s) for s in self._shards)} crops for {len(self.faces)} rows"
             raise PairError(self.folder, "as many crops as rows", found, "Run pairfld prepare again.")
@@ -90,10 +92,14 @@ class Pack:
     def images(self, rows: np.ndarray) -> np.ndarray:
         """Loose crops of the given rows, in their order: (n, P, P, 3) uint8 BGR, copied out of the memory map."""
         out = np.empty((len(rows), self.size, self.size, 3), np.uint8)
-        for shard, crops in enumerate(self._shards):
+        for shard in np.unique(rows // SHARD):  # not every shard: a large pack has thousands
             mine = np.flatnonzero(rows // SHARD == shard)
-            out[mine] = crops[rows[mine] - shard * SHARD]
+            out[mine] = self._shards[shard][rows[mine] - shard * SHARD]
         return out
+
+    def crops(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Loose crops of the given rows, in their order, each (P, P, 3) uint8 BGR: read-only views of the map."""
+        return [self._shards[row // SHARD][row % SHARD] for row in rows.tolist()]
 
     def rows(self, split: int, *, labelled: bool = False) -> np.ndarray:
         """Row numbers of a split; `labelled` leaves out faces without points."""
@@ -104,4 +110,4 @@ class Pack:
 
     def weights(self) -> np.ndarray:
         """(N,) float: each face's sampling weight, that of its source."""
-        return np.array([s["weight"] for s in self.sources])[self.faces.source]
+        return np.array([source.weight for source in self.config.sources])[self.faces.source]

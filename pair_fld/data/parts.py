@@ -60,6 +60,11 @@ def make_jobs(
     ]
 
 
+def _cores() -> int:
+    """Cores that this process may use; macOS and Windows only tell how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_parts(jobs: list[PartJob], workers: int) -> Iterator[int]:
     """Do the parts that are not finished.
 
@@ -67,7 +72,7 @@ def run_parts(jobs: list[PartJob], workers: int) -> Iterator[int]:
     """
     open_jobs = [job for job in jobs if not job.rows.is_file()]
     yield sum(len(job.samples) for job in jobs if job.rows.is_file())
-    workers = min(workers or len(os.sched_getaffinity(0)), len(open_jobs))
+    workers = min(workers or _cores(), len(open_jobs))
     if workers <= 1:
         for job in open_jobs:
             _do_part(job)

@@ -115,9 +115,7 @@ def _writing_faults(out: Path) -> Iterator[None]:
         yield
     except BrokenProcessPool:
         remedy = "Run again with --resume and fewer `workers`; large pictures need memory."
-        raise PairError(
-            out, "loading processes that run to their end", "one that was killed", remedy
-        ) from None
+        raise PairError(out, "loading processes that run to their end", "one that was killed", remedy) from None
     except OSError as fault:
         remedy = "Make room or correct the permissions and run again with --resume."
         raise PairError(out, "a folder that can be written", str(fault), remedy) from None
@@ -179,28 +177,21 @@ def _fingerprint(samples: list[Sample]) -> str:
 def _open_folder(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
     """Make the output folder, or take up the unfinished one that `plan` describes."""
     plan_path = out / PARTS / PLAN
-    if plan_path.is_file() and not (out / RECORD).is_file():
-        if resume:
-            _check_plan(out, read_json(plan_path, "the plan of an unfinished run"), plan)
-            for stray in (out / PARTS).glob(".*"):  # half-written files of the killed run
-                stray.unlink()
-            return
-        if overwrite:  # unfinished, so without the record that `claim_folder` asks for
-            shutil.rmtree(out)
-    claim_folder(out, overwrite=overwrite)
+    if resume and plan_path.is_file() and not (out / RECORD).is_file():
+        _check_plan(out, read_json(plan_path, "the plan of an unfinished run"), plan)
+        for stray in (out / PARTS).glob(".*"):  # half-written files of the killed run
+            stray.unlink()
+        return
+    claim_folder(out, "prepare", overwrite=overwrite)
     write_json(plan_path, plan)
 
 
 def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     remedy = "Choose another folder, or --overwrite to start again."
     if old["config"] != new["config"]:
-        raise PairError(
-            out, "an unfinished run of this configuration", "one of another configuration", remedy
-        )
+        raise PairError(out, "an unfinished run of this configuration", "one of another configuration", remedy)
     if old["samples"] != new["samples"]:
-        raise PairError(
-            out, "the source files of the interrupted run", "added, removed or changed files", remedy
-        )
+        raise PairError(out, "the source files of the interrupted run", "added, removed or changed files", remedy)
 
 
 def _write_shards(out: Path, jobs: list[PartJob], rows: dict[str, np.ndarray], kept: np.ndarray) -> None:
@@ -253,6 +244,10 @@ def _report(
                 "listed": sum(s.source == number for s in samples),
                 **{name: int((mine & (faces.split == split)).sum()) for split, name in enumerate(SPLITS)},
                 "people": len(people),  # 0: the source does not know; each face is split by itself
+                # people that the pattern does not name are split face by face: they may stand on both sides
+                "without_identity": sum(s.source == number and s.identity is None for s in samples)
+                if source.identity is not None
+                else None,
                 "masked_points": missing,
                 "left_out": dict(Counter(o.reason for o in left_out if o.source == number)),
             }

@@ -59,6 +59,8 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
     """Apply the rules of this module to the rows of `parts.read_rows`."""
     mine = [samples[k] for k in rows["index"]]
     split = np.array([_split(config, sample) for sample in mine], np.uint8)
+    drawn = np.array([config.sources[sample.source].split == "auto" for sample in mine], bool)
+    split[drawn] = _keep_pictures_whole(split[drawn], rows["picture"][drawn])
     left_out: list[LeftOut] = []
     alive = np.ones(len(mine), bool)
 
@@ -69,18 +71,14 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
     for k, sample in enumerate(mine):
         if sample.identity is not None and split[k] < held[sample.identity]:
             alive[k] = False
-            sentence = (
-                f"{sample.key}: {sample.identity} is a person of the {SPLITS[held[sample.identity]]} split"
-            )
+            sentence = f"{sample.key}: {sample.identity} is a person of the {SPLITS[held[sample.identity]]} split"
             left_out.append(LeftOut(sample.key, sample.source, PERSON_ACROSS_SPLITS, sentence))
 
     rank = np.empty(len(mine), np.int64)
     rank[np.lexsort((np.arange(len(mine)), rows["label"], -split.astype(int)))] = np.arange(len(mine))
     numbers = np.flatnonzero(alive)
     exact = numbers[find_exact(rows["picture"][numbers], rows["box_img"][numbers], rank[numbers])]
-    close, similarity = find_near(
-        rows["near_hash"][numbers], rows["thumb"][numbers], config.near_duplicate_distance
-    )
+    close, similarity = find_near(rows["near_hash"][numbers], rows["thumb"][numbers], config.near_duplicate_distance)
     close = numbers[close]
     crosses = split[close[:, 0]] != split[close[:, 1]]
     near = close[similarity >= np.where(crosses, SAME_ACROSS_SPLITS, SAME_PICTURE)]
@@ -91,11 +89,7 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
     exact_pairs = set(map(tuple, exact.tolist()))
     for row, kept in sorted(drops.items()):
         alive[row] = False
-        same = (
-            "the same picture as"
-            if tuple(sorted((row, kept))) in exact_pairs
-            else "nearly the same picture as"
-        )
+        same = "the same picture as" if tuple(sorted((row, kept))) in exact_pairs else "nearly the same picture as"
         reason = EXACT_DUPLICATE if same == "the same picture as" else NEAR_DUPLICATE
         if split[row] != split[kept]:
             reason = ACROSS_SPLITS
@@ -105,12 +99,18 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
     return Selection(np.flatnonzero(alive), split, left_out, near_kept, int(both_test.sum()))
 
 
+def _keep_pictures_whole(split: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """The drawn splits (N,) with all faces of one picture in the strictest of theirs; picture: (N,) pixel hashes."""
+    _, group = np.unique(picture, return_inverse=True)
+    strictest = np.zeros(group.max(initial=0) + 1, split.dtype)
+    np.maximum.at(strictest, group, split)
+    return strictest[group]
+
+
 def _split(config: DataConfig, sample: Sample) -> int:
     source = config.sources[sample.source]
     if source.split != "auto":
         return SPLITS.index(source.split)
     # a person is the same in every source that names people; without a name each face stands for itself
-    identity = (
-        f"person:{sample.identity}" if sample.identity is not None else f"face:{source.name}:{sample.key}"
-    )
+    identity = f"person:{sample.identity}" if sample.identity is not None else f"face:{source.name}:{sample.key}"
     return split_of(identity, config.valid_fraction, config.seed)

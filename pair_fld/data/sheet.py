@@ -35,9 +35,7 @@ def contact_sheet(
     ratio = tile / len(images[0])
     sheet = np.zeros((-(-len(images) // columns) * tile, columns * tile, 3), np.uint8)
     for k, image in enumerate(images):
-        cell = cv2.resize(
-            image, (tile, tile), interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-        )
+        cell = cv2.resize(image, (tile, tile), interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
         # pixel centres: crop coordinate u is (u + 0.5) * ratio - 0.5 in the cell
         dots = (np.asarray(points[k], np.float64) + 0.5) * ratio - 0.5
         colour = GREEN if colours is None else colours[k]

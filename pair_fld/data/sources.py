@@ -56,9 +56,7 @@ class _Listing:
         if self._identity is not None and identity is None:
             found = self._identity.search(path.name)
             identity = found.group(1) if found else None
-        self.samples.append(
-            Sample(path, self.key(path) + suffix, self.number, identity, label, points, index)
-        )
+        self.samples.append(Sample(path, self.key(path) + suffix, self.number, identity, label, points, index))
 
     def leave_out(self, path: Path, reason: str, sentence: str, suffix: str = "") -> None:
         self.left_out.append(LeftOut(self.key(path) + suffix, self.number, reason, sentence))
@@ -76,30 +74,27 @@ def list_samples(config: DataConfig) -> tuple[list[Sample], list[LeftOut]]:
         raise PairError("data configuration", "at least one source", "none", "Add an entry under `sources`.")
     names = [source.name for source in config.sources]
     if len(set(names)) != len(names):
-        raise PairError(
-            "data configuration", "sources of different names", ", ".join(names), "Rename one of them."
-        )
+        raise PairError("data configuration", "sources of different names", ", ".join(names), "Rename one of them.")
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
     for number, source in enumerate(config.sources):
         listing = _Listing(config, number)
         if source.kind != "synthetic" and source.path is None:
-            raise PairError(
-                f"source {source.name!r}", "a `path`", "none", "Give the folder, relative to `root`."
-            )
+            raise PairError(f"source {source.name!r}", "a `path`", "none", "Give the folder, relative to `root`.")
         if source.kind != "synthetic" and not listing.path.exists():
             remedy = "Correct the source's `path` or `root` (relative to the working directory)."
-            raise PairError(
-                listing.path, f"the data of source {source.name!r}", "no such file or folder", remedy
-            )
+            raise PairError(listing.path, f"the data of source {source.name!r}", "no such file or folder", remedy)
         _LISTERS[source.kind](listing)
         if not listing.samples:
-            found = (
-                "none" if not listing.left_out else f"none that can be used ({listing.left_out[0].sentence})"
-            )
+            found = "none" if not listing.left_out else f"none that can be used ({listing.left_out[0].sentence})"
             raise PairError(
                 listing.path, f"faces of kind {source.kind!r}", found, "Check the source's `kind` and `path`."
             )
+        nameless = sum(sample.identity is None for sample in listing.samples)
+        if source.identity is not None and nameless == len(listing.samples):
+            found = f"no match in {listing.samples[0].path.name} or any other file name"
+            remedy = "Correct it, or leave it out: then each face is split by itself."
+            raise PairError(f"`identity` of source {source.name!r}", "a pattern that names the person", found, remedy)
         samples += listing.samples
         left_out += listing.left_out
     return samples, left_out
@@ -146,21 +141,15 @@ def _pair_files(listing: _Listing, images: Path, labels: Path) -> None:
     for path in _files(images, SUFFIXES):
         stem = path.relative_to(images).with_suffix("")
         if stem not in label_of:
-            listing.leave_out(
-                path, NO_LABELS, f"{path.name}: no {stem.name}.pts beside it or in {labels.name}/"
-            )
+            listing.leave_out(path, NO_LABELS, f"{path.name}: no {stem.name}.pts beside it or in {labels.name}/")
         elif stem in taken:
-            listing.leave_out(
-                path, TWO_IMAGES, f"{path.name}: its label already belongs to {taken[stem].name}"
-            )
+            listing.leave_out(path, TWO_IMAGES, f"{path.name}: its label already belongs to {taken[stem].name}")
         else:
             taken[stem] = path
             listing.add(path, label=label_of[stem])
     for stem, path in label_of.items():
         if stem not in taken:
-            listing.leave_out(
-                path, NO_IMAGE, f"{path.name}: no picture {stem.name}.jpg, .png, ... in {images.name}/"
-            )
+            listing.leave_out(path, NO_IMAGE, f"{path.name}: no picture {stem.name}.jpg, .png, ... in {images.name}/")
 
 
 def _list_ibug(listing: _Listing) -> None:
@@ -273,9 +262,7 @@ def _list_video(listing: _Listing, path: Path, person: str) -> None:
         listing.leave_out(path, BAD_LABELS, f"{path.name}: no readable array landmarks2D ({fault})")
         return
     if points.ndim != 3 or points.shape[1] != 2 or points.shape[0] not in SUPPORTED_COUNTS:
-        listing.leave_out(
-            path, WRONG_COUNT, f"{path.name}: expected landmarks2D (68, 2, T), found {points.shape}"
-        )
+        listing.leave_out(path, WRONG_COUNT, f"{path.name}: expected landmarks2D (68, 2, T), found {points.shape}")
         return
     frames = points.shape[2]
     for frame in sorted({int(f) for f in np.linspace(0, frames - 1, min(YTF_FRAMES, frames))}):
@@ -292,13 +279,9 @@ def _list_synthetic(listing: _Listing) -> None:
     source = listing.source
     for index in range(source.count):
         # keyed by name, seed and number: the picture depends on nothing else
-        listing.samples.append(
-            Sample(Path(), f"{source.name}/{source.seed}/{index:06d}", listing.number, index=index)
-        )
+        listing.samples.append(Sample(Path(), f"{source.name}/{source.seed}/{index:06d}", listing.number, index=index))
     if not source.count:
-        raise PairError(
-            f"source {source.name!r}", "`count` of at least 1", "0", "Say how many faces to render."
-        )
+        raise PairError(f"source {source.name!r}", "`count` of at least 1", "0", "Say how many faces to render.")
 
 
 _LISTERS: dict[str, Callable[[_Listing], None]] = {

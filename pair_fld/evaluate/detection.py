@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.runtime.detector import Detector, box_iou, landmark_box
 from pair_fld.runtime.geometry import points_box
+from pair_fld.runtime.search import Detector, box_iou, landmark_box
 
 MATCH_IOU = 0.3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pair_fld.runtime.pts import read_faces
 
 Progress = Callable[[int, int], None]
 BATCH = 32
+TEXT_CROP, TEXT_MARGIN = 64, 1.45  # any crop will do where only the checked labels are wanted
 
 
 class Predictor(Protocol):
@@ -80,7 +82,7 @@ def labelled_faces(config: DataConfig, split: str = "test") -> Truth:
     """
     chosen = [s for s in config.sources if s.split == split and s.labels != "none"]
     if not chosen:
-        remedy = "Name faces to measure on with --data."
+        remedy = "Add such a source to the data configuration, or measure with pairfld validate --data FOLDER."
         raise PairError("data configuration", f"a labelled source with split: {split}", "none", remedy)
     return _listed(config.model_copy(update={"sources": chosen}))
 
@@ -89,6 +91,8 @@ def labelled_folder(folders: Sequence[Path]) -> Truth:
     """Folders of pictures with .pts labels (beside them, or images/ and labels/), or .csv tables of faces."""
     sources = []
     for folder in folders:
+        if not folder.exists():
+            raise PairError(folder, "a folder of pictures with .pts labels, or a .csv", "none", "Check --data.")
         name = "/".join(folder.parts[-2:])
         kind = "csv" if folder.suffix == ".csv" else "ibug"
         sources.append(SourceConfig(name=name, kind=kind, path=str(folder.absolute()), labels="human", split="test"))
@@ -143,7 +147,7 @@ def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress |
         if progress is not None:
             progress(min(start + BATCH, len(rows)), len(rows))
     faces = pack.faces
-    names = [pack.sources[k]["name"] for k in faces.source[rows]]
+    names = [pack.config.sources[k].name for k in faces.source[rows]]
     return evaluate(
         np.concatenate(predicted), np.concatenate(points), np.concatenate(valid), names, faces.path[rows].tolist()
     )
@@ -158,7 +162,11 @@ def validate_texts(folder: Path, truth: Truth, progress: Progress | None = None)
     left_out = list(truth.left_out)
     if not folder.is_dir():
         raise PairError(folder, "a folder of contest .txt files", "none", "Give the folder that run_model.py wrote.")
-    for samples, crops in _crops(truth, 64, 1.45, left_out):
+    stems = Counter(sample.path.stem for sample in truth.samples)
+    if twice := [stem for stem, count in stems.items() if count > 1]:
+        remedy = "Measure one source at a time with --data."
+        raise PairError(folder, "one text file a picture", f"several pictures of the name {twice[0]!r}", remedy)
+    for samples, crops in _crops(truth, TEXT_CROP, TEXT_MARGIN, left_out):
         for sample, crop in zip(samples, crops, strict=True):
             points_img = transform_points(invert(crop.matrix), crop.points)
             predicted.append(_nearest(folder / f"{sample.path.stem}.txt", points_img, crop.valid))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from pair_fld.evaluate.nme import (
     NORMALISERS,
@@ -168,7 +169,7 @@ def region_rows(result: Result) -> list[tuple[str, ...]]:
 
 def tables(result: Result, title: str = "") -> list[Table]:
     """Rich tables: scores, then regions."""
-    scores = Table(title=title or None)
+    scores = Table(title=Text(title) if title else None)
     for heading in ("faces of", *HEADINGS):
         scores.add_column(heading, justify="left" if heading in ("faces of", "normaliser") else "right")
     for row in rows(result):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
@@ -53,12 +53,19 @@ class _Crops(CalibrationDataReader):
 
 
 def quantize_static_qdq(
-    onnx_fp32: Path, calibration: np.ndarray, metadata: dict[str, Any], method: Method
+    onnx_fp32: Path,
+    calibration: np.ndarray,
+    metadata: dict[str, Any],
+    method: Method,
+    codes: Mapping[str, tuple[float, int]] | None = None,
 ) -> onnx.ModelProto:
     """The QDQ graph: uint8 activations per tensor, symmetric int8 weights per output channel, int32 biases.
 
     The input's scale follows from the preprocessing, not from the crops: every grey level keeps its own code
     but for the two around the mean, and none falls on a rounding tie that runtimes would break differently.
+
+    Args:
+        codes: scale and uint8 zero point of every quantized value, as training found them; nothing is measured then.
 
     Raises:
         PairError: crops of another type, shape or number than the model and the method need.
@@ -69,10 +76,12 @@ def quantize_static_qdq(
         model = _prepared(load_onnx(onnx_fp32))
         onnx.save(model, str(source))
         name = model.graph.input[0].name
-        ranges = activation_ranges(source, calibration, metadata, method)
-        overrides: dict[str, list[dict[str, Any]]] = {
-            value: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for value, (low, high) in ranges.items()
-        }
+        overrides: dict[str, list[dict[str, Any]]]
+        if codes is None:
+            ranges = activation_ranges(source, calibration, metadata, method)
+            overrides = {v: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for v, (low, high) in ranges.items()}
+        else:
+            overrides = {v: [_code(scale, zero)] for v, (scale, zero) in codes.items()}
         overrides[name] = [_input_codes(metadata)]
         quantize_static(
             source,
@@ -123,7 +132,11 @@ def _input_codes(metadata: dict[str, Any]) -> dict[str, Any]:
     With mean 127.5 the values lie half-way between codes; a scale larger by 1/1000 moves them off the tie.
     """
     mean, scale = metadata["input"]["mean"], metadata["input"]["scale"]
-    return {"scale": np.array(scale * 1.001, np.float32), "zero_point": np.array(int(mean + 0.5), np.uint8)}
+    return _code(scale * 1.001, int(mean + 0.5))
+
+
+def _code(scale: float, zero_point: int) -> dict[str, Any]:
+    return {"scale": np.array(scale, np.float32), "zero_point": np.array(zero_point, np.uint8)}
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -87,6 +87,9 @@ _RELEASES = {
     "TRANSPOSE_CONV": "1.9 2.2 2.3",
 }
 
+# The first runtime that was seen to find weights stored behind the flatbuffer; 2.11 "lacks data" for them.
+_OUTSIDE = (2, 14)
+
 
 @dataclass(frozen=True)
 class ModelCost:
@@ -129,14 +132,17 @@ class ModelCost:
         }
 
 
-def count(path: Path) -> ModelCost:
+def count(path: Path, dynamic: int = 0) -> ModelCost:
     """The cost of an .onnx or .tflite file at batch 1.
+
+    Args:
+        dynamic: what an unknown axis of an ONNX input, the batch excepted, is taken for; 0 refuses such a file.
 
     Raises:
         PairError: another kind of file, a damaged one, or shapes that cannot be inferred.
     """
     if path.suffix == ".onnx":
-        macs, params, ops = _count_onnx(path)
+        macs, params, ops = _count_onnx(path, dynamic)
     elif path.suffix == ".tflite":
         macs, params, ops = _count_tflite(path)
     else:
@@ -147,14 +153,15 @@ def count(path: Path) -> ModelCost:
 def oldest_runtime(path: Path) -> str:
     """The oldest runtime for a file.
 
-    "TFLite 1.14": the TensorFlow release that first had all its operator versions, "unknown" if one of them is
-    not in our table. For ONNX the operator set, "opset 18".
+    "TFLite 1.14": the TensorFlow release that first had all its operator versions (and, where it has any, read weights
+    outside the flatbuffer), "unknown" if one of them is not in our table. For ONNX the operator set, "opset 18".
     """
     if path.suffix == ".onnx":
         opsets = [entry.version for entry in load_onnx(path).opset_import if entry.domain in ("", "ai.onnx")]
         return f"opset {max(opsets)}" if opsets else "unknown"
-    newest = (1, 5)
-    for code in read_tflite(path).operatorCodes:
+    model = read_tflite(path)
+    newest = _OUTSIDE if any((buffer.offset or 0) > 1 for buffer in model.buffers) else (1, 5)
+    for code in model.operatorCodes:
         releases = _RELEASES.get(_operator_name(code), "").split()
         if not 0 < code.version <= len(releases):
             return "unknown"
@@ -163,8 +170,11 @@ def oldest_runtime(path: Path) -> str:
     return f"TFLite {newest[0]}.{newest[1]}"
 
 
-def _count_onnx(path: Path) -> tuple[int, int, Counter[tuple[str, str]]]:
+def _count_onnx(path: Path, dynamic: int) -> tuple[int, int, Counter[tuple[str, str]]]:
     model = load_onnx(path)
+    for value in model.graph.input if dynamic else ():
+        for dim in value.type.tensor_type.shape.dim[1:]:
+            dim.dim_value = dim.dim_value or dynamic
     graph = Graph(model, path)
     types = {v.name: _type_name(v.type.tensor_type.elem_type) for v in (*model.graph.value_info, *model.graph.output)}
     types |= {name: str(constant.real().dtype) for name, constant in graph.constants.items()}

@@ -14,7 +14,7 @@ import onnx
 from pair_fld.errors import PairError
 from pair_fld.export.graph import Graph
 from pair_fld.export.onnx import get_metadata, load_onnx
-from pair_fld.runtime.session import load_model, normalise
+from pair_fld.runtime.session import load_model, normalise, read_metadata
 
 Predict = Callable[[np.ndarray], np.ndarray]
 _BATCH = 16
@@ -83,50 +83,112 @@ def _deviation(reference: str, expected: np.ndarray, other: str, found: np.ndarr
     return Deviation(reference, other, float(distance.mean()), float(distance.max()), int(crop), int(point))
 
 
-def layer_snr(onnx_fp32: Path, onnx_int8: Path, crops: np.ndarray) -> list[LayerNoise]:
-    """Signal-to-noise ratio of every value that both graphs compute, worst first, on crops (N, S, S, 3).
+def layer_snr(onnx_fp32: Path, other: Path, crops: np.ndarray) -> list[LayerNoise]:
+    """Signal-to-noise ratio of every value that both files compute, worst first, on crops (N, S, S, 3).
 
-    The int8 graph's values are taken behind their DequantizeLinear. A value is matched by its ONNX name,
-    which static quantization keeps.
+    Values are matched by their ONNX name, which quantization and the TFLite writer keep; those of a QDQ graph are taken
+    behind their DequantizeLinear, those of a TFLite file dequantized.
+
+    Args:
+        other: an .onnx (float or QDQ) or .tflite made from the float file.
 
     Raises:
-        PairError: graphs that share no value (the int8 file was made from another float file).
+        PairError: files that share no value (the other one was made from another float file).
     """
-    float_graph, int8_graph = load_onnx(onnx_fp32), load_onnx(onnx_int8)
-    pairs = _shared_values(Graph(float_graph, onnx_fp32), Graph(int8_graph, onnx_int8))
+    float_model = load_onnx(onnx_fp32)
+    float_graph = Graph(float_model, onnx_fp32)
+    if other.suffix == ".tflite":
+        pairs, run_other = _tflite_values(float_graph, other)
+    else:
+        other_model = load_onnx(other)
+        pairs = _shared_values(float_graph, Graph(other_model, other))
+        run_other = _runner(other_model, [pair[1] for pair in pairs])
     if not pairs:
-        remedy = "Give the float file that the int8 file was made from."
-        raise PairError(onnx_int8, f"the values of {onnx_fp32.name}", "none of them", remedy)
-    metadata = get_metadata(float_graph) or get_metadata(int8_graph)
+        remedy = "Give the float file that the other file was made from."
+        raise PairError(other, f"the values of {onnx_fp32.name}", "none of them", remedy)
+    metadata = get_metadata(float_model) or read_metadata(other)
     signal, noise, worst = (np.zeros(len(pairs)) for _ in range(3))
-    run_float = _runner(float_graph, [pair[0] for pair in pairs])
-    run_int8 = _runner(int8_graph, [pair[1] for pair in pairs])
+    run_float = _runner(float_model, [pair[0] for pair in pairs])
     for start in range(0, len(crops), _BATCH):
         x = normalise(crops[start : start + _BATCH], metadata).transpose(0, 3, 1, 2)
-        for i, (a, b) in enumerate(zip(run_float(x), run_int8(x), strict=True)):
+        for i, (a, b) in enumerate(zip(run_float(x), run_other(x), strict=True)):
             signal[i] += float(np.square(a, dtype=np.float64).sum())
             noise[i] += float(np.square(a - b, dtype=np.float64).sum())
             worst[i] = max(worst[i], float(np.abs(a - b).max()))
-    producers = Graph(float_graph, onnx_fp32).producer
     table = []
     for i, (value, _) in enumerate(pairs):
         snr_db = float("inf") if noise[i] == 0 else float(10 * np.log10(max(signal[i], 1e-30) / noise[i]))
-        node = producers.get(value)
+        node = float_graph.producer.get(value)
         layer, op = (node.name, node.op) if node else ("input", "-")
         table.append(LayerNoise(layer, op, value, snr_db, float(worst[i]), i))
     return sorted(table, key=lambda row: row.snr_db)
 
 
-def _shared_values(float_graph: Graph, int8_graph: Graph) -> list[tuple[str, str]]:
-    """(value of the float graph, its dequantized value in the int8 graph), in the order of computation."""
-    behind = {}
-    for node in int8_graph.nodes:
-        if node.op == "QuantizeLinear":
-            readers = [n for n in int8_graph.consumers.get(node.outputs[0], []) if n.op == "DequantizeLinear"]
-            if readers:
-                behind[node.inputs[0].removesuffix("_QuantizeLinear_Input")] = readers[0].outputs[0]
+def _shared_values(float_graph: Graph, other: Graph) -> list[tuple[str, str]]:
+    """(value of the float graph, the same in the other graph), in the order of computation.
+
+    In a QDQ graph that is the dequantized value; in a float one (weights alone stored in fewer bits) the value itself.
+    """
+    behind = quantized_values(other)
+    if not behind:
+        behind = {name: name for node in other.nodes for name in node.outputs}
     names = [*float_graph.inputs, *(name for node in float_graph.nodes for name in node.outputs)]
     return [(name, behind[name]) for name in names if name in behind]
+
+
+def quantized_values(graph: Graph) -> dict[str, str]:
+    """Values of a QDQ graph, by the name they have in the float graph, and what they are called dequantized."""
+    behind = {}
+    for node in graph.nodes:
+        if node.op == "QuantizeLinear":
+            readers = [n for n in graph.consumers.get(node.outputs[0], []) if n.op == "DequantizeLinear"]
+            if readers:
+                behind[float_name(node.inputs[0])] = readers[0].outputs[0]
+    return behind
+
+
+def float_name(value: str) -> str:
+    """The float graph's name of a value that static quantization put a QuantizeLinear behind."""
+    return value.removesuffix("_QuantizeLinear_Input")
+
+
+def _tflite_values(float_graph: Graph, path: Path) -> tuple[list[tuple[str, str]], Callable]:
+    """As `_shared_values`, and a runner of the file that keeps every tensor; values of four axes come back as NCHW."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        raise PairError(path, "the package ai-edge-litert", "none", "Install it: pip install ai-edge-litert.") from None
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate keeps its inner tensors to itself
+    interpreter = Interpreter(
+        str(path), experimental_preserve_all_tensors=True, experimental_op_resolver_type=plain, num_threads=1
+    )
+    interpreter.allocate_tensors()
+    details = {}
+    for entry in interpreter.get_tensor_details():
+        details.setdefault(entry["name"], entry)
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    details[float_graph.output] = target
+    names = [name for node in float_graph.nodes for name in node.outputs if name in details]
+    raw = source["dtype"] == np.uint8
+
+    def run(x: np.ndarray) -> list[np.ndarray]:
+        columns: list[list[np.ndarray]] = [[] for _ in names]
+        for one in x.transpose(0, 2, 3, 1):
+            # a raw input takes grey levels: undo the preprocessing that the crops came with
+            value = np.rint(one * 127.5 + 127.5).astype(np.uint8) if raw else one
+            interpreter.set_tensor(source["index"], np.ascontiguousarray(value[None]))
+            interpreter.invoke()
+            for column, name in zip(columns, names, strict=True):
+                column.append(_dequantized(interpreter.get_tensor(details[name]["index"]), details[name]))
+        return [np.concatenate(column) for column in columns]
+
+    return [(name, name) for name in names], run
+
+
+def _dequantized(values: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
+    scales, zeros = entry["quantization_parameters"]["scales"], entry["quantization_parameters"]["zero_points"]
+    real = (values.astype(np.float32) - zeros[0]) * scales[0] if len(scales) else values
+    return real.transpose(0, 3, 1, 2) if real.ndim == 4 else real
 
 
 def _runner(model: onnx.ModelProto, names: Sequence[str]) -> Callable[[np.ndarray], list[np.ndarray]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -57,12 +57,14 @@ def quantize(
     method: Method = "minmax",
     formats: Sequence[Format] = ("onnx", "tflite"),
     tflite_input: Literal["float32", "uint8"] = "float32",
+    codes: Mapping[str, tuple[float, int]] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> list[QuantizedFile]:
     """Write `<stem>-<kind>.onnx` and `.tflite` into `out_dir`, in the order of `kinds`.
 
     calibration: (N, S, S, 3) uint8 BGR crops of the training split, cut as at test time; only int8-static
     reads them. Each file's metadata gains "quantization": kind, and for int8-static method, number and sha256
-    of the crops.
+    of the crops, and `facts`. codes: as `quantize_static_qdq`.
 
     Raises:
         PairError: no metadata in the ONNX file, unsuitable crops, an operator unknown to the TFLite writer.
@@ -77,13 +79,14 @@ def quantize(
         raise PairError(onnx_fp32, "a float32 model", metadata["quantization"]["kind"], remedy)
     written = []
     for kind in kinds:
-        facts: dict[str, Any] = {"kind": kind}
-        static = kind == "int8-static"
-        if static:
-            facts |= {"method": method, **calibration_facts(calibration)}
-        quantized = quantize_static_qdq(onnx_fp32, calibration, metadata, method) if static else _store(model, kind)
+        record: dict[str, Any] = {"kind": kind}
+        if kind == "int8-static":
+            record |= {"method": method, **calibration_facts(calibration), **(facts or {})}
+            quantized = quantize_static_qdq(onnx_fp32, calibration, metadata, method, codes)
+        else:
+            quantized = _store(model, kind)
         path = out_dir / f"{onnx_fp32.stem}-{kind}.onnx"
-        written += _write(quantized, path, metadata | {"quantization": facts}, formats, tflite_input, kind, method)
+        written += _write(quantized, path, metadata | {"quantization": record}, formats, tflite_input, kind, method)
     return written
 
 

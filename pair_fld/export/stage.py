@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,22 @@ from pair_fld.config import QuantConfig
 from pair_fld.data.pack import TRAIN, VALID, Pack
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.nme import nme
-from pair_fld.evaluate.predict import Predictor, TorchModel, cut, open_model
-from pair_fld.export.calibrate import METHODS, Method
+from pair_fld.evaluate.predict import TorchModel, cut, open_model
+from pair_fld.export import qat
+from pair_fld.export.calibrate import METHODS, Method, quantize_static_qdq
+from pair_fld.export.count import count
 from pair_fld.export.onnx import export_onnx
-from pair_fld.export.parity import Deviation, compare, layer_snr
+from pair_fld.export.parity import Deviation, LayerNoise, Predict, compare, layer_snr
 from pair_fld.export.quantize import QuantizedFile, choose_method, quantize
 from pair_fld.runs import file_hash, provenance, write_json
 from pair_fld.runtime.session import model_metadata
 
 PARITY_CROPS = 64
 SCORE_CROPS = 512  # validation faces at most that a file is scored on
-NOISY_LAYERS = 8  # how many the table of a broken gate shows
+NOISY_LAYERS = 10  # how many the table of a broken gate shows, a file
+SIMULATION_DRIFT_PX = 0.25  # mean; runtimes break rounding ties differently, which moves a point by some hundredths
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -40,30 +46,71 @@ class FileReport:
 
 
 @dataclass(frozen=True)
+class QatReport:
+    """What fine-tuning did. post_training: the int8 files as they were before it, not written.
+
+    simulation_drift_px: mean distance between the points of the graph that was trained and those of the int8 file.
+    """
+
+    steps: int
+    lr: float
+    seconds: float
+    loss_first: float
+    loss_last: float
+    simulation_drift_px: float
+    post_training: tuple[FileReport, ...]
+
+
+@dataclass(frozen=True)
 class QuantizeReport:
-    """What `quantize_checkpoint` wrote and measured. broken: sentences of gates that failed."""
+    """What `quantize_checkpoint` wrote and measured.
+
+    broken: sentences of gates that failed. noisy_layers: of every file that broke one, the layers that deviate most
+    from the float graph, worst first.
+    """
 
     checkpoint_nme: float
     method: str
     method_scores: dict[str, float]
     files: tuple[FileReport, ...]
     broken: tuple[str, ...]
+    noisy_layers: dict[str, tuple[LayerNoise, ...]]
+    qat: QatReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
+class QuantizeGateError(GateError):
+    """A file broke a bound; `report` says all that was measured."""
+
+    def __init__(self, report: QuantizeReport) -> None:
+        super().__init__("; ".join(report.broken))
+        self.report = report
+
+
 def quantize_checkpoint(
-    checkpoint: Path, pack: Pack, config: QuantConfig, out: Path, say: Callable[[str], None] = lambda _: None
+    checkpoint: Path,
+    pack: Pack,
+    config: QuantConfig,
+    out: Path,
+    say: Say = lambda _: None,
+    *,
+    fine_tune: bool = False,
+    teacher: Path = Path("teacher/best.pt"),
+    cache: Path = Path(),
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> QuantizeReport:
     """Export, calibrate on the training split, quantize, and measure every file on the validation split.
 
     Args:
         out: an empty folder; gets model-KIND.onnx, model-KIND.tflite and run.json.
+        fine_tune: quantization-aware fine-tuning of the int8-static files; the others stay the checkpoint's.
+        teacher, cache: for fine-tuning, the student's teacher and the folder that may hold its answers.
 
     Raises:
-        GateError: a file deviates more than the configuration allows; the message names gate, value and the
-            noisiest layers. The files stay, so that they can be looked at.
+        QuantizeGateError: a file deviates more than the configuration allows, or an int8-static file has a heavy
+            operator that is not int8. The files stay, so that they can be looked at.
     """
     model = TorchModel(checkpoint)
     metadata = model_metadata(
@@ -71,9 +118,6 @@ def quantize_checkpoint(
         model=model.net.config.model_dump(mode="json"), checkpoint=file_hash(checkpoint), data_hash=pack.data_hash,
         trained=model.state["record"],
     )  # fmt: skip
-    plain = out / "model.onnx"
-    say("exporting to ONNX")
-    export_onnx(model.net, model.input_size, plain, metadata)
     calibration, _, _ = cut(pack, _spread(pack.rows(TRAIN, labelled=True), config.calibration_images), model)
     rows = pack.rows(VALID, labelled=True)
     if not len(rows):
@@ -81,34 +125,72 @@ def quantize_checkpoint(
         raise PairError(pack.folder, "validation faces to measure the files on", "none", remedy)
     crops, truth, valid = cut(pack, _spread(rows, SCORE_CROPS), model)
 
-    def score(predictor: Predictor) -> float:
-        return float(np.nanmean(nme(predictor.predict(crops), truth, valid)) * 100)
+    def score(predict: Predict) -> float:
+        return float(np.nanmean(nme(predict(crops), truth, valid)) * 100)
 
+    def report(files: Sequence[QuantizedFile]) -> tuple[FileReport, ...]:
+        models = {"checkpoint": model.predict} | {f.path.name: f.path for f in files}
+        deviations = compare(models, crops[:PARITY_CROPS])
+        return tuple(_report(f, d, score(open_model(f.path).predict)) for f, d in zip(files, deviations, strict=True))
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "model.onnx"
+        say("exporting to ONNX")
+        export_onnx(model.net, model.input_size, plain, metadata)
+        method, scores = _method(plain, calibration, config, lambda path: score(open_model(path).predict), say)
+        say("writing the files")
+        files = quantize(plain, out, calibration, config.kinds, method=method, formats=config.formats,
+                         tflite_input=config.tflite_input)  # fmt: skip
+        say("measuring the files")
+        own, reports, fine, int8_float = score(model.predict), report(files), None, plain
+        simulation = 0.0
+        if fine_tune:
+            before = tuple(r for r in reports if r.kind == "int8-static")
+            if not before:
+                raise PairError("--qat", "int8-static among quant.kinds", ", ".join(config.kinds), "Add it.")
+            say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
+            int8_float = Path(folder) / "trained" / "model.onnx"
+            qdq = quantize_static_qdq(plain, calibration, metadata, method)
+            answers = qat.answers_of(model.state, checkpoint, pack, teacher, cache)
+            trained = qat.finetune(model.net, plain, qdq, qat.stage_of(model.state), pack, answers, config.qat,
+                                   int8_float, progress)  # fmt: skip
+            facts = {"method": f"{method}, then fine-tuned", "qat": config.qat.model_dump()}
+            quantize(int8_float, out, calibration, ["int8-static"], method=method, formats=config.formats,
+                     tflite_input=config.tflite_input, codes=trained.codes, facts=facts)  # fmt: skip
+            reports = report(files)
+            shipped = {f.path.name: f.path for f in files if f.kind == "int8-static"}
+            drifts = compare({"simulation": trained.simulated} | shipped, crops[:PARITY_CROPS])
+            simulation = max(drift.mean_px for drift in drifts)
+            fine = QatReport(config.qat.steps, config.qat.lr, trained.seconds, *trained.losses, simulation, before)
+        broken, noisy = [], {}
+        for file, row in zip(files, reports, strict=True):
+            faults = _broken(row, own, config) + _float_operators(file)
+            if file.kind == "int8-static" and not simulation <= SIMULATION_DRIFT_PX:
+                bound = f"bound {SIMULATION_DRIFT_PX:g} px"
+                faults.append(f"{row.file}: {simulation:.3g} px on average from the graph that was trained, {bound}")
+            if faults:
+                source = int8_float if file.kind == "int8-static" else plain
+                noisy[row.file] = tuple(layer_snr(source, file.path, crops[:PARITY_CROPS])[:NOISY_LAYERS])
+            broken += faults
+    result = QuantizeReport(own, method, scores, reports, tuple(broken), noisy, fine)
+    record = provenance(config.model_dump(mode="json"), seed=None, data_hash=pack.data_hash)
+    record |= {"checkpoint": file_hash(checkpoint), "qat": fine_tune, "passed": not broken, "report": result.to_json()}
+    write_json(out / "run.json", record)
+    if broken:
+        raise QuantizeGateError(result)
+    return result
+
+
+def _method(
+    plain: Path, calibration: np.ndarray, config: QuantConfig, score: Callable[[Path], float], say: Say
+) -> tuple[Method, dict[str, float]]:
+    """The configured calibration method, or the one whose file has the lowest NME."""
     methods: list[Method] = list(METHODS) if config.method == "auto" else [config.method]
     say(f"calibrating on {len(calibration)} training crops ({', '.join(methods)})")
-    if "int8-static" in config.kinds and len(methods) > 1:
-        choice = choose_method(plain, calibration, lambda path: score(open_model(path)), methods)
-        method, scores = choice.method, {str(k): v for k, v in choice.scores.items()}
-    else:
-        method, scores = methods[0], {}
-    say("writing the files")
-    files = quantize(plain, out, calibration, config.kinds, method=method, formats=config.formats,
-                     tflite_input=config.tflite_input)  # fmt: skip
-    plain.unlink()
-    say("measuring the files")
-    own = score(model)
-    deviations = compare({"checkpoint": model.predict} | {f.path.name: f.path for f in files}, crops[:PARITY_CROPS])
-    reports = tuple(_report(f, d, score(open_model(f.path))) for f, d in zip(files, deviations, strict=True))
-    broken = tuple(sentence for report in reports for sentence in _broken(report, own, config))
-    result = QuantizeReport(own, method, scores, reports, broken)
-    record = provenance(config.model_dump(mode="json"), seed=None, data_hash=pack.data_hash)
-    write_json(
-        out / "run.json",
-        record | {"checkpoint": file_hash(checkpoint), "passed": not broken, "report": result.to_json()},
-    )
-    if broken:
-        raise GateError("; ".join(broken) + _layer_table(files, crops[:PARITY_CROPS]))
-    return result
+    if "int8-static" not in config.kinds or len(methods) == 1:
+        return methods[0], {}
+    choice = choose_method(plain, calibration, score, methods)
+    return choice.method, {str(k): v for k, v in choice.scores.items()}
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
@@ -122,6 +204,7 @@ def _report(file: QuantizedFile, deviation: Deviation, nme_percent: float) -> Fi
 
 
 def _broken(report: FileReport, own_nme: float, config: QuantConfig) -> list[str]:
+    """Sentences for the bounds of accuracy that a file breaks."""
     broken = []
     limit = config.max_fp32_drift_px if report.kind == "fp32" else config.max_drift_px
     if not report.max_drift_px <= limit:
@@ -134,10 +217,10 @@ def _broken(report: FileReport, own_nme: float, config: QuantConfig) -> list[str
     return broken
 
 
-def _layer_table(files: list[QuantizedFile], crops: np.ndarray) -> str:
-    paths = {f.kind: f.path for f in files if f.format == "onnx"}
-    if not {"fp32", "int8-static"} <= set(paths):
-        return ""
-    rows = layer_snr(paths["fp32"], paths["int8-static"], crops)[:NOISY_LAYERS]
-    lines = [f"  {row.snr_db:6.1f} dB  {row.op:10s} {row.layer}" for row in rows]
-    return "\nnoisiest layers of the int8 graph:\n" + "\n".join(lines)
+def _float_operators(file: QuantizedFile) -> list[str]:
+    """A sentence when an int8-static file has a convolution or matrix product that is not int8."""
+    left = count(file.path).heavy_not_int8() if file.kind == "int8-static" else {}
+    if not left:
+        return []
+    found = ", ".join(f"{n} {op} {kind}" for (op, kind), n in left.items())
+    return [f"{file.path.name}: heavy operators that are not int8: {found}, bound 0"]

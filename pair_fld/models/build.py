@@ -11,6 +11,7 @@ from pair_fld.config import ModelConfig
 from pair_fld.errors import PairError
 from pair_fld.models.nets import CoordNet, HeatmapNet, HeatmapUNet
 from pair_fld.runtime.codec import cell_centres
+from pair_fld.runtime.scheme import NUM_POINTS
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "heatmap_unet": HeatmapUNet,
@@ -70,8 +71,15 @@ def build_model(config: ModelConfig) -> LandmarkNet:
         )
     options: dict[str, Any] = dict(config.options)
     try:
-        return LandmarkNet(config, ARCHITECTURES[config.arch](config.input_size, **options))
-    except TypeError as fault:
-        raise PairError(
-            f"model.options of {config.arch}", "the architecture's own options", str(fault), "Correct them."
-        ) from None
+        model = LandmarkNet(config, ARCHITECTURES[config.arch](config.input_size, **options))
+        with torch.inference_mode():
+            blank = torch.zeros(2, 3, config.input_size, config.input_size)
+            points = model.eval().points(model(blank))
+    except (TypeError, ValueError, IndexError, RuntimeError) as fault:
+        found = f"{str(fault).splitlines()[0]} (input_size {config.input_size})"
+        raise PairError(f"model.options of {config.arch}", "options that make a net", found, "Correct them.") from None
+    if points.shape != (2, NUM_POINTS, 2):
+        found = f"an output of {tuple(points.shape)} for two faces"
+        remedy = "Choose an input_size that the net's strides divide."
+        raise PairError(f"model of {config.arch}, input_size {config.input_size}", "51 points a face", found, remedy)
+    return model.train()

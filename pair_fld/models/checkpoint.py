@@ -42,6 +42,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_model(path: Path) -> tuple[LandmarkNet, dict[str, Any]]:
     """The network of a checkpoint with its EMA weights, in eval mode, and the checkpoint itself."""
     state = load_checkpoint(path)
+    if not {"record", "ema"} <= set(state):
+        raise PairError(path, "a checkpoint of a training run", "another file of pairfld", "Give best.pt or last.pt.")
     model = build_model(ModelConfig.model_validate_json(json.dumps(state["record"]["config"]["model"])))
     load_weights(model, state["ema"], path)
     return model.eval(), state

@@ -40,9 +40,23 @@ def read_bytes(path: str | Path) -> np.ndarray:
     if data.size == 0:
         raise ValueError(f"{path}: the file is empty")
     for start, end in _END_MARKERS:
-        if data[: len(start)].tobytes() == start and end not in data[-_TAIL:].tobytes():
+        cut = data[: len(start)].tobytes() == start and end not in data[-_TAIL:].tobytes()
+        if cut and not _has_trailer(data.tobytes()):
             raise ValueError(f"{path}: the picture is cut short (its end marker is missing)")
     return data
+
+
+def _has_trailer(raw: bytes) -> bool:
+    """Whether a JPEG ends before its file does, as motion photos do: an end marker behind the first scan's start.
+
+    The search starts at that scan because a thumbnail in the metadata before it has an end marker of its own.
+    """
+    at = 2
+    while at + 4 <= len(raw) and raw[at] == 0xFF:
+        if raw[at + 1] == 0xDA:
+            return raw.find(b"\xff\xd9", at) >= 0
+        at += 1 if raw[at + 1] == 0xFF else 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+    return False
 
 
 def decode(data: np.ndarray, path: str | Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Landmark text files: .pts labels (one face) and contest output (any number of faces, none included).
 
-    version: 1            also seen: `version: 1(right one)`
-    n_points: 51
-    {
-    x y
-    ...
-    }
+version: 1            also seen: `version: 1(right one)`
+n_points: 51
+{
+x y
+...
+}
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 _HEADER = re.compile(r"^\s*n_points\s*:\s*(\d+)\s*$", re.IGNORECASE)
-_VERSION = re.compile(r"^\s*version\s*:\s*\d+\s*(\(.*\))?\s*$", re.IGNORECASE)
+_VERSION = re.compile(r"^\s*version\s*:\s*\d+(?:\.\d+)?\s*(\(.*\))?\s*$", re.IGNORECASE)
 
 
 def read_faces(path: str | Path) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from .scheme import NUM_POINTS
 
 METADATA_KEY = "pair_fld"
 METADATA_FILE = "pair_fld.json"
+METADATA_TASK = "task"  # what the model answers; landmarks when the key is missing
 FORMAT = 1
 OUTPUT_KINDS = ("coords", "heatmap")
 
@@ -76,7 +77,8 @@ class Model:
         size = self.input_size
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
             raise ValueError(
-                f"{self.path.name}: expected crops (B, {size}, {size}, 3) of uint8, found {crops.shape} of {crops.dtype}"
+                f"{self.path.name}: expected crops (B, {size}, {size}, 3) of uint8, "
+                f"found {crops.shape} of {crops.dtype}"
             )
         if len(crops) == 0:
             return np.zeros((0, NUM_POINTS, 2), np.float32)
@@ -91,9 +93,28 @@ def load_model(path: str | Path, threads: int = 1) -> Model:
     """
     path = Path(path)
     metadata = read_metadata(path)
+    if metadata.get(METADATA_TASK, "landmarks") != "landmarks":
+        raise ValueError(f"{path}: expected a landmark model, found one for {metadata[METADATA_TASK]}")
+    return Model(path, metadata, open_run(path, metadata, threads))
+
+
+def open_run(path: Path, metadata: dict[str, Any], threads: int = 1) -> Run:
+    """uint8 BGR crops (B, S, S, 3) -> raw outputs, batch and channels first, of any model of ours."""
     if path.suffix == ".onnx":
-        return Model(path, metadata, _onnx_run(path, metadata, threads))
-    return Model(path, metadata, _tflite_run(path, metadata, threads))
+        return _onnx_run(path, metadata, threads)
+    return _tflite_run(path, metadata, threads)
+
+
+def has_metadata(path: str | Path) -> bool:
+    """Whether a .tflite file says what it is, as ours do; an .onnx file is taken for ours."""
+    path = Path(path)
+    if path.suffix != ".tflite":
+        return True
+    try:
+        with zipfile.ZipFile(path) as attached:
+            return METADATA_FILE in attached.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -112,7 +133,9 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     else:
         raise ValueError(f"{path}: expected a .onnx or .tflite file, found {path.suffix or 'no suffix'!r}")
     if text is None:
-        raise ValueError(f"{path}: carries no pair_fld metadata, so its preprocessing is unknown; export it with pairfld")
+        raise ValueError(
+            f"{path}: carries no pair_fld metadata, so its preprocessing is unknown; export it with pairfld"
+        )
     metadata = json.loads(text)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: metadata format {metadata.get('format')!r}, this version reads {FORMAT}")
@@ -157,7 +180,7 @@ def tflite_interpreter(path: Path, threads: int) -> Any:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         try:
-            from tflite_runtime.interpreter import Interpreter
+            from tflite_runtime.interpreter import Interpreter  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise ValueError(
                 f"{path}: a .tflite file needs ai-edge-litert or tflite-runtime; pip install ai-edge-litert"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Union
 
 import numpy as np
 
@@ -27,7 +25,7 @@ class Job:
     """
 
     key: str
-    picture: Union[Path, np.ndarray]  # noqa: UP007 (Python 3.9)
+    picture: Path | np.ndarray
     known: tuple[np.ndarray, ...] | None = None
 
 
@@ -94,8 +92,3 @@ def sentence(subject: str, fault: Exception) -> str:
     """A fault in one line that begins with what it is about."""
     text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
     return text if text.startswith(subject) else f"{subject}: {text}"
-
-
-def complain(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr)

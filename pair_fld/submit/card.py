@@ -76,6 +76,7 @@ def metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
 
 def region_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown table of the outer-corner NME by region, one column a set."""
+    metrics = {name: tree for name, tree in metrics.items() if tree.get("regions")}
     regions = list(dict.fromkeys(r for tree in metrics.values() for r in tree.get("regions", {})))
     body = [
         [
@@ -182,6 +183,10 @@ def training_lines(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _finder(policy: Mapping[str, Any]) -> str:
+    return "MediaPipe's BlazeFace" if str(policy.get("detector", "")).startswith("blazeface") else "this project's own"
+
+
 def technical_report(
     name: str, card: str, contents: Sequence[tuple[str, int]], policy: Mapping[str, Any], ced: bool
 ) -> str:
@@ -195,7 +200,7 @@ def technical_report(
     sections = [
         f"# Technical report: {name}",
         "## How a picture is answered",
-        "The face finder (MediaPipe's BlazeFace) searches the whole picture and overlapping "
+        f"The face finder ({_finder(policy)}) searches the whole picture and overlapping "
         "tiles; each candidate is looked at a second time at the size the network knows best. Its box "
         f"becomes a 51-point box: the centre moves by ({offset[0]:+.3f}, {offset[1]:+.3f}) and the size is "
         f"multiplied by ({scale[0]:.3f}, {scale[1]:.3f}), in units of the box, means learnt on training "

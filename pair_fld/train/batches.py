@@ -1,21 +1,32 @@
 """Training batches: which faces a step sees, and how they look. A pure function of (seed, step).
 
-Because nothing is remembered between steps, a run that is resumed sees exactly what it would have seen.
+Because nothing is remembered between steps, a run that is resumed sees exactly what it would have seen; and because
+choices are made for the whole step before a process takes its part, a team sees what one process would.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from pair_fld.config import StageConfig
-from pair_fld.data.augment import mirror_order, photometrics, plan_views, view_images, view_points
+from pair_fld.data.augment import (
+    Views,
+    mirror_order,
+    plan_views,
+    sample_images,
+    view_points,
+    warp_crops,
+)
+from pair_fld.data.looks import Looks, paint, paint_tensor, plan_looks
 from pair_fld.data.pack import MACHINE, NONE, TRAIN, Pack
 from pair_fld.train.losses import Batch
+from pair_fld.train.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -42,70 +53,112 @@ def steps_per_epoch(pack: Pack, rows: np.ndarray, batch_size: int) -> int:
     return max(1, int(pack.weights()[rows].sum()) // batch_size)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A process's part of a step as the reading thread leaves it: `images` are finished on a CPU, else raw crops."""
+
+    step: int
+    images: torch.Tensor
+    views: Views
+    looks: Looks
+    batch: Batch
+
+
 class BatchSource:
     """Draws the training batches of a run.
 
     Args:
         teacher: its answers on the whole pack; without it faces that have no labels are left out.
+        team: shares each step's faces between processes.
+
+    Attributes:
+        rows: the faces drawn from. steps: in an epoch.
+        size: faces of a step in this process, train.batch_size x train.accumulate.
     """
 
     def __init__(
-        self, pack: Pack, stage: StageConfig, device: torch.device, teacher: TeacherLabels | None = None
-    ) -> None:
-        self.pack, self.model, self.train, self.device, self.teacher = pack, stage.model, stage.train, device, teacher
+        self, pack: Pack, stage: StageConfig, device: torch.device, teacher: TeacherLabels | None = None,
+        team: Team = ALONE,
+    ) -> None:  # fmt: skip
+        self.pack, self.model, self.train, self.device = pack, stage.model, stage.train, device
         self.rows = pack.rows(TRAIN, labelled=teacher is None)
-        self.steps = steps_per_epoch(pack, self.rows, stage.train.batch_size)
+        self.size = stage.train.batch_size * stage.train.accumulate
+        self._all, self._part = self.size * team.size, slice(team.rank * self.size, (team.rank + 1) * self.size)
+        self.steps = steps_per_epoch(pack, self.rows, self._all)
         self._order = (-1, np.zeros(0, int))
-        faces, boxes = pack.faces, pack.faces.box.astype(np.float32)
-        weight = faces.valid.astype(np.float32)
+        faces, self._boxes = pack.faces, pack.faces.box.astype(np.float32)
+        self._weight = faces.valid.astype(np.float32)
+        self._teacher: tuple[np.ndarray, np.ndarray] | None = None
         if teacher is not None:
-            weight[faces.label == MACHINE] *= stage.distill.machine_labels
+            self._weight[faces.label == MACHINE] *= stage.distill.machine_labels
             # the configured box of an unlabelled face is a guess: the teacher's points give a better one
             blank = faces.label == NONE
-            boxes[blank] = np.concatenate([teacher.points.min(axis=1), teacher.points.max(axis=1)], axis=1)[blank]
-            self._teacher_points = torch.from_numpy(teacher.points).to(device)
-            sigma = torch.from_numpy(teacher.sigma).to(device)
-            self._teacher_weight = 1 / (1 + (sigma / stage.distill.certainty) ** 2)
-        self._points = torch.from_numpy(faces.points).to(device)
-        self._boxes = torch.from_numpy(boxes).to(device)
-        self._weight = torch.from_numpy(weight).to(device)
+            self._boxes[blank] = np.concatenate([teacher.points.min(axis=1), teacher.points.max(axis=1)], axis=1)[blank]
+            self._teacher = teacher.points, 1 / (1 + (teacher.sigma / np.float32(stage.distill.certainty)) ** 2)
 
     def rows_of(self, step: int) -> np.ndarray:
-        """The faces of a step: (B,) rows of the pack."""
-        epoch, index = divmod(step, self.steps)
-        if self._order[0] != epoch:
-            weights = self.pack.weights()[self.rows]
-            self._order = epoch, epoch_rows(self.rows, weights, self.train.seed, epoch)
-        size = self.train.batch_size
-        return np.take(self._order[1], np.arange(index * size, (index + 1) * size), mode="wrap")
+        """This process's faces of a step: (size,) rows of the pack."""
+        return self._rows_of_all(step)[self._part]
 
     def batches(self, first: int, last: int) -> Iterator[tuple[int, torch.Tensor, Batch]]:
-        """(step, images (B, 3, S, S) normalised, targets) for the steps first..last-1; pictures are read ahead."""
+        """(step, images (size, 3, S, S) normalised, targets) for the steps first..last-1, read ahead."""
         if first >= last:
             return
+        waiting: deque[Future[_Read]] = deque()
         with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(self._read, first)
             for step in range(first, last):
-                rows, images = ahead.result()
-                if step + 1 < last:
-                    ahead = reader.submit(self._read, step + 1)
-                yield step, *self._draw(step, rows, images)
+                while len(waiting) <= _AHEAD and step + len(waiting) < last:
+                    waiting.append(reader.submit(self._read, step + len(waiting)))
+                yield self._finish(waiting.popleft().result())
 
-    def _read(self, step: int) -> tuple[np.ndarray, torch.Tensor]:
-        rows = self.rows_of(step)
-        return rows, torch.from_numpy(self.pack.images(rows))
+    def draw(self, step: int) -> tuple[int, torch.Tensor, Batch]:
+        """One step of `batches`, drawn now."""
+        return self._finish(self._read(step))
 
-    def _draw(self, step: int, rows: np.ndarray, images: torch.Tensor) -> tuple[torch.Tensor, Batch]:
-        generator = torch.Generator(self.device).manual_seed((self.train.seed << 32) + step)
-        index = torch.from_numpy(rows).to(self.device)
-        config, size = self.train.augment, self.pack.size
-        views = plan_views(self._boxes[index], size, self.model.margin, config, generator)
-        pixels = view_images(images.to(self.device, non_blocking=True), views, self.model.input_size)
-        pixels = photometrics(pixels, config, generator).sub_(127.5).div_(127.5)
-        points = view_points(self._points[index], views, size)
-        weight = mirror_order(self._weight[index], views.flipped)
-        if self.teacher is None:
-            return pixels, Batch(points, weight)
-        teacher_points = view_points(self._teacher_points[index], views, size)
-        teacher_weight = mirror_order(self._teacher_weight[index], views.flipped)
-        return pixels, Batch(points, weight, teacher_points, teacher_weight)
+    def _rows_of_all(self, step: int) -> np.ndarray:
+        epoch, index = divmod(step, self.steps)
+        order = self._order  # the reading thread replaces it
+        if order[0] != epoch:
+            weights = self.pack.weights()[self.rows]
+            order = self._order = epoch, epoch_rows(self.rows, weights, self.train.seed, epoch)
+        return np.take(order[1], np.arange(index * self._all, (index + 1) * self._all), mode="wrap")
+
+    def _read(self, step: int) -> _Read:
+        every, part, config = self._rows_of_all(step), self._part, self.train.augment
+        rng = np.random.default_rng((self.train.seed, step, 1))
+        boxes = torch.from_numpy(self._boxes[every])
+        views = plan_views(boxes, self.pack.size, self.model.margin, config, rng)[part]
+        looks = plan_looks(len(every), config, rng)[part]
+        rows = every[part]
+        if self.device.type == "cpu":
+            images = paint(warp_crops(self.pack.crops(rows), views, self.model.input_size), looks)
+        else:
+            images = torch.from_numpy(self.pack.images(rows))
+            images = images.pin_memory() if self.device.type == "cuda" else images
+        points, weight = self._targets(self.pack.faces.points[rows], self._weight[rows], views)
+        if self._teacher is None:
+            return _Read(step, images, views, looks, Batch(points, weight))
+        taught = self._targets(self._teacher[0][rows], self._teacher[1][rows], views)
+        return _Read(step, images, views, looks, Batch(points, weight, *taught))
+
+    def _targets(self, points: np.ndarray, weight: np.ndarray, views: Views) -> tuple[torch.Tensor, torch.Tensor]:
+        seen = view_points(torch.from_numpy(points), views, self.pack.size)
+        return seen, mirror_order(torch.from_numpy(weight), views.flipped)
+
+    def _finish(self, read: _Read) -> tuple[int, torch.Tensor, Batch]:
+        if self.device.type == "cpu":
+            return read.step, read.images, read.batch
+        crops = read.images.to(self.device, non_blocking=True)
+        pixels = sample_images(crops, read.views.to(self.device), self.model.input_size)
+        return read.step, paint_tensor(pixels, read.looks), _moved(read.batch, self.device)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    def move(values: torch.Tensor | None) -> torch.Tensor | None:
+        return None if values is None else values.to(device, non_blocking=True)
+
+    points, weight = (values.to(device, non_blocking=True) for values in (batch.points, batch.weight))
+    return Batch(points, weight, move(batch.teacher_points), move(batch.teacher_weight))
+
+
+_AHEAD = 2  # steps that are read while one is computed

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from pair_fld.config import StageConfig
 from pair_fld.data.pack import VALID, Pack
@@ -18,12 +20,18 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.nme import nme
 from pair_fld.models import LandmarkNet, build_model, library
 from pair_fld.models.checkpoint import load_checkpoint, load_model, load_weights, save_checkpoint
-from pair_fld.runs import RECORD, atomic_path, claim_folder, provenance, read_json, write_json
+from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
 from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.losses import HEATMAP_TERMS, TERMS, Batch, Prediction
+from pair_fld.train.curves import METRICS, Scalars, append_row
+from pair_fld.train.losses import HEATMAP_TERMS, TERMS
 from pair_fld.train.predict import predict_pack
+from pair_fld.train.safety import StopRequest, is_locked, locked
+from pair_fld.train.step import Seen, Step, describe
+from pair_fld.train.team import Team, pick_device
 
-LAST, BEST, METRICS = "last.pt", "best.pt", "metrics.csv"
+LAST, BEST = "last.pt", "best.pt"
+_LOOK_EVERY = {"cpu": 1}  # steps between looks at the device; waiting for a CPU costs nothing
+_LOOK_EVERY_ELSEWHERE = 20
 
 
 @dataclass(frozen=True)
@@ -58,50 +66,66 @@ def fit(
 ) -> Path:
     """Train a model and return the path of its best checkpoint.
 
+    Under torchrun every process calls this alike; `out` must be one folder that all of them see.
+
     Args:
         kind: "teacher" or "student", kept in the record. extra: more for the record (the teacher's hash, say).
         init_from: start from the weights of another run; everything else starts anew.
         resume: continue `out` where it stopped; a finished run is left as it is.
+        report: told after every step, in the first process only.
 
     Raises:
-        PairError: see `claim_folder`, `load_checkpoint`; a resumed run whose configuration or data differ.
+        PairError: see `claim_folder`, `load_checkpoint`; a resumed run whose configuration or data differ; a folder
+            that another process is training in; losses that are not finite; a checkpoint that could not be written.
+        KeyboardInterrupt: on SIGINT or SIGTERM, after the step has ended and last.pt is written.
     """
     where = pick_device(device)
+    team = Team.join(where)
     record = provenance(stage.model_dump(mode="json"), seed=stage.train.seed, data_hash=pack.data_hash)
-    record |= {"kind": kind, **(extra or {})}
-    resumed = resume and (out / LAST).is_file()
-    if resumed:
-        _check_same_run(out, record)
-    else:
-        if resume and (out / RECORD).is_file():  # stopped before the first checkpoint
-            overwrite = True
-        claim_folder(out, overwrite=overwrite)
-        write_json(out / RECORD, record)
-    run = _Run(stage, pack, out, teacher, record, where)
-    if resumed:
-        run.restore(load_checkpoint(out / LAST))
-    elif init_from is not None:
-        weights = load_model(init_from)[1]["ema"]
-        load_weights(run.model, weights, init_from)
+    record |= {"kind": kind, "processes": team.size, **(extra or {})}
+    run = _Run(stage, pack, out, teacher, record, where, team)  # before `out` is touched: it checks every setting
+    if init_from is not None:
+        load_weights(run.model, load_model(init_from)[1]["ema"], init_from)
         run.ema.module.load_state_dict(run.model.state_dict())
-    run.train(report)
+    with ExitStack() as stack:
+        resumed = False
+        if team.first:
+            resumed = _claim(out, record, resume=resume, overwrite=overwrite)
+            stack.enter_context(locked(out))
+            for left in out.glob(".*.tmp*"):  # by a process that was killed while writing
+                left.unlink()
+        if team.told(resumed):
+            run.restore(load_checkpoint(out / LAST))
+        run.train(report if team.first else None)
+        team.wait()  # nobody returns before the files are written
     return out / BEST
 
 
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; PairError for a device that torch cannot use."""
-    try:
-        where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=where)
-    except (RuntimeError, AssertionError) as fault:
-        found = f"{name!r} ({str(fault).splitlines()[0]})"
-        raise PairError("--device", "a device that this torch can use", found, "Use cpu or auto.") from None
-    return where
+def _claim(out: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) -> bool:
+    """Make the run folder and its record, or find it fit to be continued; whether it is to be."""
+    if is_locked(out):
+        with locked(out):  # raises, unless it was freed just now
+            pass
+    if resume and (out / LAST).is_file():
+        _check_same_run(out, record)
+        return True
+    # a run that stopped before its first checkpoint has nothing to lose
+    unstarted = resume and (out / RECORD).is_file() and not (out / LAST).is_file()
+    claim_folder(out, f"training of a {record['kind']}", overwrite=overwrite or unstarted)
+    write_json(out / RECORD, record)
+    return False
 
 
 def _check_same_run(out: Path, record: dict[str, Any]) -> None:
     old = read_json(out / RECORD, "the record of the run to resume")
-    for key, what in (("config", "configuration"), ("data_hash", "data"), ("kind", "stage"), ("teacher", "teacher")):
+    try:  # settings that are newer than the run have their defaults
+        config = StageConfig.model_validate_json(json.dumps(old.get("config")))
+        old = {"processes": 1} | old | {"config": config.model_dump(mode="json")}
+    except ValidationError:
+        pass  # another version's settings: unequal, as they should be
+    facts = (("config", "configuration"), ("data_hash", "data"), ("kind", "stage"), ("teacher", "teacher"),
+             ("processes", "number of processes"))  # fmt: skip
+    for key, what in facts:
         if old.get(key) != record.get(key):
             found = f"another {what} than the one it was started with"
             raise PairError(
@@ -114,122 +138,134 @@ class _Run:
 
     def __init__(
         self, stage: StageConfig, pack: Pack, out: Path, teacher: TeacherLabels | None, record: dict[str, Any],
-        device: torch.device,
+        device: torch.device, team: Team,
     ) -> None:  # fmt: skip
         train = stage.train
-        unknown = sorted(set(train.losses) - set(TERMS))
-        if unknown:
-            raise PairError("train.losses", f"terms among {', '.join(TERMS)}", ", ".join(unknown), "Correct the names.")
         if train.threads:
             torch.set_num_threads(train.threads)
-        torch.manual_seed(train.seed)
-        self.stage, self.pack, self.out, self.record, self.device = stage, pack, out, record, device
-        self.model: LandmarkNet = build_model(stage.model).to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        bad = [term for term in train.losses if term in HEATMAP_TERMS and self.model.output_kind != "heatmap"]
-        if bad:
-            found = f"{', '.join(bad)} with {stage.model.arch}"
-            raise PairError("train.losses", "heatmap terms only for heatmap nets", found, "Remove the terms.")
-        self.source = BatchSource(pack, stage, device, teacher)
-        if len(self.source.rows) < train.batch_size:
-            found = f"{len(self.source.rows)} for a batch of {train.batch_size}"
+        self.stage, self.pack, self.out, self.record, self.device, self.team = stage, pack, out, record, device, team
+        self.source = BatchSource(pack, stage, device, teacher, team)
+        everyone = self.source.size * team.size
+        if len(self.source.rows) < everyone:
+            found = f"{len(self.source.rows)} for a step of {everyone}"
             raise PairError(pack.folder, "at least one batch of faces to train on", found, "Lower train.batch_size.")
         self.steps = train.epochs * self.source.steps
-        self.ema = library.ema(self.model, train.ema_decay)
-        self.optimizer = library.optimizer(self.model, train.lr, train.weight_decay)
-        self.scheduler = library.cosine(self.optimizer, self.steps, round(train.warmup_epochs * self.source.steps))
+        self.update = start(stage, self.steps, round(train.warmup_epochs * self.source.steps), device, team)
+        self.model: LandmarkNet = self.update.model
+        self.ema, self.optimizer = self.update.ema, self.update.optimizer
         self.valid_rows = pack.rows(VALID, labelled=True)
         self.step, self.best, self.nme = 0, float("inf"), None
-        self.averages: dict[str, float] = {}
+        self.looks_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ELSEWHERE)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint of `save`."""
         load_weights(self.model, state["model"], self.out / LAST)
         self.ema.module.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best, self.nme, self.averages = state["step"], state["best"], state["nme"], state["averages"]
+        self.step, self.best, self.nme = state["step"], state["best"], state["nme"]
+        self.update.restore_averages(state["averages"])
 
     def save(self, name: str) -> None:
-        save_checkpoint(self.out / name, {
+        """Write a checkpoint, in the first process; what was there before stays until the new file is whole."""
+        if not self.team.first:
+            return
+        path = self.out / name
+        state = {
             "model": self.model.state_dict(), "ema": self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "best": self.best, "nme": self.nme,
-            "averages": self.averages, "record": self.record,
-        })  # fmt: skip
+            "averages": self.update.averages(), "record": self.record,
+        }  # fmt: skip
+        try:
+            save_checkpoint(path, state)
+        except (OSError, RuntimeError) as fault:  # torch's writer raises RuntimeError on a full disk
+            reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+            kept = "The one before is whole: free" if path.is_file() else "Free"
+            raise PairError(
+                path, f"room to write the checkpoint of step {self.step}", reason,
+                f"{kept} some space, then --resume.",
+            ) from None  # fmt: skip
 
     def train(self, report: Reporter | None) -> None:
-        """Run the remaining steps. A checkpoint is left behind whatever ends them early."""
+        """Run the remaining steps."""
         if self.step >= self.steps:
             return
         self.model.train()
+        train, faces = self.stage.train, self.source.size * self.team.size
         started, first, saved = time.monotonic(), self.step, time.monotonic()
-        try:
+        scalars = Scalars(self.out, self.step) if self.team.first else None
+        with StopRequest() as stop:
+            seen: Seen | None = None
             for step, images, batch in self.source.batches(self.step, self.steps):
-                losses = self._update(step, images, batch)
+                self.update(step, images, batch, stop.asked)
                 self.step = step + 1
-                if self.step % self.source.steps == 0:
-                    self._end_epoch()
-                if report is not None:
-                    rate = (self.step - first) * self.stage.train.batch_size / (time.monotonic() - started)
-                    epoch = min(step // self.source.steps + 1, self.stage.train.epochs)
-                    report(Progress(self.step, self.steps, epoch, self.stage.train.epochs, losses, rate, self.nme))
-                if time.monotonic() - saved > 60 * self.stage.train.checkpoint_minutes:
-                    self.save(LAST)
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            self.save(LAST)
-            raise
+                ends = self.step % self.source.steps == 0
+                looks = ends or self.step % self.looks_every == 0 or seen is None
+                if looks:
+                    seen = self.update.look()
+                    if seen.bad_step is not None:
+                        self._stop_on_nan(seen.bad_step, seen.losses)
+                    if ends:
+                        self._end_epoch(scalars)
+                        saved = time.monotonic()
+                    elif seen.stop or time.monotonic() - saved > 60 * train.checkpoint_minutes:
+                        self.save(LAST)
+                        saved = time.monotonic()
+                if report is not None and seen is not None:
+                    rate = (self.step - first) * faces / (time.monotonic() - started)
+                    epoch = min(step // self.source.steps + 1, train.epochs)
+                    report(Progress(self.step, self.steps, epoch, train.epochs, seen.averages, rate, self.nme))
+                if looks and seen is not None and seen.stop:
+                    self.team.wait()  # the first of the processes may still be writing
+                    raise KeyboardInterrupt
+        if scalars is not None:
+            scalars.close()
 
-    def _update(self, step: int, images: torch.Tensor, batch: Batch) -> dict[str, float]:
-        train = self.stage.train
-        self.scheduler.step_update(step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.amp):
-            raw = self.model(images.contiguous(memory_format=torch.channels_last))
-        prediction = Prediction(raw, self.model.points(raw), self.model.output_kind == "heatmap")
-        terms = {name: TERMS[name](prediction, batch) for name in train.losses}
-        total = torch.stack([train.losses[name] * term for name, term in terms.items()]).sum()
-        values: dict[str, float] = dict(zip(["loss", *terms], torch.stack([total, *terms.values()]).tolist(), strict=True))
-        if not np.isfinite(values["loss"]):
-            self._stop_on_nan(step, images, batch, values)
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), train.grad_clip)
-        self.optimizer.step()
-        self.ema.update(self.model, step=step)
-        self.averages = {name: 0.98 * self.averages.get(name, new) + 0.02 * new for name, new in values.items()}
-        return dict(self.averages)
-
-    def _stop_on_nan(self, step: int, images: torch.Tensor, batch: Batch, values: dict[str, float]) -> None:
-        path = self.out / "bad-batch.pt"
+    def _stop_on_nan(self, step: int, losses: dict[str, float]) -> None:
+        # batches are a function of the step, so the one that did it can be drawn again
+        _, images, batch = self.source.draw(step)
+        path = self.out / ("bad-batch.pt" if self.team.size == 1 else f"bad-batch-{self.team.rank}.pt")
         faces = self.pack.faces.path[self.source.rows_of(step)].tolist()
-        save_checkpoint(path, {"step": step, "images": images, "faces": faces, "losses": values, **vars(batch)})
-        bad = ", ".join(name for name, value in values.items() if not np.isfinite(value))
+        save_checkpoint(path, {"step": step, "images": images, "faces": faces, "losses": losses, **vars(batch)})
         remedy = f"Look at {path}, lower train.lr, and --resume from the last checkpoint."
-        raise PairError(self.out, "finite losses", f"{bad} not finite at step {step}", remedy)
+        raise PairError(self.out, "finite losses", f"{describe(losses)} not finite at step {step}", remedy)
 
-    def _end_epoch(self) -> None:
-        if len(self.valid_rows):
-            answer = predict_pack(self.ema.module, self.pack, self.valid_rows, amp=self.stage.train.amp)
+    def _end_epoch(self, scalars: Scalars | None) -> None:
+        count = len(self.valid_rows)
+        if count:
+            mine = self.valid_rows[self.team.share(count)]
+            answer = predict_pack(self.ema.module, self.pack, mine, amp=self.stage.train.amp)
+            points = self.team.gather(answer.points, count, self.device)
             faces = self.pack.faces
-            nmes = nme(answer.points, faces.points[self.valid_rows], faces.valid[self.valid_rows])
-            self.nme = float(np.nanmean(nmes) * 100)
+            self.nme = float(np.nanmean(nme(points, faces.points[self.valid_rows], faces.valid[self.valid_rows])) * 100)
         better = self.nme is None or self.nme <= self.best
         if self.nme is not None and better:
             self.best = self.nme
+        if not self.team.first:
+            return
         row = {"epoch": self.step // self.source.steps, "step": self.step, "nme_outer_corners_percent": self.nme,
-               "lr": self.optimizer.param_groups[0]["lr"], **self.averages}  # fmt: skip
-        _append_row(self.out / METRICS, row)
+               "lr": self.optimizer.param_groups[0]["lr"], **self.update.averages()}  # fmt: skip
+        append_row(self.out / METRICS, row)
+        if scalars is not None:
+            scalars.add(self.step, {name: value for name, value in row.items() if name not in ("epoch", "step")})
         if better:
             self.save(BEST)
         self.save(LAST)
 
 
-def _append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a CSV whole or not at all, dropping rows of epochs that a resumed run repeats."""
-    rows: list[dict[str, Any]] = []
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [old for old in csv.DictReader(stream) if int(old["epoch"]) < row["epoch"]]
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(row))
-        writer.writeheader()
-        writer.writerows([*rows, row])
+def start(stage: StageConfig, steps: int, warmup: int, device: torch.device, team: Team) -> Step:
+    """A fresh model with its EMA, optimizer and schedule over `steps`; PairError for losses that do not fit it."""
+    train = stage.train
+    unknown = sorted(set(train.losses) - set(TERMS))
+    if unknown:
+        raise PairError("train.losses", f"terms among {', '.join(TERMS)}", ", ".join(unknown), "Correct the names.")
+    torch.manual_seed(train.seed)
+    model = build_model(stage.model).to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    bad = [term for term in train.losses if term in HEATMAP_TERMS and model.output_kind != "heatmap"]
+    if bad:
+        found = f"{', '.join(bad)} with {stage.model.arch}"
+        raise PairError("train.losses", "heatmap terms only for heatmap nets", found, "Remove the terms.")
+    ema = library.ema(model, train.ema_decay)
+    net = team.wrap(model, device)  # after the EMA's copy, which needs no shared statistics
+    optimizer = library.optimizer(model, train.lr, train.weight_decay)
+    return Step(model, net, ema, optimizer, library.cosine(optimizer, steps, warmup), train, device, team)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pair_fld.data.augment import mirror_order, plan_views, unview_points, view_images
+from pair_fld.data.augment import Views, mirror_order, plan_views, sample_images, unview_points, warp_crops
 from pair_fld.data.pack import Pack
 from pair_fld.models import LandmarkNet
 from pair_fld.models.build import soft_argmax
+from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.train.batches import TeacherLabels
 from pair_fld.train.losses import PERCENT
 
@@ -30,6 +31,8 @@ def predict_pack(
         points (n, 51, 2) float32 _pack, sigma (n, 51) float32: the heatmap's standard deviation in crop percent, or
         half the disagreement of the two flips for a coordinate net (0 when `flip` is off).
     """
+    if not len(rows):
+        return TeacherLabels(np.zeros((0, NUM_POINTS, 2), np.float32), np.zeros((0, NUM_POINTS), np.float32))
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -37,9 +40,9 @@ def predict_pack(
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         own = pack.faces.box[part] if boxes is None else boxes[start : start + batch_size]
-        views = plan_views(torch.from_numpy(own).float().to(device), pack.size, config.margin, None, None)
-        images = torch.from_numpy(pack.images(part)).to(device)
-        pixels = view_images(images, views, config.input_size).sub_(127.5).div_(127.5)
+        views = plan_views(torch.from_numpy(own).float(), pack.size, config.margin, None, None)
+        pixels = _pixels(pack, part, views, config.input_size, device).sub_(127.5).div_(127.5)
+        views = views.to(device)
         mean, sigma = _points_and_sigma(model, pixels, amp)
         if flip:
             mirrored = torch.ones(len(part), dtype=torch.bool, device=device)
@@ -54,6 +57,13 @@ def predict_pack(
             progress(min(start + batch_size, len(rows)), len(rows))
     model.train(was_training)
     return TeacherLabels(np.concatenate(points), np.concatenate(sigmas))
+
+
+def _pixels(pack: Pack, rows: np.ndarray, views: Views, size: int, device: torch.device) -> torch.Tensor:
+    """(n, 3, size, size) float32 whole numbers 0..255, on the device."""
+    if device.type == "cpu":  # straight from the memory map
+        return torch.from_numpy(warp_crops(pack.crops(rows), views, size)).permute(0, 3, 1, 2).float()
+    return sample_images(torch.from_numpy(pack.images(rows)).to(device), views.to(device), size)
 
 
 def _points_and_sigma(model: LandmarkNet, pixels: torch.Tensor, amp: bool) -> tuple[torch.Tensor, torch.Tensor]:

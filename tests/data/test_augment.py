@@ -9,8 +9,8 @@ import torch
 from pair_fld.config import AugmentConfig
 from pair_fld.data.augment import (
     mirror_order,
-    photometrics,
     plan_views,
+    sample_images,
     unview_points,
     view_images,
     view_points,
@@ -54,7 +54,7 @@ def test_points_round_trip_and_stay_on_the_drawn_dot() -> None:
     images = torch.from_numpy(
         np.broadcast_to(np.rint(dot).astype(np.uint8)[None, :, :, None], (64, PACK, PACK, 3)).copy()
     )
-    views = plan_views(BOXES[:1].repeat(64, 1), PACK, MARGIN, config, torch.Generator().manual_seed(1))
+    views = plan_views(BOXES[:1].repeat(64, 1), PACK, MARGIN, config, np.random.default_rng(1))
     norm = view_points(points, views, PACK)
     torch.testing.assert_close(unview_points(norm, views, PACK), points, atol=1e-3, rtol=0)
     drawn = view_images(images, views, SIZE)[:, 0]
@@ -76,16 +76,10 @@ def test_mirroring_twice_changes_nothing() -> None:
     assert torch.equal(mirror_order(values, torch.zeros(5, dtype=torch.bool)), values)
 
 
-def test_photometrics_are_a_function_of_the_generator() -> None:
-    config = AugmentConfig(photometric=1, grey=0.5, blur=0.5, noise=0.5, occlude=0.5)
-    images = torch.rand(8, 3, 32, 32) * 255
-    one, two, other = (photometrics(images.clone(), config, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
-    assert 0 <= float(one.min()) <= float(one.max()) <= 255
-
-
-def test_no_photometrics_when_all_are_off() -> None:
-    off = AugmentConfig(photometric=0, grey=0, blur=0, noise=0, occlude=0)
-    images = torch.rand(4, 3, 16, 16) * 255
-    assert torch.equal(photometrics(images.clone(), off, torch.Generator().manual_seed(0)), images)
+def test_both_warps_draw_the_same() -> None:
+    images = torch.from_numpy(smooth_images(2))
+    views = plan_views(BOXES, PACK, MARGIN, AugmentConfig(rotation=30, shift=0.1), np.random.default_rng(4))
+    apart = (view_images(images, views, SIZE) - sample_images(images, views, SIZE)).abs()
+    # OpenCV rounds positions to 1/32 pixel; at the pack's rim it blends with black a little differently
+    assert apart.mean() < 0.3
+    assert (apart > 3).float().mean() < 0.01

@@ -62,6 +62,7 @@ def test_pack_holds_checked_crops_and_points(tmp_path: Path) -> None:
     assert pack.record["report"] == report
     assert pack.record["config"]["pack_size"] == 48
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        ".pairfld",
         "faces.npz",
         "run.json",
         "shard-00000.npy",
@@ -235,6 +236,28 @@ def test_people_and_pictures_of_the_test_split_leave_training(tmp_path: Path) ->
     ]
 
 
+def test_the_faces_of_one_picture_share_a_split(tmp_path: Path) -> None:
+    # two faces a picture, listed as two lines: drawn apart, about half of ten pictures would stand in both splits
+    (tmp_path / "in" / "images").mkdir(parents=True)
+    lines = []
+    for k in range(10):
+        pair = np.concatenate([face_picture(2 * k), face_picture(2 * k + 1)], axis=1)
+        cv2.imwrite(str(tmp_path / "in" / "images" / f"{k}.png"), pair)
+        for side in range(2):
+            points = face_points(2 * k + side) + [side * face_picture(0).shape[1], 0]
+            lines.append(f"images/{k}.png," + ",".join(str(v) for v in points.ravel()))
+    (tmp_path / "in" / "faces.csv").write_text("\n".join(lines))
+    source = SourceConfig(name="c", kind="csv", path="in/faces.csv")
+    prepare(data_config(tmp_path, source, valid_fraction=0.5, near_duplicate_distance=0), tmp_path / "out")
+    faces = Pack(tmp_path / "out").faces
+    splits: dict[str, set[int]] = {}
+    for path, split in zip(faces.path.tolist(), faces.split.tolist(), strict=True):
+        splits.setdefault(path.split("#")[0], set()).add(split)
+    assert len(faces) == 20
+    assert all(len(found) == 1 for found in splits.values())
+    assert set().union(*splits.values()) == {TRAIN, VALID}
+
+
 def test_of_two_copies_the_one_labelled_by_people_stays(tmp_path: Path) -> None:
     add_face(tmp_path / "net", "a", 0)
     add_face(tmp_path / "people", "b", 0)
@@ -275,9 +298,9 @@ def test_output_folders_are_never_overwritten_silently(tmp_path: Path) -> None:
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     for more in ({}, {"resume": True}):
-        with pytest.raises(PairError, match="expected a new or empty output folder, found one with files in it"):
+        with pytest.raises(PairError, match="new or empty output folder for prepare, found one with other files"):
             prepare(config, mine, **more)
-    with pytest.raises(PairError, match=r"found some other folder\. Remove it by hand"):
+    with pytest.raises(PairError, match=r"found one with other files in it\. Choose another folder, or empty it"):
         prepare(config, mine, overwrite=True)
     assert snapshot(mine) == {"thesis.txt": b"years of work"}
     with pytest.raises(PairError, match="found one inside the data of source 'in'"):
@@ -357,7 +380,7 @@ def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     assert finished < 3
     (broken / "parts" / ".part-00002.1.tmp.npy").write_bytes(b"half")
 
-    with pytest.raises(PairError, match="found one with files in it"):
+    with pytest.raises(PairError, match="found an earlier run of prepare"):
         prepare(config, broken)
     other = config.model_copy(update={"pack_size": 64})
     with pytest.raises(PairError, match="expected an unfinished run of this configuration, found one of another"):

@@ -77,9 +77,7 @@ def test_ivslab_takes_the_contest_folders_and_only_51_points(tmp_path: Path) -> 
         list_samples(data_config(tmp_path, SourceConfig(name="c", kind="ivslab", path="none")))
 
 
-@pytest.mark.parametrize(
-    ("count", "masked", "label"), [(49, [43, 47], HUMAN), (68, [], HUMAN), (98, [], MACHINE)]
-)
+@pytest.mark.parametrize(("count", "masked", "label"), [(49, [43, 47], HUMAN), (68, [], HUMAN), (98, [], MACHINE)])
 def test_other_schemes_are_brought_to_51(tmp_path: Path, count: int, masked: list[int], label: int) -> None:
     points = np.random.default_rng(0).uniform(30, 90, (count, 2))
     add_face(tmp_path / "set", "a", 0, points)
@@ -156,9 +154,7 @@ def test_unlabelled_uses_the_box_as_fractions_of_the_picture(tmp_path: Path) -> 
     assert crop.label == NONE
     assert not crop.valid.any()
     boxless = source.model_copy(update={"box": None})
-    with pytest.raises(
-        PairError, match=r"expected a face box, found None\. Give .x0, y0, x1, y1. as fractions"
-    ):
+    with pytest.raises(PairError, match=r"expected a face box, found None\. Give .x0, y0, x1, y1. as fractions"):
         list_samples(data_config(tmp_path, boxless))
 
 

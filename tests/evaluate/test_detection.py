@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pair_fld.evaluate.detection import learn_box_policy, match_boxes, match_faces, measure_detector
-from pair_fld.runtime.detector import landmark_box
+from pair_fld.runtime.search import landmark_box
 
 
 def test_matching_is_one_to_one_and_takes_the_greatest_overlap_first():

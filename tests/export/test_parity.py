@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from tiny_nets import SIZE, Exported, random_crops
 
 from pair_fld.errors import PairError
 from pair_fld.export.parity import compare, layer_snr
-from pair_fld.export.quantize import quantize
+from pair_fld.export.quantize import Kind, quantize
 from pair_fld.runtime.session import load_model
 
 
@@ -81,9 +81,8 @@ def attribute(node: onnx.NodeProto, name: str) -> object:
 
 
 def test_snr_by_hand(coords_net: Exported, tmp_path: Path) -> None:
-    """A graph against itself has no common quantized value; the input's noise follows from its codes."""
-    with pytest.raises(PairError, match=r"expected the values of net\.onnx, found none of them"):
-        layer_snr(coords_net.path, coords_net.path, random_crops(1))
+    """A graph against itself has no noise; the input's noise follows from its codes."""
+    assert {row.snr_db for row in layer_snr(coords_net.path, coords_net.path, random_crops(1))} == {np.inf}
     files = quantize(coords_net.path, tmp_path, random_crops(2), ["int8-static"], formats=["onnx"])
     white = np.full((1, SIZE, SIZE, 3), 255, np.uint8)  # 1.0 becomes code 127 of step 1.001 / 127.5
     (row,) = [r for r in layer_snr(coords_net.path, files[0].path, white) if r.value == "input"]
@@ -92,7 +91,30 @@ def test_snr_by_hand(coords_net: Exported, tmp_path: Path) -> None:
     assert row.snr_db == pytest.approx(-20 * np.log10(error), abs=0.01)
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_noise_inside_tflite_files(face_net: Exported, tmp_path: Path, raw: bool) -> None:
+    """A float file agrees in every layer; an int8 one is as noisy as the ONNX file of the same graph."""
+    crops, input_dtype = random_crops(6), "uint8" if raw else "float32"
+    kinds: list[Kind] = ["fp32", "int8-static"]
+    files = quantize(face_net.path, tmp_path, crops, kinds, tflite_input=input_dtype)
+    paths = {(f.kind, f.format): f.path for f in files}
+    same = layer_snr(face_net.path, paths["fp32", "tflite"], crops)
+    assert len(same) >= 8
+    assert same[0].snr_db > 90
+    theirs = {row.value: row.snr_db for row in layer_snr(face_net.path, paths["int8-static", "onnx"], crops)}
+    ours = {row.value: row.snr_db for row in layer_snr(face_net.path, paths["int8-static", "tflite"], crops)}
+    shared = set(ours) & set(theirs)
+    assert len(shared) >= 8
+    assert max(abs(ours[v] - theirs[v]) for v in shared) < (6 if raw else 1.5)
+    assert min(ours.values()) > 10
+
+
 def test_faults(coords_net: Exported, tmp_path: Path) -> None:
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "other", value[:1], value[1:])
+    onnx.save(helper.make_model(graph, ir_version=9), str(tmp_path / "other.onnx"))
+    with pytest.raises(PairError, match=r"expected the values of net\.onnx, found none of them"):
+        layer_snr(coords_net.path, tmp_path / "other.onnx", random_crops(1))
     with pytest.raises(PairError, match="expected two models and some crops, found 1 and 1"):
         compare({"a": load_model(coords_net.path).predict}, random_crops(1))
     with pytest.raises(PairError, match=r"expected a model file of pairfld, found .*no such model file"):

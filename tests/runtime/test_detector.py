@@ -6,19 +6,16 @@ import numpy as np
 import pytest
 
 from pair_fld.errors import PairError
-from pair_fld.runtime.detector import (
-    AnchorLayer,
-    BlazeFace,
+from pair_fld.runtime.blazeface import AnchorLayer, BlazeFace, anchor_centres, decode_boxes
+from pair_fld.runtime.image import read_image
+from pair_fld.runtime.search import (
     Search,
-    anchor_centres,
     box_iou,
-    decode_boxes,
     landmark_box,
     merge_overlapping,
     search_views,
     sigmoid,
 )
-from pair_fld.runtime.image import read_image
 from pair_fld.submit.detector_file import find_detector
 
 SHARED = Path(os.environ.get("PAIRFLD_SHARED", Path(__file__).parents[3] / "shared"))

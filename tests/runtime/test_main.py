@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pair_fld.runtime import main as runner
-from pair_fld.runtime.main import Pipeline, decode_ahead, output_paths, read_list
+from pair_fld.runtime.main import output_paths, read_list
+from pair_fld.runtime.pipeline import DEFAULT_REFINE, Pipeline
 from pair_fld.runtime.pts import read_faces
 
 POLICY = {"detector": "stub", "offset": [0.0, 0.0], "scale": [1.0, 1.0]}
@@ -79,7 +80,7 @@ def test_no_face_gives_an_empty_list_and_asks_no_model():
 
 
 def test_refinement_comes_from_the_metadata():
-    assert Pipeline(StubDetector([]), StubModel()).refine == runner.DEFAULT_REFINE
+    assert Pipeline(StubDetector([]), StubModel()).refine == DEFAULT_REFINE
     assert Pipeline(StubDetector([]), StubModel(refine=3)).refine == 3
     assert Pipeline(StubDetector([]), StubModel(refine=3), refine=0).refine == 0
 
@@ -106,7 +107,7 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Call main with a list's bytes; (exit code, stderr)."""
     stub = Pipeline(StubDetector([[20, 20, 80, 80], [120, 20, 180, 80]]), StubModel())
-    monkeypatch.setattr(runner, "load_pipeline", lambda *_: stub)
+    monkeypatch.setattr(runner, "load_pipeline", lambda *_, **__: stub)
 
     def call(listing: bytes, *options: str, out: str = "out") -> tuple[int, str]:
         (folder / "list.txt").write_bytes(listing)
@@ -213,19 +214,6 @@ def test_an_interruption_leaves_whole_files_only(run, folder: Path, monkeypatch:
     assert code == 130
     assert err == "run_model.py: interrupted; finished files are whole, --continue does the rest\n"
     assert list((folder / "out").iterdir()) == []
-
-
-def test_pictures_are_decoded_ahead_in_order(folder: Path):
-    names = [folder / n for n in ("a.png", "b.png", "bad.png", "c.png", "a.png", "b.png", "c.png")]
-    seen = []
-    for path, future in decode_ahead(names):
-        seen.append(path)
-        if path.name == "bad.png":
-            with pytest.raises(ValueError, match="not a picture"):
-                future.result()
-        else:
-            assert future.result().shape == (200, 200, 3)
-    assert seen == names
 
 
 def test_an_archive_without_a_model(tmp_path: Path):

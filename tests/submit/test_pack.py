@@ -198,3 +198,33 @@ def test_without_any_detector_the_pip_command_is_named(monkeypatch: pytest.Monke
     (tmp_path / "broken.zip").write_bytes(b"x")
     with pytest.raises(PairError, match="expected an archive with a face finder"):
         detector_file.find_detector()
+
+
+def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
+    from pair_fld.config import DetectorConfig
+    from pair_fld.export.detector import export_detector
+    from pair_fld.models.detector import DetectorNet
+    from pair_fld.runtime.pipeline import load_pipeline
+    from pair_fld.train.detector_views import Shown
+
+    config = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibration_images=4)
+    blank = [Shown(np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, bool))]
+    export_detector(DetectorNet(config.widths).eval(), config, blank, blank, {}, tmp_path)
+    models = tiny_model(tmp_path, {**POLICY, "detector": "own_64"})
+    path, onnx = tmp_path / "detector.tflite", tmp_path / "detector.onnx"
+    own = detector_file.find_detector("own", path)
+    package(list(models.values()), tmp_path / "own.zip", budget, detector=own, detector_onnx=onnx)
+    assert "learnt from" in read(tmp_path / "own.zip", "LICENSE-detector.txt")
+    assert "face finder (this project's own)" in read(tmp_path / "own.zip", "report.md")
+    with zipfile.ZipFile(tmp_path / "own.zip") as packed:
+        packed.extractall(tmp_path / "unpacked")
+    pipeline = load_pipeline(tmp_path / "unpacked")
+    assert pipeline.detector.name == "own_64"
+    assert (tmp_path / "unpacked/detector.onnx").read_bytes() == onnx.read_bytes()
+
+
+def test_finders_by_name(tmp_path: Path):
+    with pytest.raises(PairError, match="expected one of blazeface, own"):
+        detector_file.find_detector("dlib")
+    with pytest.raises(PairError, match="Run pairfld train-detector first"):
+        detector_file.find_detector("own", tmp_path / "none.tflite")

@@ -1,0 +1,82 @@
+"""`pairfld runs`: the training runs below a folder; `pairfld runs show ID`: one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pair_fld.cli.console import JsonOption, out, print_json, say
+
+RootOption = Annotated[Path, typer.Option("--root", help="Folder to look in.")]
+_ROOT = Path("runs")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the application."""
+    runs = typer.Typer(invoke_without_command=True, help="List training runs; `runs show ID` tells more about one.")
+    runs.callback()(list_)
+    runs.command("show")(show)
+    app.add_typer(runs, name="runs")
+
+
+def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption = False) -> None:
+    """List training runs with their best NME, newest last; `runs show ID` tells more about one."""
+    from pair_fld.train.history import list_runs
+
+    if context.invoked_subcommand:
+        return
+    runs = list_runs(root)
+    if as_json:
+        print_json([run.as_json() for run in runs])
+        return
+    if not runs:
+        say(f"no training runs below {root}")
+        return
+    table = Table("run", "stage", "epochs", "best NME %", "state", "changed", box=None)
+    for run in runs:
+        best = "" if run.best is None else f"{run.best:.3f}"
+        done = f"{run.epochs_done}/{run.epochs}"
+        table.add_row(run.name, run.kind, done, best, run.state, f"{run.changed:%Y-%m-%d %H:%M}")
+    out.print(table)
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A run as `pairfld runs` names it, or its name's end.")],
+    against: Annotated[
+        str | None, typer.Option("--against", help="Another run to compare settings with. [default: the defaults]")
+    ] = None,
+    root: RootOption = _ROOT,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a run's settings differ from the defaults or another run, and its curves."""
+    from pair_fld.train import history
+
+    run = history.find_run(root, name)
+    other = history.find_run(root, against) if against else None
+    base = history.configuration(other) if other else history.defaults()
+    changed = history.differences(base, history.configuration(run))
+    lines = history.curves(run)
+    if as_json:
+        print_json({
+            "run": run.as_json(), "against": other.name if other else "defaults",
+            "differences": {key: list(pair) for key, pair in changed.items()}, "curves": lines,
+        })  # fmt: skip
+        return
+    out.print(f"[bold]{run.name}[/] {run.kind}, {run.epochs_done} of {run.epochs} epochs, {run.state}")
+    settings = Table("setting", other.name if other else "default", run.name, box=None)
+    for key, pair in changed.items():
+        settings.add_row(key, *(_plain(value) for value in pair))
+    out.print(settings)
+    table = Table("curve", "", "first", "last", "lowest", box=None)
+    for key, values in lines.items():
+        if values:
+            numbers = (f"{value:.4g}" for value in (values[0], values[-1], min(values)))
+            table.add_row(key, history.sparkline(values), *numbers)
+    out.print(table)
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value).replace("[", r"\[")

@@ -1,0 +1,81 @@
+"""`pairfld train-detector`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pair_fld.cli.console import (
+    DEFAULT_RECIPE,
+    JsonOption,
+    OverwriteOption,
+    RecipeOption,
+    ResumeOption,
+    WorkOption,
+    out,
+    print_json,
+    progress,
+    say,
+    workspace,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("train-detector")(train_detector)
+
+
+def train_detector(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration, e.g. steps=500."),
+    ] = None,
+    name: Annotated[str, typer.Option("--config", help="A name in configs/detector or a path to a .yaml.")] = "own128",
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    work: WorkOption = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: WORK/detector]")] = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the project's own face finder; `pairfld package --detector own` ships it.
+
+    It learns from BlazeFace's answers on the training pictures, from their labels, and from rendered scenes with and
+    without faces. Leaves detector.tflite and detector.onnx (int8) in the run folder.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from pair_fld.config import DetectorConfig, load_section
+    from pair_fld.data.pack import Pack
+    from pair_fld.export import detector
+    from pair_fld.runs import claim_folder
+    from pair_fld.submit.detector_file import find_detector
+
+    config = load_section(DetectorConfig, "detector", name, overrides or [])
+    place = workspace(recipe, work)
+    pack, target = Pack(data or place.data), folder or place.folder / "detector"
+    if resume and detector.finished_detector(target, config, pack):
+        say(f"{target}: already trained")
+        return
+    teacher, _ = find_detector("blazeface")
+    if not (resume and detector.resumable(target, config, pack)):
+        claim_folder(target, "train-detector", overwrite=overwrite)
+    with progress("train-detector") as bar:
+        metrics = detector.train_detector(config, pack, teacher, target, bar, say)
+    if as_json:
+        print_json(metrics)
+        return
+    cost = metrics["cost"]["detector.tflite"]
+    table = Table(title=Text(f"{target}/detector.tflite: {cost['size_mb']:.3f} MB, {cost['gflops']:.4f} GFLOPs a view"))
+    for heading in ("threshold", "recall on validation faces, %", "faceless pictures with an alarm, %", ""):
+        table.add_column(heading)
+    for row in metrics["thresholds"]:
+        mark = "chosen" if row == metrics["chosen"] else ""
+        table.add_row(*(str(row[key]) for key in ("threshold", "recall_percent", "faceless_with_alarm_percent")), mark)
+    out.print(table)

@@ -1,0 +1,150 @@
+"""The train-detector stage: the project's own face finder, from training pictures to one measured int8 file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pair_fld.config import DetectorConfig
+from pair_fld.data.pack import VALID, Pack
+from pair_fld.data.pictures import pack_pictures
+from pair_fld.evaluate.detection import MATCH_IOU, match_boxes
+from pair_fld.export.count import count
+from pair_fld.export.metadata import stamp
+from pair_fld.export.onnx import export_onnx
+from pair_fld.export.quantize import quantize
+from pair_fld.models.checkpoint import load_checkpoint
+from pair_fld.models.detector import DetectorNet
+from pair_fld.runs import RECORD, file_hash, provenance, read_json, write_json
+from pair_fld.runtime.blazeface import BlazeFace
+from pair_fld.runtime.centre_detector import TASK, CentreDetector
+from pair_fld.runtime.search import Search
+from pair_fld.runtime.session import FORMAT, METADATA_TASK, read_metadata
+from pair_fld.train.detector import Report, fit_detector, rendered_scenes, scrambled, teaching_pictures
+from pair_fld.train.detector_views import SECOND_LOOK, Shown, draw_view
+
+FILES = ("detector.onnx", "detector.tflite")
+_EMPTY_SEED = 12  # rendered pictures without faces that the threshold is chosen on; training draws from another seed
+_EMPTIES = 200
+FALSE_ALARMS = 0.01  # share of faceless pictures that may hold one
+_THRESHOLDS = np.arange(0.3, 0.86, 0.05)
+_LOOSE = Search(candidate=0.2, threshold=0.2, second_look=SECOND_LOOK)
+
+
+def train_detector(
+    config: DetectorConfig, pack: Pack, teacher: Path, out: Path, report: Report, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train, export, quantize, choose the threshold; `out` gets detector.onnx, .tflite and records.
+
+    Args:
+        teacher: a BlazeFace file, whose answers are learnt from.
+
+    Returns:
+        What metrics.json holds: cost, and recall and false alarms at each threshold on validation pictures.
+
+    Raises:
+        PairError: see `teaching_pictures`, `quantize`.
+    """
+    record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=pack.data_hash)
+    record |= {"teacher": file_hash(teacher)}
+    write_json(out / RECORD, record | {"unfinished": True})
+    guide = BlazeFace(teacher, search=replace(Search(), candidate=0.3, threshold=0.3))
+    say(f"looking at training pictures with {guide.name}")
+    shown = teaching_pictures(pack, guide, config, report)
+    scenes, empty = rendered_scenes(config.scenes, config.empty)
+    rng = np.random.default_rng((config.seed, 2))
+    for photograph in shown[:: max(1, 2 * len(shown) // config.empty)]:
+        empty.append(Shown(scrambled(photograph.image, rng), np.zeros((0, 4)), np.zeros(0, bool)))
+    shown += scenes
+    say(f"training on {len(shown)} pictures with {sum(len(s.boxes) for s in shown)} faces and {len(empty)} without")
+    net = fit_detector(config, shown, empty, out, record, report)
+    files = export_detector(net, config, shown, empty, record, out)
+    say("choosing the threshold on validation pictures")
+    metrics = choose_threshold(files, pack, config)
+    write_json(out / "metrics.json", metrics)
+    write_json(out / RECORD, record)
+    return metrics
+
+
+def export_detector(
+    net: DetectorNet,
+    config: DetectorConfig,
+    shown: list[Shown],
+    empty: list[Shown],
+    record: dict[str, Any],
+    out: Path,
+) -> list[Path]:
+    """Write `net` as int8 detector.onnx and detector.tflite, one quantized graph, with a search not yet tuned."""
+    metadata = {
+        "format": FORMAT,
+        METADATA_TASK: TASK,
+        "name": f"own_{config.input_size}",
+        "input": {"size": config.input_size, "colour": "bgr", "mean": 127.5, "scale": 1 / 127.5},
+        "search": _search_json(_LOOSE),
+        "trained": record,
+    }
+    plain = out / "detector-float.onnx"
+    export_onnx(net, config.input_size, plain, metadata)
+    rng = np.random.default_rng((config.seed, 1))
+    drawn = [draw_view(shown, empty, config.input_size, rng).image for _ in range(config.calibration_images)]
+    written = quantize(plain, out, np.stack(drawn), ["int8-static"], method="minmax")
+    files = []
+    for quantized in written:
+        files.append(quantized.path.replace(out / f"detector{quantized.path.suffix}"))
+    plain.unlink()
+    return files
+
+
+def _search_json(search: Search) -> dict[str, Any]:
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(search).items()}
+
+
+def choose_threshold(files: Sequence[Path], pack: Pack, config: DetectorConfig) -> dict[str, Any]:
+    """Stamp the lowest threshold that keeps false alarms under FALSE_ALARMS of faceless pictures into the files.
+
+    Measured on the pack's validation split and on rendered faceless pictures, never on test pictures.
+    """
+    finder = CentreDetector(next(f for f in files if f.suffix == ".tflite"), search=_LOOSE)
+    matched, faces = [], 0
+    for picture in pack_pictures(pack, VALID, config.valid_pictures):
+        boxes, scores = finder.detect(picture.image)
+        faces += len(picture.boxes)
+        matched += [scores[i] for i, _ in match_boxes(boxes, picture.boxes, MATCH_IOU).pairs]
+    _, empty = rendered_scenes(0, _EMPTIES, _EMPTY_SEED)
+    alarms = [float(scores.max(initial=0.0)) for scores in (finder.detect(e.image)[1] for e in empty)]
+    table = [
+        {
+            "threshold": round(float(t), 2),
+            "recall_percent": round(100 * float(np.sum(np.array(matched) >= t)) / max(faces, 1), 2),
+            "faceless_with_alarm_percent": round(100 * float(np.mean(np.array(alarms) >= t)), 2),
+        }
+        for t in _THRESHOLDS
+    ]
+    good = [row for row in table if row["faceless_with_alarm_percent"] <= 100 * FALSE_ALARMS]
+    chosen = (good or table[-1:])[0]
+    search = replace(_LOOSE, threshold=chosen["threshold"], candidate=round(0.6 * chosen["threshold"], 3))
+    for path in files:
+        stamp(path, read_metadata(path) | {"search": _search_json(search)})
+    cost = {path.name: count(path).as_json() for path in files}
+    return {"chosen": chosen, "valid_faces": faces, "faceless_pictures": len(empty), "thresholds": table, "cost": cost}
+
+
+def finished_detector(out: Path, config: DetectorConfig, pack: Pack) -> bool:
+    """Whether `out` holds a finder trained with this configuration and data."""
+    if not all((out / name).is_file() for name in (*FILES, RECORD)):
+        return False
+    record = read_json(out / RECORD, "a run record")
+    same = record.get("config") == config.model_dump(mode="json") and record.get("data_hash") == pack.data_hash
+    return same and not record.get("unfinished")
+
+
+def resumable(out: Path, config: DetectorConfig, pack: Pack) -> bool:
+    """Whether `out`/last.pt belongs to an unfinished run with this configuration and data."""
+    if not (out / "last.pt").is_file():
+        return False
+    record = load_checkpoint(out / "last.pt")["record"]
+    return record["config"] == config.model_dump(mode="json") and record["data_hash"] == pack.data_hash

@@ -1,0 +1,146 @@
+"""How fast training is: the data path alone, the step alone, both together, and a straightforward loader.
+
+Times of a shared machine mean little by themselves. All measurements take turns in rounds, and what is worth quoting
+are the ratios within one call: medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import count
+from statistics import median
+
+import torch
+
+from pair_fld.config import StageConfig
+from pair_fld.data.pack import NONE, Pack
+from pair_fld.train.batches import BatchSource, TeacherLabels
+from pair_fld.train.loop import start
+from pair_fld.train.losses import Batch
+from pair_fld.train.naive import NaiveLoader
+from pair_fld.train.step import Step
+from pair_fld.train.team import ALONE, pick_device
+
+ROWS = {
+    "data": "data path alone",
+    "step": "step alone",
+    "training": "training",
+    "data_percent": "data, % of training's time",
+    "naive": "straightforward loader, crops in memory",
+    "naive_decoding": "straightforward loader, decoding JPEG crops",
+    "ratio": "data path / straightforward, in memory",
+    "ratio_decoding": "data path / straightforward, decoding",
+}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over rounds, faces a second; `data_percent` and ratios are medians of the rounds' own ratios."""
+
+    data: float
+    step: float
+    training: float
+    naive: float
+    naive_decoding: float
+    data_percent: float
+    ratio: float
+    ratio_decoding: float
+
+    def as_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def measure(
+    stage: StageConfig, pack: Pack, *, device: str = "auto", repeats: int = 5, seconds: float = 4.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Speed:  # fmt: skip
+    """Measure a stage on a pack, `seconds` for each of the five measurements in each of `repeats` rounds."""
+    where = pick_device(device)
+    if stage.train.threads:
+        torch.set_num_threads(stage.train.threads)
+    source, step = _source(stage, pack, where), start(stage, 1000, 0, where, ALONE)
+    step.model.train()
+    naive = NaiveLoader(pack, stage, source.rows)
+    _, images, batch = next(source.batches(0, 1))
+    for number in range(2):
+        step(number, images, batch)  # first calls choose kernels and allocate
+    rounds: list[dict[str, float]] = []
+    for done in range(repeats):
+        speeds = {
+            "data": _rate(_data(source, done), seconds, where),
+            "step": _rate(_steps(step, images, batch), seconds, where),
+            "training": _rate(_training(source, step, done), seconds, where),
+            "naive": _rate(naive.samples(decode=False), seconds, where),
+            "naive_decoding": _rate(naive.samples(decode=True), seconds, where),
+        }
+        # time a face, of the data path over that of training
+        speeds["data_percent"] = 100 * speeds["training"] / speeds["data"]
+        speeds["ratio"] = speeds["data"] / speeds["naive"]
+        speeds["ratio_decoding"] = speeds["data"] / speeds["naive_decoding"]
+        rounds.append(speeds)
+        if progress is not None:
+            progress(done + 1, repeats)
+    return Speed(**{name: median(speeds[name] for speeds in rounds) for name in rounds[0]})
+
+
+def profile(stage: StageConfig, pack: Pack, *, device: str = "auto", steps: int = 4, rows: int = 20) -> str:
+    """torch's table of the operators that whole steps spend their own time in, the costliest first."""
+    where = pick_device(device)
+    source, step = _source(stage, pack, where), start(stage, 1000, 0, where, ALONE)
+    step.model.train()
+    batches = list(source.batches(0, steps + 1))
+    step(*batches[0])
+    with torch.profiler.profile() as watched:
+        for batch in batches[1:]:
+            step(*batch)
+    by = "self_cpu_time_total" if where.type == "cpu" else "self_device_time_total"
+    return watched.key_averages().table(sort_by=by, row_limit=rows, max_name_column_width=40)
+
+
+def _source(stage: StageConfig, pack: Pack, device: torch.device) -> BatchSource:
+    teacher = None
+    if any(name.startswith("kd_") for name in stage.train.losses):  # any answers do: labels, or the corners of the box
+        faces, points = pack.faces, pack.faces.points.copy()
+        blank = faces.label == NONE
+        points[blank, ::2], points[blank, 1::2] = faces.box[blank, None, :2], faces.box[blank, None, 2:]
+        teacher = TeacherLabels(points, (~faces.valid).astype("float32"))
+    return BatchSource(pack, stage, device, teacher)
+
+
+def _rate(work: Iterator[int], seconds: float, device: torch.device) -> float:
+    """Faces a second of an endless iterator of numbers of faces; its first item is not timed."""
+    next(work)
+    _wait(device)
+    begun, faces = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        faces += next(work)
+    _wait(device)
+    return faces / (time.perf_counter() - begun)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _data(source: BatchSource, epoch: int) -> Iterator[int]:
+    """One batch after the other in this thread: its full cost, none of it hidden by reading ahead."""
+    for step in count(epoch * source.steps):
+        yield len(source.draw(step)[1])
+
+
+def _steps(step: Step, images: torch.Tensor, batch: Batch) -> Iterator[int]:
+    for number in count():
+        step(number % 1000, images, batch)
+        step.look()
+        yield len(images)
+
+
+def _training(source: BatchSource, step: Step, epoch: int) -> Iterator[int]:
+    first = epoch * source.steps
+    for number, images, batch in source.batches(first, first + 1_000_000):
+        step(number % 1000, images, batch)
+        step.look()
+        yield len(images)

@@ -1,0 +1,150 @@
+"""What the face finder is shown: square views with faces of all sizes, and the map that it should answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
+from pair_fld.runtime.geometry import crop_matrix, transform_points, warp
+
+# Distances of a cell from a face's centre, over the face's longer side
+POSITIVE, IGNORED = 0.18, 0.42
+SMALLEST = 1 / 18  # of the view: a smaller face is neither wanted nor held against the net
+VISIBLE = 0.65  # share of a face's box that must lie in the view to be wanted
+SECOND_LOOK = 3.2  # side of the second look's view over a 51-point box
+LONGEST_SIDE = 384  # pictures are kept at this size
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture to cut views from. boxes: (n, 4) _img of its 51-point boxes; sure: (n,) bool, False where a face
+    may be or not."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    sure: np.ndarray
+
+
+def shrunk(image: np.ndarray, boxes: np.ndarray, sure: np.ndarray) -> Shown:
+    """A picture in the size that it is kept in."""
+    ratio = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
+    if ratio < 1:
+        image = cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
+    return Shown(image, (boxes + 0.5) * ratio - 0.5, np.asarray(sure, bool))
+
+
+def draw_view(shown: Sequence[Shown], empty: Sequence[Shown], size: int, rng: np.random.Generator) -> Shown:
+    """A random view (S, S, 3) with its boxes: one picture, a mosaic of several, or no face at all."""
+    kind = rng.random()
+    if kind < 0.12:
+        return _augment(_window(_one(empty, rng), size, rng), rng)
+    if kind < 0.32:
+        return _augment(_mosaic(shown, empty, size, rng), rng)
+    return _augment(_window(_one(shown, rng), size, rng), rng)
+
+
+def _one(pictures: Sequence[Shown], rng: np.random.Generator) -> Shown:
+    return pictures[int(rng.integers(len(pictures)))]
+
+
+def _window(picture: Shown, size: int, rng: np.random.Generator) -> Shown:
+    """A square window, placed by one of its faces, or anywhere when there is none."""
+    height, width = picture.image.shape[:2]
+    if len(picture.boxes) and rng.random() < 0.88:
+        box = picture.boxes[rng.integers(len(picture.boxes))]
+        face = float((box[2:] - box[:2]).max())
+        if rng.random() < 0.4:  # as the second look shows it
+            side = face * SECOND_LOOK * np.exp(rng.normal(0, 0.2))
+            centre = (box[:2] + box[2:]) / 2 + rng.normal(0, 0.12, 2) * face
+        else:
+            side = min(face / np.exp(rng.uniform(np.log(0.06), np.log(0.95))), 1.8 * max(height, width))
+            centre = (box[:2] + box[2:]) / 2 + rng.uniform(-0.5, 0.5, 2) * max(side - face * 0.6, 0)
+    else:
+        side = max(height, width) * rng.uniform(0.25, 1.05)
+        centre = rng.uniform(0, 1, 2) * (width, height)
+    view = np.concatenate([centre - side / 2, centre + side / 2])
+    matrix = crop_matrix(view, size, 1.0, rotation=rng.normal(0, 9) if rng.random() < 0.6 else 0.0)
+    return Shown(warp(picture.image, matrix, size), _move(picture.boxes, matrix), picture.sure)
+
+
+def _move(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Boxes whose centres are turned with the picture and whose sides are scaled."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    centre = transform_points(matrix, (boxes[:, :2] + boxes[:, 2:]) / 2)
+    half = (boxes[:, 2:] - boxes[:, :2]) * scale / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def _mosaic(shown: Sequence[Shown], empty: Sequence[Shown], size: int, rng: np.random.Generator) -> Shown:
+    """Several pictures side by side: small faces, several at once, and edges that mean nothing."""
+    cells = int(rng.integers(2, 5))
+    tile = -(-size // cells)
+    canvas = np.zeros((tile * cells, tile * cells, 3), np.uint8)
+    boxes, sure = [], []
+    for row in range(cells):
+        for column in range(cells):
+            pool = empty if rng.random() < 0.3 else shown
+            cell = _window(_one(pool, rng), tile, rng)
+            canvas[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile] = cell.image
+            inside = _clipped_share(cell.boxes, tile)
+            at = np.array([column, row, column, row]) * tile
+            kept = inside > 0.2
+            boxes.append(cell.boxes[kept] + at)
+            sure.append(cell.sure[kept] & (inside[kept] > VISIBLE))
+    return Shown(canvas[:size, :size], np.concatenate(boxes), np.concatenate(sure))
+
+
+def _clipped_share(boxes: np.ndarray, size: int) -> np.ndarray:
+    """How much of each box lies in the view."""
+    low, high = np.clip(boxes[:, :2], -0.5, size - 0.5), np.clip(boxes[:, 2:], -0.5, size - 0.5)
+    return np.prod(high - low, axis=1) / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)
+
+
+def _augment(view: Shown, rng: np.random.Generator) -> Shown:
+    image, boxes = view.image, view.boxes
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+        boxes = (len(image) - 1) - boxes[:, [2, 1, 0, 3]]
+        boxes[:, [1, 3]] = view.boxes[:, [1, 3]]
+    if rng.random() < 0.15:
+        image = cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    if rng.random() < 0.7:
+        gain = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.06, 3))
+        table = (np.arange(256)[:, None] / 255) ** np.exp(rng.normal(0, 0.2)) * 255 * gain + rng.normal(0, 12)
+        image = cv2.LUT(np.ascontiguousarray(image), np.clip(table, 0, 255).astype(np.uint8)[None])
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), rng.uniform(0.5, 1.3))
+    if rng.random() < 0.2:
+        noisy = image + rng.normal(0, rng.uniform(2, 10), image.shape)
+        image = np.clip(noisy, 0, 255).astype(np.uint8)
+    return Shown(np.ascontiguousarray(image), boxes, view.sure)
+
+
+def target_map(view: Shown, size: int, stride: int) -> np.ndarray:
+    """(6, H, H) float32: 1 / 0 / -1 for a face, none, don't care; the four outputs of the face that a cell answers
+    for (units of runtime.centre_detector); the face's longer side in cells."""
+    cells = size // stride
+    target = np.zeros((6, cells, cells), np.float32)
+    nearest = np.full((cells, cells), np.inf)
+    y, x = np.meshgrid(np.arange(cells) + 0.5, np.arange(cells) + 0.5, indexing="ij")
+    shares = _clipped_share(view.boxes, size)
+    for box, sure, share in zip((view.boxes + 0.5) / stride, view.sure, shares, strict=True):
+        centre, extent = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+        side = float(extent.max())
+        distance = np.hypot(x - centre[0], y - centre[1])
+        wanted = bool(sure) and share >= VISIBLE and side >= SMALLEST * cells
+        own = (np.abs(x - centre[0]) <= 0.5) & (np.abs(y - centre[1]) <= 0.5)
+        positive = wanted & ((distance < POSITIVE * side) | own) & (distance / side < nearest)
+        ring = (distance < max(IGNORED * side, 1.0)) & (target[0] == 0)
+        target[0][ring] = -1
+        target[0][positive] = 1
+        nearest[positive] = (distance / side)[positive]
+        target[1][positive] = (centre[0] - x)[positive] / CENTRE_UNIT
+        target[2][positive] = (centre[1] - y)[positive] / CENTRE_UNIT
+        target[3:5, positive] = (np.log(extent / cells) / SIZE_UNIT)[:, None]
+        target[5][positive] = side
+    return target

@@ -1,0 +1,69 @@
+"""The face finder's verbs on a few rendered faces: everything but the quality."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pair_fld.runtime.centre_detector import CentreDetector
+from tests.cli.command import pairfld
+
+TINY = ("--config", "quick", "steps=4", "batch_size=4", "pictures=40", "valid_pictures=6", "scenes=4", "empty=4",
+        "calibration_images=4", "widths=[4,4,8,8,8]")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with packed faces and a face finder that was hardly trained."""
+    folder = tmp_path_factory.mktemp("finder")
+    sizes = ("data.sources.0.count=60", "data.sources.1.count=6", "data.valid_fraction=0.2", "data.workers=1")
+    done = pairfld("prepare", "--work", str(folder), *sizes)
+    assert done.code == 0, done.err
+    done = pairfld("train-detector", "--work", str(folder), *TINY)
+    assert done.code == 0, done.err
+    return folder
+
+
+def test_the_finder_says_what_it_is_and_costs(work: Path) -> None:
+    finder = CentreDetector(work / "detector/detector.tflite")
+    assert (finder.name, finder.side) == ("own_128", 128)
+    metrics = json.loads((work / "detector/metrics.json").read_text())
+    assert finder.search.threshold == metrics["chosen"]["threshold"]
+    assert metrics["valid_faces"] > 0
+    cost = metrics["cost"]["detector.tflite"]
+    assert 0 < cost["gflops"] < 0.02
+    assert not [op for op in cost["ops"] if op.startswith("CONV_2D") and "int8" not in op]
+    record = json.loads((work / "detector/run.json").read_text())
+    assert record["config"]["steps"] == 4
+    assert "unfinished" not in record
+
+
+def test_nothing_is_trained_twice_or_overwritten_unasked(work: Path) -> None:
+    before = (work / "detector/detector.tflite").stat().st_mtime_ns
+    done = pairfld("train-detector", "--work", str(work), "--resume", *TINY)
+    assert "already trained" in done.err
+    done = pairfld("train-detector", "--work", str(work), *TINY)
+    assert done.code == 2
+    assert "expected a new or empty output folder" in done.err
+    assert (work / "detector/detector.tflite").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train-detector", "--config", "nothing"], "Known names: own128, quick"),
+        (["train-detector", "stepz=3"], "unknown key 'stepz'"),
+        (["train-detector", "widths=[1,2]"], "missing key 'widths.2'"),
+        (["bench-detector", "--own", "/nowhere.tflite"], "Run pairfld train-detector first"),
+        (["bench-predict", "--size", "big"], "expected WIDTHxHEIGHT"),
+        (["bench-predict", "--model", "/nowhere.zip"], "expected an archive of pairfld package, found no such file"),
+    ],
+)
+def test_faults_are_sentences(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    place = ["--work", str(tmp_path)] if arguments[0] != "bench-predict" else []
+    done = pairfld(*arguments, *place)
+    assert done.code == 2
+    assert expected in done.err
+    assert "Traceback" not in done.err

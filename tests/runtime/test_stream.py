@@ -1,0 +1,135 @@
+import struct
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pair_fld.runtime.image import decode_reduced, enlarge, jpeg_header, read_bytes, read_image
+from pair_fld.runtime.pipeline import SEARCH_SIDE, Pipeline
+from pair_fld.runtime.stream import LOOK_AHEAD, Job, answers
+
+from .test_main import StubDetector, StubModel
+
+
+def jpeg(path: Path, image: np.ndarray, orientation: int | None = None) -> Path:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+    if orientation is not None:
+        tiff = b"MM\0*" + struct.pack(">IHHHIHH", 8, 1, 0x0112, 3, 1, orientation, 0) + b"\0\0\0\0"
+        body = b"Exif\0\0" + tiff
+        data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+    path.write_bytes(data)
+    return path
+
+
+def slope(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.dstack([x * 255 / width, y * 255 / height, np.zeros((height, width))]).astype(np.uint8)
+
+
+def test_header_by_hand(tmp_path: Path):
+    path = jpeg(tmp_path / "a.jpg", slope(48, 64))
+    assert jpeg_header(read_bytes(path)) == (64, 48, True)
+    assert jpeg_header(read_bytes(jpeg(path, slope(48, 64), 1))) == (64, 48, True)
+    assert jpeg_header(read_bytes(jpeg(path, slope(48, 64), 6))) == (64, 48, False)
+    assert jpeg_header(np.frombuffer(b"\x89PNG....", np.uint8)) is None
+    assert jpeg_header(np.frombuffer(b"\xff\xd8\xff\xe0\x00\x10", np.uint8)) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "orientation", "factor"),
+    [
+        ((600, 1600), None, 8),
+        ((600, 1599), None, 4),
+        ((600, 399), None, 2),
+        ((300, 399), None, 1),
+        ((601, 1600), 6, 1),  # turned: the blocks would count from the other edge
+        ((600, 1600), 6, 8),
+    ],
+)
+def test_reduced_pictures_are_the_whole_ones_in_blocks(tmp_path: Path, shape, orientation, factor):
+    path = jpeg(tmp_path / "a.jpg", slope(*shape), orientation)
+    small, found = decode_reduced(read_bytes(path), path, 200)
+    assert found == factor
+    whole = read_image(path)
+    assert small.shape[:2] == tuple(-(-n // factor) for n in whole.shape[:2])
+    # pixel j of the small picture is the mean of its block, and `enlarge` gives the middle of that block
+    x, y = 7, 11
+    middle = enlarge(np.array([x, y]), factor)
+    assert middle.tolist() == [factor * x + (factor - 1) / 2, factor * y + (factor - 1) / 2]
+    block = whole[factor * y : factor * (y + 1), factor * x : factor * (x + 1)].reshape(-1, 3).mean(axis=0)
+    assert np.abs(small[y, x] - block).max() < 3
+
+
+class BrightBox(StubDetector):
+    """Answers the box of the bright pixels."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    def detect(self, image_bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y, x = np.nonzero(image_bgr[..., 0] > 127)
+        box = [x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5]
+        return np.array([box]), np.ones(1)
+
+
+@pytest.mark.parametrize(("side", "seen"), [(400, 200), (16, 1600)], ids=["large face", "small face"])
+def test_a_small_face_is_cut_from_the_whole_picture(tmp_path: Path, side: int, seen: int):
+    image = np.zeros((1200, 2 * SEARCH_SIDE, 3), np.uint8)
+    image[320 : 320 + side, 640 : 640 + side] = 255
+    path = jpeg(tmp_path / "a.jpg", image)
+    model = StubModel()
+    (face,), decoded = Pipeline(BrightBox(), model).faces_of_file(path)
+    np.testing.assert_allclose(face[[0, 50]], [[639.5, 319.5], [639.5 + side, 319.5 + side]], atol=0.01)
+    assert decoded.shape[1] == (SEARCH_SIDE if side == 400 else 2 * SEARCH_SIDE)
+    whole, _ = Pipeline(BrightBox(), StubModel()).faces_of_file(path, whole=True)
+    np.testing.assert_allclose(whole[0], face, atol=0.01)
+
+
+def test_answers_come_in_order_and_faults_stay_with_their_picture(tmp_path: Path):
+    good = [jpeg(tmp_path / f"{k}.jpg", np.full((60, 60, 3), 80 + k, np.uint8)) for k in range(9)]
+    (tmp_path / "bad.jpg").write_text("text")
+    paths = [*good[:4], tmp_path / "bad.jpg", tmp_path / "none.jpg", *good[4:]]
+    pipelines = [Pipeline(StubDetector([[10, 10, 50, 50]]), StubModel()) for _ in range(3)]
+    found = list(answers((Job(str(p), p) for p in paths), pipelines, images=True))
+    assert [a.job.picture for a in found] == paths
+    assert [a.fault is None for a in found] == [p in good for p in paths]
+    assert found[5].fault == f"{tmp_path / 'none.jpg'}: no such file"
+    assert all(a.image.shape == (60, 60, 3) for a in found if a.fault is None)
+
+
+def test_known_faces_ask_no_model(tmp_path: Path):
+    model, known = StubModel(), (np.zeros((51, 2)),)
+    pipeline = Pipeline(StubDetector([[1, 1, 9, 9]]), model)
+    (answer,) = answers([Job("a", tmp_path / "not-read.jpg", known)], [pipeline])
+    assert answer.faces == known
+    assert (answer.image, answer.fault, model.seen) == (None, None, [])
+
+
+def test_only_a_few_pictures_are_taken_ahead_and_each_pipeline_serves_one_at_a_time():
+    taken, busy, most = [], [], []
+    lock = threading.Lock()
+
+    class Slow(StubDetector):
+        def detect(self, image_bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            with lock:
+                assert self not in busy
+                busy.append(self)
+                most.append(len(busy))
+            time.sleep(0.01)
+            with lock:
+                busy.remove(self)
+            return super().detect(image_bgr)
+
+    def jobs():
+        for k in range(20):
+            taken.append(k)
+            yield Job(str(k), np.full((9, 9, 3), 5, np.uint8))
+
+    pipelines = [Pipeline(Slow([]), StubModel()) for _ in range(2)]
+    for k, answer in enumerate(answers(jobs(), pipelines)):
+        assert answer.job.key == str(k)
+        assert len(taken) <= k + 1 + LOOK_AHEAD * 2
+    assert max(most) == 2

@@ -1,0 +1,28 @@
+"""Small stages that train in seconds, for the tests of this folder and the processes they start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pair_fld.config import AugmentConfig, ModelConfig, StageConfig, TrainConfig
+from pair_fld.models.checkpoint import load_checkpoint
+
+CALM = AugmentConfig(flip=0, rotation=5, scale=0.05, shift=0.02, photometric=0, grey=0, blur=0, noise=0, occlude=0)
+SMALL = ModelConfig(
+    arch="coord_net", input_size=64, options={"stages": [[2, 24, 1, 2], [2, 32, 1, 2], [2, 48, 1, 2]], "neck": 32}
+)
+TINY = ModelConfig(arch="coord_net", input_size=32, options={"stem": 8, "stages": [[1, 8, 1, 2]], "neck": 8})
+HEAT = ModelConfig(arch="heatmap_unet", input_size=64, options={"widths": [32, 48], "blocks": [1, 1]})
+
+
+def stage(model: ModelConfig = SMALL, **changes: object) -> StageConfig:
+    settings: dict = {"epochs": 2, "batch_size": 8, "lr": 3e-3, "warmup_epochs": 0.2, "ema_decay": 0.9, "amp": False,
+                      "losses": {"wing": 1.0}, "augment": CALM, "threads": 1}  # fmt: skip
+    return StageConfig(model=model, train=TrainConfig(**(settings | changes)))
+
+
+def weights(path: Path) -> torch.Tensor:
+    state = load_checkpoint(path)
+    return torch.cat([state[k][n].flatten().float() for k in ("model", "ema") for n in sorted(state[k])])
