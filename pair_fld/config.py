@@ -128,8 +128,8 @@ class StageConfig(Strict):
 class QatConfig(Strict):
     """Quantization-aware fine-tuning (`pairfld quantize --qat`); losses, views and batch size are the student's own."""
 
-    steps: int = Field(default=250, ge=1)
-    lr: float = Field(default=2e-4, gt=0)
+    steps: int = Field(default=200, ge=1)
+    lr: float = Field(default=3e-5, gt=0)
 
 
 class QuantConfig(Strict):

@@ -92,7 +92,7 @@ def claim_folder(folder: Path, stage: str, *, overwrite: bool = False) -> None:
     Raises:
         PairError: the folder is in use, is another stage's or nobody's, or cannot be made.
     """
-    _check_claim(folder, stage, overwrite)
+    check_claim(folder, stage, overwrite)
     try:
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -102,7 +102,8 @@ def claim_folder(folder: Path, stage: str, *, overwrite: bool = False) -> None:
         raise PairError(folder, "a folder that can be made", str(fault), "Choose another output folder.") from None
 
 
-def _check_claim(folder: Path, stage: str, overwrite: bool) -> None:
+def check_claim(folder: Path, stage: str, overwrite: bool) -> None:
+    """Whether `claim_folder` would do it: PairError if not, and nothing is touched."""
     if folder.exists() and not folder.is_dir():
         raise PairError(folder, "a folder", "a file", "Choose another output folder.")
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -125,7 +126,7 @@ def fresh_folder(folder: Path, stage: str, *, overwrite: bool = False) -> Iterat
     An earlier result stays whole until then. A broken gate counts as an end: what was written is there to look at.
     Raises as `claim_folder`.
     """
-    _check_claim(folder, stage, overwrite)
+    check_claim(folder, stage, overwrite)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     claim_folder(draft, stage, overwrite=True)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pair_fld.errors import GateError, PairError
-from pair_fld.runs import MARKER, atomic_path, claim_folder, fresh_folder, provenance, read_json, write_json
+from pair_fld.runs import MARKER, atomic_path, claim_folder, fresh_folder, provenance, read_json
 
 
 def test_claim_refuses_what_is_not_its_own(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_claim_replaces_an_earlier_run_of_its_stage_only_when_told(tmp_path: Pat
     run = tmp_path / "run"
     claim_folder(run, "prepare")
     (run / "faces.npz").write_text("hours of work")
-    with pytest.raises(PairError, match="found an earlier run of prepare.*--overwrite"):
+    with pytest.raises(PairError, match=r"found an earlier run of prepare.*--overwrite"):
         claim_folder(run, "prepare")
     with pytest.raises(PairError, match="found one of prepare"):
         claim_folder(run, "quantize", overwrite=True)

@@ -83,7 +83,7 @@ def bench_detector(
 
 def _cost_table(costs: Any) -> Table:
     headings = ("finder", "MB", "GFLOPs a view", "views of a 1024 px picture", "GFLOPs a picture, one face",
-                "MB with model", "GFLOPs with model")  # fmt: skip
+                "MB with model", "GFLOPs with model", "looks a measured picture")  # fmt: skip
     table = Table(title="what they cost")
     for heading in headings:
         table.add_column(heading)
@@ -91,6 +91,7 @@ def _cost_table(costs: Any) -> Table:
         table.add_row(
             c.finder, f"{c.file_mb:.3f}", f"{c.gflops_a_view:.4f}", str(c.views), f"{c.gflops_a_picture:.3f}",
             f"{c.with_model_mb:.3f}", f"{c.with_model_gflops:.3f}",
+            f"{c.looks_a_picture:.1f}",
         )  # fmt: skip
     return table
 

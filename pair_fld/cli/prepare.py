@@ -69,7 +69,7 @@ def prepare(
     for source in report["sources"]:
         if source["without_identity"]:
             say(
-                f"{source['name']}: `identity` names nobody in {source['without_identity']} file names; split face by face"
+                f"{source['name']}: `identity` names nobody in {source['without_identity']} files, split face by face"
             )
     for reason, count in report["left_out"].items():
         say(f"left out: {count} x {reason}")

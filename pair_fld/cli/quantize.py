@@ -70,13 +70,13 @@ def quantize(
     and activation is rounded as in the int8 file.
     """
     from pair_fld.data.pack import Pack
-    from pair_fld.export.stage import QuantizeGateError, quantize_checkpoint
+    from pair_fld.export.stage import QuantizeGateError, quantize_checkpoint, recorded
     from pair_fld.runs import RECORD, file_hash, finished, fresh_folder, read_json
 
     place = workspace(recipe, work, overrides)
     source, target = checkpoint or place.student / "best.pt", folder or place.quant
     config = place.recipe.quant
-    key = {"config": config.model_dump(mode="json"), "checkpoint": file_hash(source) if source.is_file() else None,
+    key = {"config": recorded(config, qat), "checkpoint": file_hash(source) if source.is_file() else None,
            "qat": qat, "passed": True}  # fmt: skip
     if resume and finished(target, key):
         say(f"{target}: already done")

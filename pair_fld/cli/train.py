@@ -94,7 +94,8 @@ def distill(
     with _progress("distill") as bar:
         best = stages.distill(
             stage, Pack(data or place.data), teacher or place.teacher / "best.pt", out or place.student,
-            init_from=init_from, resume=resume, overwrite=overwrite, device=device, report=_reporter(bar),
+            cache=place.folder, init_from=init_from, resume=resume, overwrite=overwrite, device=device,
+            report=_reporter(bar),
             progress=lambda done, total: bar(done, total, "faces answered by the teacher"),
         )  # fmt: skip
     _result(best, as_json)

@@ -73,9 +73,15 @@ def train_detector(
         return
     cost = metrics["cost"]["detector.tflite"]
     table = Table(title=Text(f"{target}/detector.tflite: {cost['size_mb']:.3f} MB, {cost['gflops']:.4f} GFLOPs a view"))
-    for heading in ("threshold", "recall on validation faces, %", "faceless pictures with an alarm, %", ""):
+    headings = (
+        "threshold",
+        "recall %",
+        "unconfirmed finds per 100 photographs",
+        "faceless pictures with an alarm %",
+        "",
+    )
+    for heading in headings:
         table.add_column(heading)
     for row in metrics["thresholds"]:
-        mark = "chosen" if row == metrics["chosen"] else ""
-        table.add_row(*(str(row[key]) for key in ("threshold", "recall_percent", "faceless_with_alarm_percent")), mark)
+        table.add_row(*map(str, row.values()), "chosen" if row == metrics["chosen"] else "")
     out.print(table)

@@ -16,6 +16,8 @@ import torch
 from torch.nn import functional as F
 
 from pair_fld.config import AugmentConfig
+from pair_fld.runtime.codec import cell_centres
+from pair_fld.runtime.session import PIXEL_RANGE
 
 FLAT, PARTNER = 1, 2  # what an occluder shows: one colour, or the same place of the partner's picture
 _BLUR_REACH = 3  # pixels: two standard deviations of the strongest blur
@@ -101,7 +103,7 @@ def _start(noise_at: float, count: int) -> int:
 
 def _shape(looks: Looks, i: int, size: int) -> np.ndarray:
     """(size, size) bool: where the occluder of sample i lies."""
-    line = (np.arange(size, dtype=np.float32) * 2 + 1) / size - 1
+    line = cell_centres(size)
     d = np.abs(line[:, None] - looks.centre[i]) / looks.extent[i]  # (size, 2)
     if looks.round_[i]:
         d **= 2
@@ -138,7 +140,7 @@ def paint(warped: np.ndarray, looks: Looks) -> torch.Tensor:
         if looks.noise[i] > 0:
             at = _start(looks.noise_at[i], drawn.size)
             normals = _bank()[at : at + drawn.size].reshape(drawn.shape)
-            cv2.scaleAdd(normals, float(looks.noise[i]) / 127.5, drawn, dst=drawn)
+            cv2.scaleAdd(normals, float(looks.noise[i]) / PIXEL_RANGE, drawn, dst=drawn)
             np.clip(drawn, -1, 1, out=drawn)
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
@@ -179,7 +181,7 @@ def paint_tensor(pixels: torch.Tensor, looks: Looks) -> torch.Tensor:
         count = 3 * size * size
         at = send(np.array([_start(looks.noise_at[i], count) for i in rows]), 1)
         normals = _bank_on(device)[at + torch.arange(count, device=device)].view(-1, size, size, 3).permute(0, 3, 1, 2)
-        light[send(rows)] += normals * send(looks.noise[rows].astype(np.float32) / 127.5, 1, 1, 1)
+        light[send(rows)] += normals * send(looks.noise[rows].astype(np.float32) / PIXEL_RANGE, 1, 1, 1)
     return light.clamp_(-1, 1)
 
 

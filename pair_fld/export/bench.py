@@ -226,11 +226,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     shown = scored or shown
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for row in shown:
-        size = row.size_mb or 0.0
-        height = row.nme_outer_corners_percent if by_nme else size
-        name = f"{Path(row.file).name}, {size:.2f} MB"
-        disc = axes.scatter(row.latency[0].median_ms, height, s=400 * size, alpha=0.5)
-        axes.plot(row.latency[0].median_ms, height, "o", ms=4, color=disc.get_facecolor()[0][:3], label=name)
+        size, nme = row.size_mb or 0.0, row.nme_outer_corners_percent
+        x, y = row.latency[0].median_ms, size if nme is None else nme
+        (dot,) = axes.plot(x, y, "o", ms=4, label=f"{Path(row.file).name}, {size:.2f} MB")
+        axes.scatter(x, y, s=400 * size, alpha=0.4, color=dot.get_color())
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="x-small", frameon=False)
     label = "NME (outer corners) %" if by_nme else "size, MB"
     n = shown[0].latency[0].threads

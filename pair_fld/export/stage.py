@@ -15,12 +15,13 @@ from pair_fld.data.pack import TRAIN, VALID, Pack
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.nme import nme
 from pair_fld.evaluate.predict import TorchModel, cut, open_model
-from pair_fld.export import qat
+from pair_fld.export import litert, qat
 from pair_fld.export.calibrate import METHODS, Method, quantize_static_qdq
 from pair_fld.export.count import count
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import Deviation, LayerNoise, Predict, compare, layer_snr
 from pair_fld.export.quantize import QuantizedFile, choose_method, quantize
+from pair_fld.export.tflite import unknown_operators
 from pair_fld.runs import file_hash, provenance, write_json
 from pair_fld.runtime.session import model_metadata
 
@@ -139,8 +140,7 @@ def quantize_checkpoint(
         export_onnx(model.net, model.input_size, plain, metadata)
         method, scores = _method(plain, calibration, config, lambda path: score(open_model(path).predict), say)
         say("writing the files")
-        files = quantize(plain, out, calibration, config.kinds, method=method, formats=config.formats,
-                         tflite_input=config.tflite_input)  # fmt: skip
+        files = _write(model, plain, out, calibration, config, method, metadata)
         say("measuring the files")
         own, reports, fine, int8_float = score(model.predict), report(files), None, plain
         simulation = 0.0
@@ -173,12 +173,44 @@ def quantize_checkpoint(
                 noisy[row.file] = tuple(layer_snr(source, file.path, crops[:PARITY_CROPS])[:NOISY_LAYERS])
             broken += faults
     result = QuantizeReport(own, method, scores, reports, tuple(broken), noisy, fine)
-    record = provenance(config.model_dump(mode="json"), seed=None, data_hash=pack.data_hash)
+    record = provenance(recorded(config, fine_tune), seed=None, data_hash=pack.data_hash)
     record |= {"checkpoint": file_hash(checkpoint), "qat": fine_tune, "passed": not broken, "report": result.to_json()}
     write_json(out / "run.json", record)
     if broken:
         raise QuantizeGateError(result)
     return result
+
+
+def recorded(config: QuantConfig, fine_tune: bool) -> dict[str, Any]:
+    """The configuration that a run record holds: without the settings of --qat where it was not used."""
+    return config.model_dump(mode="json", exclude=None if fine_tune else {"qat"})
+
+
+def _write(
+    model: TorchModel, plain: Path, out: Path, calibration: np.ndarray, config: QuantConfig, method: Method,
+    metadata: dict[str, Any],
+) -> list[QuantizedFile]:  # fmt: skip
+    """The configured files; TFLite through litert-torch where our own writer does not know an operator."""
+    options: dict[str, Any] = {"method": method, "tflite_input": config.tflite_input}
+    unknown = unknown_operators(plain) if "tflite" in config.formats else ""
+    if not unknown:
+        return quantize(plain, out, calibration, config.kinds, formats=config.formats, **options)
+    others = [kind for kind in config.kinds if kind not in litert.KINDS]
+    if others or config.tflite_input != "float32":
+        found = f"{', '.join(others) or 'a uint8 input'} with {unknown}"
+        remedy = "Set quant.kinds=[fp32, fp16], quant.ship=fp16 and quant.tflite_input=float32."
+        raise PairError(out, "TFLite of fp32 or fp16 for operators that only litert-torch knows", found, remedy)
+    litert.require(out, unknown)
+    files = quantize(
+        plain, out, calibration, config.kinds, formats=[f for f in config.formats if f == "onnx"], **options
+    )
+    for kind in litert.KINDS:
+        if kind in config.kinds:
+            path = out / f"{plain.stem}-{kind}.tflite"
+            facts = metadata | {"quantization": {"kind": kind}}
+            litert.write_with_litert(model.net, model.input_size, path, facts, kind, unknown)
+            files.append(QuantizedFile(kind, "tflite", path, None))
+    return sorted(files, key=lambda file: (config.kinds.index(file.kind), file.format))
 
 
 def _method(

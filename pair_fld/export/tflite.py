@@ -68,15 +68,24 @@ def write_tflite(
     """
     graph = Graph(load_onnx(onnx_path), onnx_path)
     w = Lowering(graph, sorted(set(_WRITERS) - {"Identity", "Dropout"}))
-    unknown = {node.op: node.name for node in graph.nodes if node.op not in _WRITERS}
-    if unknown:
-        w.refuse(", ".join(f"{op} (node {name!r})" for op, name in sorted(unknown.items())))
+    if unknown := _unknown(graph):
+        w.refuse(unknown)
     source = _float_input(w) if input_dtype == "float32" else _raw_input(w, metadata)
     for node in graph.nodes:
         if id(node) not in w.fused:
             _WRITERS[node.op](w, node)
     flatbuffer = w.flat.finish({"input": source}, {"output": w.value(graph.output)})
     save_tflite(flatbuffer, out_path, metadata)
+
+
+def unknown_operators(onnx_path: Path) -> str:
+    """The operators of an ONNX file that `write_tflite` does not know, each with a node; empty when it knows all."""
+    return _unknown(Graph(load_onnx(onnx_path), onnx_path))
+
+
+def _unknown(graph: Graph) -> str:
+    found = {node.op: node.name for node in graph.nodes if node.op not in _WRITERS}
+    return ", ".join(f"{op} (node {name!r})" for op, name in sorted(found.items()))
 
 
 def _float_input(w: Lowering) -> int:

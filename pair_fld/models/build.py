@@ -9,6 +9,7 @@ from torch import nn
 
 from pair_fld.config import ModelConfig
 from pair_fld.errors import PairError
+from pair_fld.models.mobilevit import MobileViTNet
 from pair_fld.models.nets import CoordNet, HeatmapNet, HeatmapUNet
 from pair_fld.runtime.codec import cell_centres
 from pair_fld.runtime.scheme import NUM_POINTS
@@ -17,6 +18,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "heatmap_unet": HeatmapUNet,
     "coord_net": CoordNet,
     "heatmap_net": HeatmapNet,
+    "mobilevit_net": MobileViTNet,
 }
 
 

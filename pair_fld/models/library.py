@@ -24,9 +24,13 @@ def _mend_torchvision() -> None:
 _schemas: torch.library.Library | None = None
 _mend_torchvision()
 
+import timm  # noqa: E402
 import timm.optim  # noqa: E402
 import timm.scheduler  # noqa: E402
 import timm.utils  # noqa: E402
+from timm.models.mobilevit import LinearSelfAttention  # noqa: E402
+
+__all__ = ["LinearSelfAttention", "cosine", "ema", "features", "optimizer"]
 
 
 def ema(model: nn.Module, decay: float) -> Any:
@@ -45,3 +49,12 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> Any:
     return timm.scheduler.CosineLRScheduler(
         optimizer, t_initial=steps, lr_min=top / 100, warmup_t=warmup, warmup_prefix=False, t_in_epochs=False
     )
+
+
+def features(name: str, strides: tuple[int, ...]) -> nn.Module:
+    """timm's network `name`, randomly initialised, giving its maps at the strides; TypeError for an unknown name."""
+    if not timm.is_model(name):
+        raise TypeError(f"timm knows no {name!r}")
+    # maps stand at strides 2, 4, 8, ...
+    indices = tuple(stride.bit_length() - 2 for stride in strides)
+    return timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)

@@ -22,6 +22,8 @@ METADATA_KEY = "pair_fld"
 METADATA_FILE = "pair_fld.json"
 METADATA_TASK = "task"  # what the model answers; landmarks when the key is missing
 FORMAT = 1
+# The normaliser of every net here: (pixel - PIXEL_MEAN) / PIXEL_RANGE is -1 ... 1 over the grey levels.
+PIXEL_MEAN = PIXEL_RANGE = 127.5
 OUTPUT_KINDS = ("coords", "heatmap")
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -34,7 +36,7 @@ def model_metadata(input_size: int, margin: float, output_kind: str, **more: Any
     return {
         "format": FORMAT,
         "points": NUM_POINTS,
-        "input": {"size": input_size, "colour": "bgr", "mean": 127.5, "scale": 1 / 127.5},
+        "input": {"size": input_size, "colour": "bgr", "mean": PIXEL_MEAN, "scale": 1 / PIXEL_RANGE},
         "crop": {"margin": margin},
         "output": {"kind": output_kind},
         **more,

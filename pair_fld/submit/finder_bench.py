@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pair_fld.evaluate.detection import match_faces
 from pair_fld.evaluate.nme import nme
 from pair_fld.evaluate.predict import Truth
 from pair_fld.export.count import count
-from pair_fld.runtime.detector import open_detector
+from pair_fld.runtime.detector import FaceFinder, open_detector
 from pair_fld.runtime.geometry import points_box
 from pair_fld.runtime.image import read_image
 from pair_fld.runtime.pipeline import Pipeline
@@ -53,7 +54,11 @@ class SetRow:
 
 @dataclass(frozen=True)
 class CostRow:
-    """One finder's cost: its file, one view, and the search of a PICTURE x PICTURE picture with one face."""
+    """One finder's cost: its file, one view, and the search of a PICTURE x PICTURE picture with one candidate.
+
+    looks_a_picture: network runs that the measured pictures took on average, second looks included; small pictures
+    have no tiles.
+    """
 
     finder: str
     file_mb: float
@@ -62,6 +67,7 @@ class CostRow:
     gflops_a_picture: float
     with_model_mb: float
     with_model_gflops: float
+    looks_a_picture: float
 
 
 def compare(
@@ -89,14 +95,33 @@ def compare(
         model.metadata["crop"]["from_detector"] = policy
         pipeline = Pipeline(finder, model)
         say(f"measuring {finder.name}")
-        rows += _measure(pipeline, _cases(truth, unlabelled, faceless))
+        with _counted(finder) as looks:
+            mine = _measure(pipeline, _cases(truth, unlabelled, faceless))
+        rows += mine
         cost, views = count(path), len(list(search_views(PICTURE, PICTURE, finder.search, finder.side)))
         searched = (views + 1) * cost.gflops
+        looks_a_picture = looks[0] / max(sum(row.pictures for row in mine), 1)
         costs.append(
             CostRow(finder.name, cost.size_mb, cost.gflops, views, searched,
-                    cost.size_mb + landmarks.size_mb, searched + landmarks.gflops)
+                    cost.size_mb + landmarks.size_mb, searched + landmarks.gflops, looks_a_picture)
         )  # fmt: skip
     return rows, costs
+
+
+@contextmanager
+def _counted(finder: FaceFinder) -> Iterator[list[int]]:
+    """A list whose only entry counts the network's runs while the block lasts."""
+    runs, look = [0], finder.look
+
+    def counting(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        runs[0] += 1
+        return look(view)
+
+    setattr(finder, "look", counting)  # noqa: B010 (on this object, not on its class)
+    try:
+        yield runs
+    finally:
+        delattr(finder, "look")
 
 
 def _cases(truth: Truth, unlabelled: Sequence[Path], faceless: int) -> Iterator[Case]:

@@ -21,6 +21,7 @@ from pair_fld.models.detector import STRIDE, DetectorNet
 from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
 from pair_fld.runtime.geometry import points_box
 from pair_fld.runtime.search import Detector, landmark_box
+from pair_fld.runtime.session import PIXEL_MEAN, PIXEL_RANGE
 from pair_fld.train.detector_views import Shown, draw_view, shrunk, target_map
 
 Report = Callable[[int, int, str], None]
@@ -118,7 +119,7 @@ def views(
         batch = [draw_view(shown, empty, config.input_size, rng) for _ in range(config.batch_size)]
         pixels = torch.from_numpy(np.stack([v.image for v in batch])).permute(0, 3, 1, 2).float()
         targets = np.stack([target_map(v, config.input_size, STRIDE) for v in batch])
-        yield pixels.sub_(127.5).div_(127.5), torch.from_numpy(targets)
+        yield pixels.sub_(PIXEL_MEAN).div_(PIXEL_RANGE), torch.from_numpy(targets)
 
 
 def fit_detector(

@@ -65,8 +65,8 @@ def find_run(root: Path, name: str) -> RunInfo:
 
 
 def configuration(run: RunInfo) -> dict[str, Any]:
-    """A run's settings as dotted keys."""
-    return flatten(read_json(run.folder / RECORD, "a run record").get("config", {}))
+    """A run's settings as dotted keys; those that are newer than the run have their defaults."""
+    return defaults() | flatten(read_json(run.folder / RECORD, "a run record").get("config", {}))
 
 
 def defaults() -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _info(root: Path, folder: Path, record: dict[str, Any]) -> RunInfo:
     rows = read_rows(folder / METRICS)
     done, epochs = int(rows[-1]["epoch"]) if rows else 0, int(_train(record)["epochs"])
     state = "training" if is_locked(folder) else "finished" if done >= epochs else "stopped"
-    newest = max(file.stat().st_mtime for file in folder.iterdir() if file.is_file())
+    newest = max(file.stat().st_mtime for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
     name = folder.relative_to(root).as_posix()
     best = min(curve(rows, NME), default=None)
     when = datetime.fromtimestamp(newest, UTC).astimezone()

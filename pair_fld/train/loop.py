@@ -101,6 +101,11 @@ def fit(
     return out / BEST
 
 
+def stage_name(kind: str) -> str:
+    """What the folder of a training run says that it is; kind: teacher or student."""
+    return f"training of a {kind}"
+
+
 def _claim(out: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) -> bool:
     """Make the run folder and its record, or find it fit to be continued; whether it is to be."""
     if is_locked(out):
@@ -111,7 +116,7 @@ def _claim(out: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) 
         return True
     # a run that stopped before its first checkpoint has nothing to lose
     unstarted = resume and (out / RECORD).is_file() and not (out / LAST).is_file()
-    claim_folder(out, f"training of a {record['kind']}", overwrite=overwrite or unstarted)
+    claim_folder(out, stage_name(record["kind"]), overwrite=overwrite or unstarted)
     write_json(out / RECORD, record)
     return False
 
@@ -146,8 +151,9 @@ class _Run:
         self.stage, self.pack, self.out, self.record, self.device, self.team = stage, pack, out, record, device, team
         self.source = BatchSource(pack, stage, device, teacher, team)
         everyone = self.source.size * team.size
-        if len(self.source.rows) < everyone:
-            found = f"{len(self.source.rows)} for a step of {everyone}"
+        drawn = float(pack.weights()[self.source.rows].sum())
+        if drawn < everyone:
+            found = f"{len(self.source.rows)} faces of summed weight {drawn:g} for a step of {everyone}"
             raise PairError(pack.folder, "at least one batch of faces to train on", found, "Lower train.batch_size.")
         self.steps = train.epochs * self.source.steps
         self.update = start(stage, self.steps, round(train.warmup_epochs * self.source.steps), device, team)

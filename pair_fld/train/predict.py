@@ -12,6 +12,7 @@ from pair_fld.data.pack import Pack
 from pair_fld.models import LandmarkNet
 from pair_fld.models.build import soft_argmax
 from pair_fld.runtime.scheme import NUM_POINTS
+from pair_fld.runtime.session import PIXEL_MEAN, PIXEL_RANGE
 from pair_fld.train.batches import TeacherLabels
 from pair_fld.train.losses import PERCENT
 
@@ -41,7 +42,7 @@ def predict_pack(
         part = rows[start : start + batch_size]
         own = pack.faces.box[part] if boxes is None else boxes[start : start + batch_size]
         views = plan_views(torch.from_numpy(own).float(), pack.size, config.margin, None, None)
-        pixels = _pixels(pack, part, views, config.input_size, device).sub_(127.5).div_(127.5)
+        pixels = _pixels(pack, part, views, config.input_size, device).sub_(PIXEL_MEAN).div_(PIXEL_RANGE)
         views = views.to(device)
         mean, sigma = _points_and_sigma(model, pixels, amp)
         if flip:

@@ -11,9 +11,9 @@ from pair_fld.config import StageConfig
 from pair_fld.data.pack import NONE, Pack
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
-from pair_fld.runs import atomic_path, file_hash
+from pair_fld.runs import atomic_path, check_claim, file_hash
 from pair_fld.train.batches import TeacherLabels
-from pair_fld.train.loop import Reporter, fit
+from pair_fld.train.loop import Reporter, fit, stage_name
 from pair_fld.train.predict import predict_pack
 from pair_fld.train.team import Team, pick_device
 
@@ -25,15 +25,19 @@ def train_teacher(stage: StageConfig, pack: Pack, out: Path, *, init_from: Path 
                device=device, report=report)  # fmt: skip
 
 
-def distill(stage: StageConfig, pack: Pack, teacher: Path, out: Path, *, init_from: Path | None = None,
-            resume: bool = False, overwrite: bool = False, device: str = "auto", report: Reporter | None = None,
+def distill(stage: StageConfig, pack: Pack, teacher: Path, out: Path, *, cache: Path | None = None,
+            init_from: Path | None = None, resume: bool = False, overwrite: bool = False, device: str = "auto",
+            report: Reporter | None = None,
             progress: Callable[[int, int], None] | None = None) -> Path:  # fmt: skip
     """Train a student on labels and a teacher's answers; the path of the best checkpoint.
 
     Args:
-        teacher: its checkpoint. progress: told (done, all) while the teacher answers.
+        teacher: its checkpoint. cache: folder for its answers, that of `out` by default. progress: told (done, all)
+            while it answers.
     """
-    answers = teacher_answers(teacher, pack, out.parent, device=device, progress=progress)
+    if not resume:
+        check_claim(out, stage_name("student"), overwrite)  # before the teacher is asked, which takes minutes
+    answers = teacher_answers(teacher, pack, cache or out.parent, device=device, progress=progress)
     return fit(stage, pack, out, kind="student", teacher=answers, extra={"teacher": file_hash(teacher)},
                init_from=init_from, resume=resume, overwrite=overwrite, device=device, report=report)  # fmt: skip
 

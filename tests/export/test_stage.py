@@ -98,7 +98,7 @@ def test_a_float_convolution_in_an_int8_file_breaks_a_gate(
 
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
 def test_the_shipped_kind_has_no_float_convolution(workspace: Path, dot_pack: Path, tmp_path: Path, form: str) -> None:
-    config = QuantConfig(**LOOSE | {"formats": [form]})
+    config = QuantConfig(**LOOSE)
     quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, tmp_path)
     cost = count(tmp_path / f"model-{config.ship}.{form}")
     assert cost.heavy_not_int8() == {}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pair_fld.config import AugmentConfig, StageConfig, load_recipe
+from pair_fld.config import AugmentConfig, StageConfig
 from pair_fld.data.pack import Pack
 from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint
@@ -118,9 +118,8 @@ def test_a_nonsense_environment_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -
 def test_torchrun_starts_the_command_line(dot_pack: Path, tmp_path: Path) -> None:
     teacher = stage(TINY, epochs=1, batch_size=4)
     student = stage(TINY, epochs=1, batch_size=4, losses={"kd_wing": 1.0})
-    recipe = (
-        load_recipe("synthetic").model_copy(update={"teacher": teacher, "student": student}).model_dump(mode="json")
-    )
+    stages = {"teacher": teacher.model_dump(mode="json"), "student": student.model_dump(mode="json")}
+    recipe = {"name": "tiny", "data": "synthetic", "quant": "int8", "budget": "pair2024", **stages}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

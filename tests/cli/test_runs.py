@@ -1,0 +1,90 @@
+"""`pairfld runs` and `pairfld bench-train` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pair_fld.data.pack import Pack
+from pair_fld.train.bench import ROWS
+from pair_fld.train.loop import fit
+from tests.cli.command import pairfld
+from tests.train.settings import TINY, stage
+
+
+@pytest.fixture(scope="module")
+def root(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    fit(stage(TINY, epochs=2), Pack(dot_pack), folder / "a/teacher", kind="teacher")
+    fit(stage(TINY, epochs=1, lr=1e-3), Pack(dot_pack), folder / "b/teacher", kind="teacher")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A recipe of two tiny stages, as a file."""
+    path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    stages = {"teacher": stage(TINY, epochs=4000), "student": stage(TINY)}
+    sections = {name: section.model_dump(mode="json") for name, section in stages.items()}
+    tree = {"name": "tiny", "data": "synthetic", "quant": "int8", "budget": "pair2024", **sections}
+    path.write_text(json.dumps(tree))  # JSON is YAML
+    return str(path)
+
+
+def test_runs_are_listed(root: Path) -> None:
+    done = pairfld("runs", "--root", str(root))
+    assert done.code == 0
+    assert "a/teacher" in done.out
+    assert "finished" in done.out
+    listed = json.loads(pairfld("runs", "--root", str(root), "--json").out)
+    assert [(run["name"], run["epochs_done"]) for run in listed] == [("a/teacher", 2), ("b/teacher", 1)]
+
+
+def test_one_run_is_shown_against_another(root: Path) -> None:
+    done = pairfld("runs", "show", "a/teacher", "--root", str(root), "--against", "b/teacher")
+    assert done.code == 0, done.err
+    assert "train.lr" in done.out
+    assert "train.batch_size" not in done.out
+    tree = json.loads(pairfld("runs", "show", "a/teacher", "--root", str(root), "--json").out)
+    assert tree["differences"]["train.batch_size"] == [64, 8]
+    assert len(tree["curves"]["loss"]) == 2
+
+
+def test_unknown_runs_and_empty_folders(root: Path, tmp_path: Path) -> None:
+    done = pairfld("runs", "show", "nothing", "--root", str(root))
+    assert done.code == 2
+    assert "Runs there: a/teacher, b/teacher" in done.err
+    assert "no training runs" in pairfld("runs", "--root", str(tmp_path)).err
+
+
+def test_bench_train_prints_both_stages(dot_pack: Path, recipe: str) -> None:
+    done = pairfld(
+        "bench-train", "--recipe", recipe, "--data", str(dot_pack), "--repeats", "1", "--seconds", "0.1", "--json"
+    )
+    assert done.code == 0, done.err
+    tree = json.loads(done.out)
+    assert set(tree["teacher"]) == {*ROWS, "profile"}
+    assert tree["student"]["ratio"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_training_ends_with_130(dot_pack: Path, recipe: str, tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "pair_fld", "train-teacher", "--recipe", recipe, "--data", str(dot_pack)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*command, "--work", str(tmp_path)], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()  # the first step is told at once
+        process.send_signal(number)
+        said = first + process.stderr.read()
+    assert process.returncode == 130, said
+    assert "--resume continues" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "teacher/last.pt").is_file()
