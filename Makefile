@@ -56,6 +56,7 @@ test: setup ## run the test suite
 
 lint: setup ## style, types and the import law
 	$(BIN)/ruff check pair_fld tests
+	$(BIN)/ruff format --check -q pair_fld tests
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 

@@ -68,9 +68,7 @@ def prepare(
     out.print(table)
     for source in report["sources"]:
         if source["without_identity"]:
-            say(
-                f"{source['name']}: `identity` names nobody in {source['without_identity']} files, split face by face"
-            )
+            say(f"{source['name']}: `identity` names nobody in {source['without_identity']} files, split face by face")
     for reason, count in report["left_out"].items():
         say(f"left out: {count} x {reason}")
     say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")

@@ -10,6 +10,8 @@ Frames: `_img` picture pixels; `_crop` pixels of a square crop of side S; `_norm
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -101,11 +103,11 @@ def _average_region(image: np.ndarray, matrix: np.ndarray, size: int, block: int
     return small, np.column_stack([linear, matrix[:, :2] @ to_img[:, 2] + matrix[:, 2]])
 
 
-def to_norm(points_crop: np.ndarray, size: int) -> np.ndarray:
-    """Crop pixels to normalised crop coordinates; works on torch tensors too."""
+def to_norm(points_crop: Any, size: int) -> Any:
+    """Crop pixels to normalised crop coordinates: an array or a torch tensor of any shape, the same kind back."""
     return (points_crop * 2 + 1) / size - 1
 
 
-def from_norm(points_norm: np.ndarray, size: int) -> np.ndarray:
-    """Normalised crop coordinates to crop pixels; works on torch tensors too."""
+def from_norm(points_norm: Any, size: int) -> Any:
+    """Normalised crop coordinates to crop pixels: an array or a torch tensor of any shape, the same kind back."""
     return ((points_norm + 1) * size - 1) / 2
