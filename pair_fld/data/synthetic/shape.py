@@ -17,7 +17,7 @@ import numpy as np
 from pair_fld.data.synthetic.expression import Expression, apply_expression
 from pair_fld.runtime.scheme import FLIP
 
-ROWS, COLUMNS = 38, 31
+ROWS, COLUMNS = 38, 27
 
 # Cross-sections of the template: y, half width, front depth, depth at the sides (general anatomy, adult).
 _SECTIONS = np.array([
