@@ -36,6 +36,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, e.g. student.train.epochs=3."),
 ]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
+]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue where an earlier run stopped; does nothing when it had finished.")
 ]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
+    DataOption,
     JsonOption,
     Overrides,
     OverwriteOption,
@@ -50,9 +51,7 @@ def package(
     ] = "blazeface",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
-    ] = None,
+    data: DataOption = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder of the archive. [default: WORK/package]")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the archive. [default: the recipe's]")] = None,
     verify: Annotated[

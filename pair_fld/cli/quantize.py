@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
+    DataOption,
     JsonOption,
     Overrides,
     OverwriteOption,
@@ -46,9 +47,7 @@ def quantize(
     ] = None,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
-    ] = None,
+    data: DataOption = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder of the files. [default: WORK/quant]")] = None,
     qat: Annotated[
         bool, typer.Option("--qat", help="Fine-tune the int8 files with their own rounding, for quant.qat.steps steps.")

@@ -13,6 +13,7 @@ from rich.table import Table
 from pair_fld.cli import console
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
+    DataOption,
     DeviceOption,
     JsonOption,
     Overrides,
@@ -26,9 +27,6 @@ from pair_fld.cli.console import (
     workspace,
 )
 
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
-]
 InitOption = Annotated[
     Path | None,
     typer.Option("--init-from", help="Start from the weights of this checkpoint (not a resume: all else starts anew)."),

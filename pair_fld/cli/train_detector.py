@@ -9,6 +9,7 @@ import typer
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
+    DataOption,
     JsonOption,
     OverwriteOption,
     RecipeOption,
@@ -35,9 +36,7 @@ def train_detector(
     name: Annotated[str, typer.Option("--config", help="A name in configs/detector or a path to a .yaml.")] = "own128",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
-    ] = None,
+    data: DataOption = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: WORK/detector]")] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,

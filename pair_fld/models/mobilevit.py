@@ -42,7 +42,6 @@ class MobileViTNet(nn.Module):
         super().__init__()
         if input_size % 64:
             raise TypeError(f"input_size {input_size} is no multiple of 64")
-        self.heatmap_size = input_size // 8
         self.backbone = library.features(f"mobilevitv2_{width}", _STRIDES)
         for module in self.backbone.modules():
             if type(module) is library.LinearSelfAttention:

@@ -27,7 +27,6 @@ class HeatmapUNet(nn.Module):
         self, input_size: int, widths: tuple[int, ...] = (64, 128, 192, 256), blocks: tuple[int, ...] = (2, 2, 2, 2)
     ) -> None:
         super().__init__()
-        self.heatmap_size = input_size // 4
         self.stem = nn.Sequential(conv_bn(3, 32, 3, 2), conv_bn(32, widths[0], 3, 2))
         stages, inputs = [], widths[0]
         for level, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
@@ -103,7 +102,6 @@ class HeatmapNet(nn.Module):
         expand: float = 3,
     ) -> None:
         super().__init__()
-        self.heatmap_size = input_size // 8
         stride, cut = 2, 0
         for cut, stage in enumerate(stages, 1):  # noqa: B007 - the value after the loop is wanted
             stride *= stage[3]

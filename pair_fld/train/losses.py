@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 
-from pair_fld.models.build import soft_argmax
 from pair_fld.runtime.codec import cell_centres
 
 PERCENT = 50.0  # normalised coordinates span 2, so one unit is 50 % of the crop's side
@@ -115,5 +114,3 @@ TERMS: dict[str, Term] = {
     "kd_heatmap": _kd_heatmap,
 }
 HEATMAP_TERMS = ("heatmap", "kd_heatmap")
-
-__all__ = ["HEATMAP_TERMS", "TERMS", "Batch", "Prediction", "soft_argmax"]
