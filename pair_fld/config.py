@@ -85,12 +85,13 @@ class ModelConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """Optimisation. `losses` maps a term of pair_fld.train.losses to its weight.
+    """Optimisation. `losses` maps a term of pair_fld.train.terms to its weight.
 
     A step updates the weights once, from batch_size x accumulate faces in each process.
     """
 
     epochs: int = Field(ge=1)
+    epoch_steps: int = Field(default=0, ge=0)  # 0: as many as the faces fill
     batch_size: int = Field(default=64, ge=1)
     accumulate: int = Field(default=1, ge=1)  # batches whose gradients a step adds up; batch norm sees each alone
     lr: float = Field(default=2e-3, gt=0)
@@ -103,18 +104,30 @@ class TrainConfig(Strict):
     threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
     checkpoint_minutes: float = Field(default=2.0, gt=0)
     losses: dict[str, float]
+    weights: dict[str, float] = Field(default_factory=dict)  # of sources, in place of the data's own
     augment: AugmentConfig = AugmentConfig()
 
 
 class DistillConfig(Strict):
     """How a teacher's answers are used. Distances in crop percent.
 
-    certainty: heatmap deviation at which a teacher's point counts half.
+    certainty: deviation of a teacher's answer at which it counts half.
     machine_labels: weight of machine-made labels beside the teacher's answers (human ones count 1).
+    fill: a point that a labelled face lacks takes the teacher's place as its label, with the weight of machine labels,
+    where the teacher's deviation is below this; 0 leaves it out.
+    unlabelled: faces without labels are trained on too, through the teacher.
+    views: on how many views of a face the teacher answers, every second one mirrored, from the third on turned and
+    scaled a little; their mean is its answer, and their disagreement is part of its deviation.
+    live: the teacher also looks at every batch as the student sees it, and `kd_l2` takes its heatmaps from there rather
+    than from the cached answers. Terms that cannot do without switch it on.
     """
 
     certainty: float = Field(default=3.0, gt=0)
     machine_labels: float = Field(default=0.25, ge=0)
+    fill: float = Field(default=0.0, ge=0)
+    unlabelled: bool = True
+    views: int = Field(default=2, ge=1, le=10)
+    live: bool = False
 
 
 class StageConfig(Strict):

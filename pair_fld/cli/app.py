@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 import pair_fld
-from pair_fld.cli import bench, bench_runner, package, predict, prepare, quantize, runs, train, train_detector, validate
+from pair_fld.cli import (
+    ablate,
+    bench,
+    bench_runner,
+    package,
+    predict,
+    prepare,
+    quantize,
+    runs,
+    train,
+    train_detector,
+    validate,
+)
 from pair_fld.cli.console import complain, say
 from pair_fld.errors import GateError, PairError
 
@@ -39,7 +51,7 @@ def _options(
     pass
 
 
-for verb in (prepare, train, quantize, validate, bench, package, predict, train_detector, bench_runner, runs):
+for verb in (prepare, train, ablate, quantize, validate, bench, package, predict, train_detector, bench_runner, runs):
     verb.register(app)
 
 

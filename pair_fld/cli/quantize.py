@@ -53,7 +53,8 @@ def quantize(
         bool, typer.Option("--qat", help="Fine-tune the int8 files with their own rounding, for quant.qat.steps steps.")
     ] = False,
     teacher: Annotated[
-        Path | None, typer.Option("--teacher", help="For --qat: the student's teacher. [default: WORK/teacher/best.pt]")
+        list[Path] | None,
+        typer.Option("--teacher", help="For --qat: the student's teachers. [default: WORK/teacher/best.pt]"),
     ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -87,7 +88,7 @@ def quantize(
     with fresh_folder(target, "quantize", overwrite=overwrite or retry) as draft, progress("fine-tune") as bar:
         try:
             report = quantize_checkpoint(
-                source, pack, config, draft, say, fine_tune=qat, teacher=teacher or place.teacher / "best.pt",
+                source, pack, config, draft, say, fine_tune=qat, teachers=teacher or [place.teacher / "best.pt"],
                 cache=place.folder, progress=bar,
             )  # fmt: skip
         except QuantizeGateError as fault:

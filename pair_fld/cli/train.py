@@ -32,6 +32,14 @@ InitOption = Annotated[
     typer.Option("--init-from", help="Start from the weights of this checkpoint (not a resume: all else starts anew)."),
 ]
 
+TeachersOption = Annotated[
+    list[Path] | None,
+    typer.Option("--teacher", help="Teacher checkpoint; several are averaged. [default: WORK/teacher/best.pt]"),
+]
+StudentOption = Annotated[
+    str | None, typer.Option("--student", help="Another student: a name in configs/student or a path.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
@@ -67,12 +75,8 @@ def train_teacher(
 
 def distill(
     overrides: Overrides = None,
-    teacher: Annotated[
-        Path | None, typer.Option("--teacher", help="Teacher checkpoint. [default: WORK/teacher/best.pt]")
-    ] = None,
-    student: Annotated[
-        str | None, typer.Option("--student", help="Another student: a name in configs/student or a path.")
-    ] = None,
+    teacher: TeachersOption = None,
+    student: StudentOption = None,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
@@ -91,7 +95,7 @@ def distill(
     stage = place.recipe.student
     with _progress("distill") as bar:
         best = stages.distill(
-            stage, Pack(data or place.data), teacher or place.teacher / "best.pt", out or place.student,
+            stage, Pack(data or place.data), teacher or [place.teacher / "best.pt"], out or place.student,
             cache=place.folder, init_from=init_from, resume=resume, overwrite=overwrite, device=device,
             report=_reporter(bar),
             progress=lambda done, total: bar(done, total, "faces answered by the teacher"),
@@ -122,11 +126,11 @@ def bench_train(
     with _progress("bench-train") as bar:
         for name, stage in (("teacher", place.recipe.teacher), ("student", place.recipe.student)):
             results[name] = bench.measure(
-                stage, pack, device=device, repeats=repeats, seconds=seconds,
+                stage, pack, teacher=place.recipe.teacher.model, device=device, repeats=repeats, seconds=seconds,
                 progress=lambda done, total, name=name: bar(done, total, f"rounds of the {name}"),
             )  # fmt: skip
             if profile:
-                profiles[name] = bench.profile(stage, pack, device=device)
+                profiles[name] = bench.profile(stage, pack, teacher=place.recipe.teacher.model, device=device)
     if as_json:
         print_json({name: result.as_json() | {"profile": profiles.get(name)} for name, result in results.items()})
         return

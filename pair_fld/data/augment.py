@@ -129,3 +129,27 @@ def unview_points(points_norm: torch.Tensor, views: Views, pack_size: int) -> to
     points = mirror_order(points_norm, views.flipped)
     norm = torch.einsum("bij,bpj->bpi", views.linear, points) + views.offset[:, None]
     return ((norm + 1) * pack_size - 1) / 2
+
+
+def view_covariance(covariance_pack: torch.Tensor, views: Views, pack_size: int) -> torch.Tensor:
+    """Covariances (B, 51, 2, 2) in squared _pack pixels to normalised view coordinates, renumbered like the points."""
+    to_view = (_inverse(views.linear) * (2 / pack_size))[:, None]
+    return mirror_order(to_view @ covariance_pack @ to_view.mT, views.flipped)
+
+
+def unview_covariance(covariance_norm: torch.Tensor, views: Views, pack_size: int) -> torch.Tensor:
+    """Inverse of `view_covariance`."""
+    to_pack = (views.linear * (pack_size / 2))[:, None]
+    return to_pack @ mirror_order(covariance_norm, views.flipped) @ to_pack.mT
+
+
+def turn_views(views: Views, degrees: float, scale: float) -> Views:
+    """The same views turned about their middles, showing `scale` times as much."""
+    angle = np.deg2rad(degrees)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return Views(views.linear @ torch.from_numpy(turn).to(views.linear), views.offset, views.flipped)
+
+
+def mirror_views(views: Views) -> Views:
+    """The same views mirrored."""
+    return Views(views.linear * views.linear.new_tensor([-1.0, 1.0]), views.offset, ~views.flipped)

@@ -11,6 +11,7 @@ A pack is a folder:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,16 @@ class Pack:
             chosen &= self.faces.label != NONE
         return np.flatnonzero(chosen)
 
-    def weights(self) -> np.ndarray:
-        """(N,) float: each face's sampling weight, that of its source."""
-        return np.array([source.weight for source in self.config.sources])[self.faces.source]
+    def weights(self, changes: Mapping[str, float] | None = None) -> np.ndarray:
+        """(N,) float: each face's sampling weight, that of its source, or of `changes` where they name the source.
+
+        Raises:
+            PairError: a name in `changes` that no source has.
+        """
+        own = {source.name: source.weight for source in self.config.sources}
+        unknown = sorted(set(changes or {}) - set(own))
+        if unknown:
+            raise PairError(
+                "train.weights", f"sources among {', '.join(own)}", ", ".join(unknown), "Correct the names."
+            )
+        return np.array(list((own | dict(changes or {})).values()))[self.faces.source]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from pair_fld.errors import PairError
 from pair_fld.export.fakequant import Codes, FakeQuantized
 from pair_fld.export.onnx import load_onnx, save_onnx
 from pair_fld.models import LandmarkNet, library
-from pair_fld.runs import file_hash
+from pair_fld.models.heads import Outputs
 from pair_fld.runtime.geometry import from_norm
 from pair_fld.runtime.session import model_metadata, normalise
 from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.losses import TERMS, Prediction
-from pair_fld.train.stages import cached_answers, teacher_answers
+from pair_fld.train.stages import cached_answers, teacher_answers, teacher_id
+from pair_fld.train.terms import LIVE, MAPS, TERMS, Prediction
 
 WARMUP = 0.05  # of the steps
 
@@ -46,24 +46,28 @@ def stage_of(state: dict[str, Any]) -> StageConfig:
     return StageConfig.model_validate_json(json.dumps(state["record"]["config"]))
 
 
-def answers_of(state: dict[str, Any], checkpoint: Path, pack: Pack, teacher: Path, cache: Path) -> TeacherLabels | None:
+def answers_of(
+    state: dict[str, Any], checkpoint: Path, pack: Pack, teachers: Sequence[Path], cache: Path
+) -> TeacherLabels | None:
     """The teacher's answers that a student was trained with; None for a checkpoint that had no teacher.
 
     Raises:
-        PairError: its answers on this data are not in `cache`, and `teacher` is missing or another one.
+        PairError: its answers on this data are not in `cache`, and a teacher is missing or another one.
     """
     wanted = state["record"].get("teacher")
     if wanted is None:
         return None
-    kept = cached_answers(wanted, pack, cache)
+    views = stage_of(state).distill.views
+    kept = cached_answers(wanted, pack, cache, views)
     if kept is not None:
         return kept
-    found = file_hash(teacher) if teacher.is_file() else None
-    if found != wanted:
-        what = f"{teacher}, which is another one" if found else f"no file {teacher}"
+    missing = [str(path) for path in teachers if not path.is_file()]
+    if missing or teacher_id(teachers) != wanted:
+        named = ", ".join(map(str, teachers))
+        what = f"no file {', '.join(missing)}" if missing else f"{named}, which is another one"
         remedy = "Name it with --teacher, or quantize without --qat."
         raise PairError(checkpoint, f"its teacher (sha256 {wanted[:12]}...)", what, remedy)
-    return teacher_answers(teacher, pack, cache)
+    return teacher_answers(teachers, pack, cache, views=views)
 
 
 def finetune(
@@ -85,9 +89,15 @@ def finetune(
         out: gets the float ONNX file with the trained weights, to be quantized with `Trained.codes`.
 
     Raises:
-        PairError: an operator without a twin in `FakeQuantized`, or losses that are not finite.
+        PairError: an operator without a twin in `FakeQuantized`, losses that are not finite, or only losses that need
+            more than the graph's output.
     """
     started = time.monotonic()
+    # the exported graph has one output, and no teacher looks on
+    losses = {name: w for name, w in stage.train.losses.items() if not {MAPS, LIVE} & set(TERMS[name].needs)}
+    if not losses:
+        found = f"only {', '.join(stage.train.losses)}"
+        raise PairError("--qat", "a loss that the exported graph's output serves", found, "Quantize without --qat.")
     torch.manual_seed(stage.train.seed)
     twin = FakeQuantized(onnx_fp32, qdq)
     source = BatchSource(pack, stage, torch.device("cpu"), teacher)
@@ -97,8 +107,8 @@ def finetune(
     for step, images, batch in source.batches(0, config.steps):
         schedule.step_update(step)
         raw = twin(images.contiguous(memory_format=torch.channels_last))
-        prediction = Prediction(raw, net.points(raw), net.output_kind == "heatmap")
-        loss = torch.stack([w * TERMS[name](prediction, batch) for name, w in stage.train.losses.items()]).sum()
+        prediction = Prediction(Outputs(raw), net.points(raw))
+        loss = torch.stack([w * TERMS[name](prediction, batch) for name, w in losses.items()]).sum()
         history.append(float(loss.detach()))
         if not np.isfinite(history[-1]):
             found = f"{history[-1]} at step {step}"
@@ -113,8 +123,8 @@ def finetune(
     twin.store(model)
     save_onnx(model, out)
     tenth = max(1, len(history) // 10)
-    losses = float(np.mean(history[:tenth])), float(np.mean(history[-tenth:]))
-    return Trained(twin.codes(), _predictor(twin, net), losses, time.monotonic() - started)
+    ends = float(np.mean(history[:tenth])), float(np.mean(history[-tenth:]))
+    return Trained(twin.codes(), _predictor(twin, net), ends, time.monotonic() - started)
 
 
 def _predictor(twin: FakeQuantized, net: LandmarkNet) -> Callable[[np.ndarray], np.ndarray]:

@@ -98,7 +98,7 @@ def quantize_checkpoint(
     say: Say = lambda _: None,
     *,
     fine_tune: bool = False,
-    teacher: Path = Path("teacher/best.pt"),
+    teachers: Sequence[Path] = (Path("teacher/best.pt"),),
     cache: Path = Path(),
     progress: Callable[[int, int, str], None] | None = None,
 ) -> QuantizeReport:
@@ -107,7 +107,7 @@ def quantize_checkpoint(
     Args:
         out: an empty folder; gets model-KIND.onnx, model-KIND.tflite and run.json.
         fine_tune: quantization-aware fine-tuning of the int8-static files; the others stay the checkpoint's.
-        teacher, cache: for fine-tuning, the student's teacher and the folder that may hold its answers.
+        teachers, cache: for fine-tuning, the student's teachers and the folder that may hold their answers.
 
     Raises:
         QuantizeGateError: a file deviates more than the configuration allows, or an int8-static file has a heavy
@@ -151,7 +151,7 @@ def quantize_checkpoint(
             say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
             int8_float = Path(folder) / "trained" / "model.onnx"
             qdq = quantize_static_qdq(plain, calibration, metadata, method)
-            answers = qat.answers_of(model.state, checkpoint, pack, teacher, cache)
+            answers = qat.answers_of(model.state, checkpoint, pack, teachers, cache)
             trained = qat.finetune(model.net, plain, qdq, qat.stage_of(model.state), pack, answers, config.qat,
                                    int8_float, progress)  # fmt: skip
             facts = {"method": f"{method}, then fine-tuned", "qat": config.qat.model_dump()}

@@ -9,16 +9,20 @@ from torch import nn
 
 from pair_fld.config import ModelConfig
 from pair_fld.errors import PairError
-from pair_fld.models.mobilevit import MobileViTNet
-from pair_fld.models.nets import CoordNet, HeatmapNet, HeatmapUNet
+from pair_fld.models.heads import AttentionHead, Net, Outputs
+from pair_fld.models.hourglass import HourglassNet
+from pair_fld.models.nets import CoordNet, HeatmapNet, HeatmapUNet, SimCCNet
+from pair_fld.models.timm_net import TimmNet
 from pair_fld.runtime.codec import cell_centres
 from pair_fld.runtime.scheme import NUM_POINTS
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {
+ARCHITECTURES: dict[str, type[Net]] = {
     "heatmap_unet": HeatmapUNet,
+    "hourglass": HourglassNet,
+    "timm": TimmNet,
     "coord_net": CoordNet,
     "heatmap_net": HeatmapNet,
-    "mobilevit_net": MobileViTNet,
+    "simcc_net": SimCCNet,
 }
 
 
@@ -32,7 +36,7 @@ def soft_argmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mean (B, P, 2) normalised x, y; covariance (B, P, 2, 2) in squared normalised units.
     """
     height, width = logits.shape[-2:]
-    p = torch.softmax(logits.float().flatten(2), dim=-1).unflatten(2, (height, width))
+    p = torch.softmax(_at_least_float(logits).flatten(2), dim=-1).unflatten(2, (height, width))
     gx = torch.from_numpy(cell_centres(width)).to(p)
     gy = torch.from_numpy(cell_centres(height)).to(p)
     px, py = p.sum(dim=-2), p.sum(dim=-1)
@@ -44,25 +48,60 @@ def soft_argmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([mx, my], dim=-1), covariance
 
 
+def simcc_mean(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Torch twin of `runtime.codec.decode_simcc`, with the variance of both distributions.
+
+    Args:
+        logits: (B, P, 2 L), those of x and then those of y.
+
+    Returns:
+        mean and variance (B, P, 2), x and y, in normalised units and their squares.
+    """
+    p = torch.softmax(_at_least_float(logits).unflatten(-1, (2, -1)), dim=-1)
+    grid = torch.from_numpy(cell_centres(p.shape[-1])).to(p)
+    mean = p @ grid
+    return mean, p @ grid.square() - mean.square()
+
+
+def _at_least_float(values: torch.Tensor) -> torch.Tensor:
+    """Half precision, as autocast leaves it, is too coarse to take expectations in."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 class LandmarkNet(nn.Module):
     """A network with what is needed to use it: `forward` gives raw outputs, `points` decodes them.
 
     Attributes:
-        config: its ModelConfig. output_kind: "coords" or "heatmap".
+        config: its ModelConfig. output_kind: "coords", "heatmap" or "simcc".
+        has_maps: whether its `outputs` hold the maps of anisotropic attention.
     """
 
-    def __init__(self, config: ModelConfig, net: nn.Module) -> None:
+    def __init__(self, config: ModelConfig, net: Net) -> None:
         super().__init__()
         self.config, self.net = config, net
-        self.output_kind: str = net.output_kind  # type: ignore[assignment]
+        self.output_kind, self.feature_channels = net.output_kind, net.feature_channels
+        self.has_maps = isinstance(net.head, AttentionHead)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised BGR -> coords (B, 51, 2) or heatmap logits (B, 51, H, W)."""
+        """(B, 3, S, S) normalised BGR -> coords (B, 51, 2), heatmap logits (B, 51, H, W), SimCC logits (B, 51, 2 L)."""
         return self.net(x)
+
+    def outputs(self, x: torch.Tensor) -> Outputs:
+        """`forward` with all that training may look at."""
+        return self.net.outputs(x)
 
     def points(self, output: torch.Tensor) -> torch.Tensor:
         """Raw outputs to (B, 51, 2) normalised crop coordinates."""
-        return soft_argmax(output)[0] if self.output_kind == "heatmap" else output.float()
+        return self.distribution(output)[0]
+
+    def distribution(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raw outputs to points (B, 51, 2) and their covariance (B, 51, 2, 2), normalised; 0 for plain coordinates."""
+        if self.output_kind == "heatmap":
+            return soft_argmax(output)
+        if self.output_kind == "simcc":
+            mean, variance = simcc_mean(output)
+            return mean, torch.diag_embed(variance)
+        return output.float(), output.new_zeros(*output.shape, 2).float()
 
 
 def build_model(config: ModelConfig) -> LandmarkNet:

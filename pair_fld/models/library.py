@@ -51,10 +51,21 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> Any:
     )
 
 
-def features(name: str, strides: tuple[int, ...]) -> nn.Module:
-    """timm's network `name`, randomly initialised, giving its maps at the strides; TypeError for an unknown name."""
+def features(name: str, stride: int, options: dict[str, Any]) -> tuple[nn.Module, bool, list[int]]:
+    """timm's network `name`, randomly initialised, giving its maps from `stride` on, the finest first.
+
+    Returns:
+        The network; whether its maps are (B, H, W, C) rather than (B, C, H, W); the maps' channels.
+
+    Raises:
+        TypeError: an unknown name, or a stride that the network has no map of.
+    """
     if not timm.is_model(name):
         raise TypeError(f"timm knows no {name!r}")
-    # maps stand at strides 2, 4, 8, ...
-    indices = tuple(stride.bit_length() - 2 for stride in strides)
-    return timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)
+    probe: Any = timm.create_model(name, features_only=True, **options)
+    strides = probe.feature_info.reduction()
+    if stride not in strides:
+        raise TypeError(f"{name} has maps of strides {strides}, none of {stride}")
+    indices = tuple(range(strides.index(stride), len(strides)))
+    net: Any = timm.create_model(name, features_only=True, out_indices=indices, **options)
+    return net, str(getattr(net, "output_fmt", "")).endswith("NHWC"), net.feature_info.channels()

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pair_fld.models.heads import CoordHead, Net, SimCCHead, heatmap_head
 from pair_fld.models.layers import InvertedResidual, Residual, conv_bn
 from pair_fld.runtime.scheme import NUM_POINTS
 
 
-class HeatmapUNet(nn.Module):
+class HeatmapUNet(Net):
     """Teacher: residual encoder to stride 32, decoder with lateral additions to stride 4, heatmap logits there.
 
     Dense 3x3 convolutions throughout: per multiply-add they train several times faster on a CPU than depthwise ones.
 
     Args:
         widths: channels at strides 4, 8, 16, 32. blocks: residual blocks of the encoder at each.
+        head: see `heads.HEADS`.
     """
 
     output_kind = "heatmap"
 
     def __init__(
-        self, input_size: int, widths: tuple[int, ...] = (64, 128, 192, 256), blocks: tuple[int, ...] = (2, 2, 2, 2)
+        self,
+        input_size: int,
+        widths: tuple[int, ...] = (64, 128, 192, 256),
+        blocks: tuple[int, ...] = (2, 2, 2, 2),
+        head: str = "plain",
     ) -> None:
         super().__init__()
+        self.feature_channels = widths[0]
         self.stem = nn.Sequential(conv_bn(3, 32, 3, 2), conv_bn(32, widths[0], 3, 2))
         stages, inputs = [], widths[0]
         for level, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
@@ -36,9 +44,9 @@ class HeatmapUNet(nn.Module):
         self.encoder = nn.ModuleList(stages)
         self.lateral = nn.ModuleList(conv_bn(deep, shallow, 1) for shallow, deep in pairwise(widths))
         self.decoder = nn.ModuleList(Residual(width, width) for width in widths[:-1])
-        self.head = nn.Sequential(conv_bn(widths[0], widths[0], 1), nn.Conv2d(widths[0], NUM_POINTS, 1))
+        self.head = heatmap_head(head, widths[0])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
         maps = []
         x = self.stem(x)
         for stage in self.encoder:
@@ -47,7 +55,7 @@ class HeatmapUNet(nn.Module):
         for level in reversed(range(len(self.decoder))):
             up = F.interpolate(self.lateral[level](x), scale_factor=2.0, mode="nearest")
             x = self.decoder[level](maps[level] + up)
-        return self.head(x)
+        return x
 
 
 # (expansion, outputs, blocks, stride) a stage; 96 px input: 48 -> 24 -> 12 -> 6 -> (3)
@@ -55,7 +63,11 @@ Stage = tuple[float, int, int, int]
 DEFAULT_STAGES: tuple[Stage, ...] = ((3, 24, 2, 2), (4, 40, 3, 2), (4, 72, 4, 2), (4, 96, 2, 1))
 
 
-def _trunk(stem: int, stages: tuple[Stage, ...]) -> tuple[nn.Sequential, int]:
+def _stride(stages: tuple[Stage, ...]) -> int:
+    return 2 * math.prod(stage[3] for stage in stages)
+
+
+def _blocks(stem: int, stages: tuple[Stage, ...]) -> tuple[nn.Sequential, int]:
     layers: list[nn.Module] = [conv_bn(3, stem, 3, 2)]
     inputs = stem
     for expand, outputs, blocks, stride in stages:
@@ -65,7 +77,7 @@ def _trunk(stem: int, stages: tuple[Stage, ...]) -> tuple[nn.Sequential, int]:
     return nn.Sequential(*layers), inputs
 
 
-class CoordNet(nn.Module):
+class CoordNet(Net):
     """Student: inverted residuals, then one convolution over the whole last map gives the 102 coordinates."""
 
     output_kind = "coords"
@@ -74,18 +86,43 @@ class CoordNet(nn.Module):
         self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, neck: int = 64
     ) -> None:
         super().__init__()
-        self.trunk, width = _trunk(stem, stages)
-        stride = 2
-        for stage in stages:
-            stride *= stage[3]
-        self.neck = conv_bn(width, neck, 1)
-        self.head = nn.Conv2d(neck, NUM_POINTS * 2, input_size // stride)
+        blocks, width = _blocks(stem, stages)
+        self.body = nn.Sequential(blocks, conv_bn(width, neck, 1))
+        self.feature_channels = neck
+        self.head = CoordHead(neck, input_size // _stride(stages))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.neck(self.trunk(x))).reshape(-1, NUM_POINTS, 2)
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
 
 
-class HeatmapNet(nn.Module):
+class SimCCNet(Net):
+    """Student: inverted residuals, then a SimCC head on the last map.
+
+    Args:
+        bins: of either axis; twice the input's side by default.
+    """
+
+    output_kind = "simcc"
+
+    def __init__(
+        self,
+        input_size: int,
+        stem: int = 16,
+        stages: tuple[Stage, ...] = DEFAULT_STAGES,
+        neck: int = 64,
+        bins: int | None = None,
+    ) -> None:
+        super().__init__()
+        blocks, width = _blocks(stem, stages)
+        self.body = nn.Sequential(blocks, conv_bn(width, neck, 1))
+        self.feature_channels = neck
+        self.head = SimCCHead(neck, input_size // _stride(stages), bins or 2 * input_size)
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+class HeatmapNet(Net):
     """Student with heatmaps: inverted residuals to stride 16 (or more), back to stride 8 with one addition.
 
     The head's 51 maps stand at stride 8 of the input; soft-argmax turns them into coordinates outside the net.
@@ -102,12 +139,13 @@ class HeatmapNet(nn.Module):
         expand: float = 3,
     ) -> None:
         super().__init__()
+        self.feature_channels = width
         stride, cut = 2, 0
         for cut, stage in enumerate(stages, 1):  # noqa: B007 - the value after the loop is wanted
             stride *= stage[3]
             if stride == 8:
                 break
-        self.shallow, shallow_width = _trunk(stem, stages[:cut])
+        self.shallow, shallow_width = _blocks(stem, stages[:cut])
         deep: list[nn.Module] = []
         inputs = shallow_width
         self.ups = 0
@@ -122,8 +160,8 @@ class HeatmapNet(nn.Module):
         self.merge = InvertedResidual(width, width, 1, expand)
         self.head = nn.Conv2d(width, NUM_POINTS, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
         fine = self.shallow(x)
         coarse = self.down_lateral(self.deep(fine))
         up = F.interpolate(coarse, scale_factor=float(2**self.ups), mode="nearest")
-        return self.head(self.merge(torch.relu(self.side_lateral(fine) + up)))
+        return self.merge(torch.relu(self.side_lateral(fine) + up))

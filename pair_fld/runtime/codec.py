@@ -35,3 +35,19 @@ def decode_soft_argmax(logits: np.ndarray) -> np.ndarray:
     x = weights.sum(axis=-2) @ cell_centres(width)
     y = weights.sum(axis=-1) @ cell_centres(height)
     return np.stack([x, y], axis=-1)
+
+
+def decode_simcc(logits: np.ndarray) -> np.ndarray:
+    """Soft-argmax of SimCC outputs: the expectations of the bins' centres under two softmaxes.
+
+    Args:
+        logits: (..., 2 L), those of the L bins of x and then those of y; bins lie as a heatmap's cells do.
+
+    Returns:
+        (..., 2) normalised x, y.
+    """
+    bins = logits.shape[-1] // 2
+    axes = logits.reshape(*logits.shape[:-1], 2, bins)
+    weights = np.exp(axes - axes.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights @ cell_centres(bins)

@@ -1,4 +1,4 @@
-"""One callable for every model file: ONNX or TFLite, float or int8, coordinates or heatmaps.
+"""One callable for every model file: ONNX or TFLite, float or int8, coordinates, heatmaps or SimCC.
 
 A model file carries its own preprocessing as JSON ("metadata"): ONNX under the metadata property `pair_fld`,
 TFLite as `pair_fld.json` in a zip behind the flatbuffer (TensorFlow's own convention for associated files).
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .codec import decode_soft_argmax
+from .codec import decode_simcc, decode_soft_argmax
 from .geometry import from_norm
 from .scheme import NUM_POINTS
 
@@ -24,7 +24,7 @@ METADATA_TASK = "task"  # what the model answers; landmarks when the key is miss
 FORMAT = 1
 # The normaliser of every net here: (pixel - PIXEL_MEAN) / PIXEL_RANGE is -1 ... 1 over the grey levels.
 PIXEL_MEAN = PIXEL_RANGE = 127.5
-OUTPUT_KINDS = ("coords", "heatmap")
+OUTPUT_KINDS = ("coords", "heatmap", "simcc")
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -52,10 +52,13 @@ def normalise(crops: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
 def decode(output: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
     """Raw outputs to crop pixels (B, 51, 2).
 
-    coords: (B, 51, 2) or (B, 102), normalised. heatmap: logits (B, 51, H, W).
+    coords: (B, 51, 2) or (B, 102), normalised. heatmap: logits (B, 51, H, W). simcc: logits (B, 51, 2 L).
     """
-    if metadata["output"]["kind"] == "heatmap":
+    kind = metadata["output"]["kind"]
+    if kind == "heatmap":
         points_norm = decode_soft_argmax(output.astype(np.float32))
+    elif kind == "simcc":
+        points_norm = decode_simcc(output.astype(np.float32))
     else:
         points_norm = output.reshape(len(output), NUM_POINTS, 2)
     return from_norm(points_norm, metadata["input"]["size"])

@@ -20,25 +20,33 @@ from pair_fld.data.augment import (
     mirror_order,
     plan_views,
     sample_images,
+    view_covariance,
     view_points,
     warp_crops,
 )
 from pair_fld.data.looks import Looks, paint, paint_tensor, plan_looks
 from pair_fld.data.pack import MACHINE, NONE, TRAIN, Pack
-from pair_fld.train.losses import Batch
 from pair_fld.train.team import ALONE, Team
+from pair_fld.train.terms import Batch
 
 
 @dataclass(frozen=True)
 class TeacherLabels:
     """A teacher's answers on N faces.
 
-    points: (N, 51, 2) float32 _pack. sigma: (N, 51) float32, the standard deviation of its heatmap in crop percent:
-    its own uncertainty.
+    points: (N, 51, 2) float32 _pack. covariance: (N, 51, 2, 2) float32 in squared _pack pixels, its own uncertainty.
+    side: (N,) float32, of the crop that it looked at, in _pack pixels.
     """
 
     points: np.ndarray
-    sigma: np.ndarray
+    covariance: np.ndarray
+    side: np.ndarray
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """(N, 51): the standard deviations of its answers in crop percent."""
+        variance = np.trace(self.covariance, axis1=-2, axis2=-1)
+        return np.sqrt(np.maximum(variance, 0)) / self.side[:, None] * 100
 
 
 def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
@@ -46,11 +54,6 @@ def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> 
     rng = np.random.default_rng((seed, epoch))
     repeats = np.floor(weights + rng.random(len(weights))).astype(int)
     return rng.permutation(np.repeat(rows, repeats))
-
-
-def steps_per_epoch(pack: Pack, rows: np.ndarray, batch_size: int) -> int:
-    """Full batches in an epoch of average length, at least one."""
-    return max(1, int(pack.weights()[rows].sum()) // batch_size)
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,12 @@ class BatchSource:
     """Draws the training batches of a run.
 
     Args:
-        teacher: its answers on the whole pack; without it faces that have no labels are left out.
+        teacher: its answers on the whole pack; without it, or where `distill` says so, faces that have no labels are
+            left out.
         team: shares each step's faces between processes.
 
     Attributes:
-        rows: the faces drawn from. steps: in an epoch.
+        rows, weights: the faces drawn from, and how often in an epoch. steps: in an epoch.
         size: faces of a step in this process, train.batch_size x train.accumulate.
     """
 
@@ -81,20 +85,28 @@ class BatchSource:
         team: Team = ALONE,
     ) -> None:  # fmt: skip
         self.pack, self.model, self.train, self.device = pack, stage.model, stage.train, device
-        self.rows = pack.rows(TRAIN, labelled=teacher is None)
+        self.rows = pack.rows(TRAIN, labelled=teacher is None or not stage.distill.unlabelled)
         self.size = stage.train.batch_size * stage.train.accumulate
         self._all, self._part = self.size * team.size, slice(team.rank * self.size, (team.rank + 1) * self.size)
-        self.steps = steps_per_epoch(pack, self.rows, self._all)
+        self.weights = pack.weights(stage.train.weights)[self.rows]
+        # full batches in an epoch of average length
+        self.steps = stage.train.epoch_steps or max(1, int(self.weights.sum()) // self._all)
         self._order = (-1, np.zeros(0, int))
         faces, self._boxes = pack.faces, pack.faces.box.astype(np.float32)
-        self._weight = faces.valid.astype(np.float32)
-        self._teacher: tuple[np.ndarray, np.ndarray] | None = None
+        self._points, self._weight = faces.points, faces.valid.astype(np.float32)
+        self._teacher: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         if teacher is not None:
             self._weight[faces.label == MACHINE] *= stage.distill.machine_labels
+            sigma = teacher.sigma
+            # points that a labelled face lacks, where the teacher is sure of them
+            gaps = ~faces.valid & (faces.label != NONE)[:, None] & (sigma < stage.distill.fill)
+            self._points = np.where(gaps[..., None], teacher.points, faces.points)
+            self._weight[gaps] = stage.distill.machine_labels
             # the configured box of an unlabelled face is a guess: the teacher's points give a better one
             blank = faces.label == NONE
             self._boxes[blank] = np.concatenate([teacher.points.min(axis=1), teacher.points.max(axis=1)], axis=1)[blank]
-            self._teacher = teacher.points, 1 / (1 + (teacher.sigma / np.float32(stage.distill.certainty)) ** 2)
+            certainty = 1 / (1 + (sigma / np.float32(stage.distill.certainty)) ** 2)
+            self._teacher = teacher.points, certainty, teacher.covariance
 
     def rows_of(self, step: int) -> np.ndarray:
         """This process's faces of a step: (size,) rows of the pack."""
@@ -119,8 +131,7 @@ class BatchSource:
         epoch, index = divmod(step, self.steps)
         order = self._order  # the reading thread replaces it
         if order[0] != epoch:
-            weights = self.pack.weights()[self.rows]
-            order = self._order = epoch, epoch_rows(self.rows, weights, self.train.seed, epoch)
+            order = self._order = epoch, epoch_rows(self.rows, self.weights, self.train.seed, epoch)
         return np.take(order[1], np.arange(index * self._all, (index + 1) * self._all), mode="wrap")
 
     def _read(self, step: int) -> _Read:
@@ -135,11 +146,12 @@ class BatchSource:
         else:
             images = torch.from_numpy(self.pack.images(rows))
             images = images.pin_memory() if self.device.type == "cuda" else images
-        points, weight = self._targets(self.pack.faces.points[rows], self._weight[rows], views)
+        points, weight = self._targets(self._points[rows], self._weight[rows], views)
         if self._teacher is None:
             return _Read(step, images, views, looks, Batch(points, weight))
         taught = self._targets(self._teacher[0][rows], self._teacher[1][rows], views)
-        return _Read(step, images, views, looks, Batch(points, weight, *taught))
+        covariance = view_covariance(torch.from_numpy(self._teacher[2][rows]), views, self.pack.size)
+        return _Read(step, images, views, looks, Batch(points, weight, *taught, covariance))
 
     def _targets(self, points: np.ndarray, weight: np.ndarray, views: Views) -> tuple[torch.Tensor, torch.Tensor]:
         seen = view_points(torch.from_numpy(points), views, self.pack.size)
@@ -154,11 +166,7 @@ class BatchSource:
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
-    def move(values: torch.Tensor | None) -> torch.Tensor | None:
-        return None if values is None else values.to(device, non_blocking=True)
-
-    points, weight = (values.to(device, non_blocking=True) for values in (batch.points, batch.weight))
-    return Batch(points, weight, move(batch.teacher_points), move(batch.teacher_weight))
+    return Batch(*(None if v is None else v.to(device, non_blocking=True) for v in vars(batch).values()))  # type: ignore
 
 
 _AHEAD = 2  # steps that are read while one is computed

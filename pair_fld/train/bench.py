@@ -12,16 +12,18 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from statistics import median
 
+import numpy as np
 import torch
 
-from pair_fld.config import StageConfig
+from pair_fld.config import ModelConfig, StageConfig
 from pair_fld.data.pack import NONE, Pack
+from pair_fld.models import build_model
 from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.loop import start
-from pair_fld.train.losses import Batch
+from pair_fld.train.loop import known_terms, start, wants_live
 from pair_fld.train.naive import NaiveLoader
 from pair_fld.train.step import Step
 from pair_fld.train.team import ALONE, pick_device
+from pair_fld.train.terms import TEACHER, Batch, needed
 
 ROWS = {
     "data": "data path alone",
@@ -53,15 +55,17 @@ class Speed:
 
 
 def measure(
-    stage: StageConfig, pack: Pack, *, device: str = "auto", repeats: int = 5, seconds: float = 4.0,
-    progress: Callable[[int, int], None] | None = None,
+    stage: StageConfig, pack: Pack, *, teacher: ModelConfig | None = None, device: str = "auto", repeats: int = 5,
+    seconds: float = 4.0, progress: Callable[[int, int], None] | None = None,
 ) -> Speed:  # fmt: skip
-    """Measure a stage on a pack, `seconds` for each of the five measurements in each of `repeats` rounds."""
+    """Measure a stage on a pack, `seconds` for each of the five measurements in each of `repeats` rounds.
+
+    teacher: what looks at every batch where the losses want that; untrained, its speed is the same.
+    """
     where = pick_device(device)
     if stage.train.threads:
         torch.set_num_threads(stage.train.threads)
-    source, step = _source(stage, pack, where), start(stage, 1000, 0, where, ALONE)
-    step.model.train()
+    source, step = _source(stage, pack, where), _started(stage, teacher, where)
     naive = NaiveLoader(pack, stage, source.rows)
     _, images, batch = next(source.batches(0, 1))
     for number in range(2):
@@ -85,11 +89,13 @@ def measure(
     return Speed(**{name: median(speeds[name] for speeds in rounds) for name in rounds[0]})
 
 
-def profile(stage: StageConfig, pack: Pack, *, device: str = "auto", steps: int = 4, rows: int = 20) -> str:
+def profile(
+    stage: StageConfig, pack: Pack, *, teacher: ModelConfig | None = None, device: str = "auto", steps: int = 4,
+    rows: int = 20,
+) -> str:  # fmt: skip
     """torch's table of the operators that whole steps spend their own time in, the costliest first."""
     where = pick_device(device)
-    source, step = _source(stage, pack, where), start(stage, 1000, 0, where, ALONE)
-    step.model.train()
+    source, step = _source(stage, pack, where), _started(stage, teacher, where)
     batches = list(source.batches(0, steps + 1))
     step(*batches[0])
     with torch.profiler.profile() as watched:
@@ -101,12 +107,20 @@ def profile(stage: StageConfig, pack: Pack, *, device: str = "auto", steps: int 
 
 def _source(stage: StageConfig, pack: Pack, device: torch.device) -> BatchSource:
     teacher = None
-    if any(name.startswith("kd_") for name in stage.train.losses):  # any answers do: labels, or the corners of the box
+    if TEACHER in needed(known_terms(stage)):  # any answers do: labels, or the corners of the box
         faces, points = pack.faces, pack.faces.points.copy()
         blank = faces.label == NONE
         points[blank, ::2], points[blank, 1::2] = faces.box[blank, None, :2], faces.box[blank, None, 2:]
-        teacher = TeacherLabels(points, (~faces.valid).astype("float32"))
+        unsure = (~faces.valid)[..., None, None] * np.eye(2, dtype=np.float32)
+        teacher = TeacherLabels(points, unsure, np.full(len(faces), pack.size, np.float32))
     return BatchSource(pack, stage, device, teacher)
+
+
+def _started(stage: StageConfig, teacher: ModelConfig | None, device: torch.device) -> Step:
+    watching = build_model(teacher) if teacher is not None and wants_live(stage) else None
+    step = start(stage, 1000, 0, device, ALONE, watching)
+    step.model.train()
+    return step
 
 
 def _rate(work: Iterator[int], seconds: float, device: torch.device) -> float:

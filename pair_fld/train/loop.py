@@ -23,11 +23,12 @@ from pair_fld.models.checkpoint import load_checkpoint, load_model, load_weights
 from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
 from pair_fld.train.batches import BatchSource, TeacherLabels
 from pair_fld.train.curves import METRICS, Scalars, append_row
-from pair_fld.train.losses import HEATMAP_TERMS, TERMS
+from pair_fld.train.live import LiveTeacher
 from pair_fld.train.predict import predict_pack
 from pair_fld.train.safety import StopRequest, is_locked, locked
-from pair_fld.train.step import Seen, Step, describe
+from pair_fld.train.step import Seen, Step, Trainee, describe
 from pair_fld.train.team import Team, pick_device
+from pair_fld.train.terms import LIVE, LIVE_MAPS, TERMS, misfits, needed
 
 LAST, BEST = "last.pt", "best.pt"
 _LOOK_EVERY = {"cpu": 1}  # steps between looks at the device; waiting for a CPU costs nothing
@@ -57,6 +58,7 @@ def fit(
     *,
     kind: str,
     teacher: TeacherLabels | None = None,
+    live: LandmarkNet | None = None,
     extra: dict[str, Any] | None = None,
     init_from: Path | None = None,
     resume: bool = False,
@@ -69,7 +71,9 @@ def fit(
     Under torchrun every process calls this alike; `out` must be one folder that all of them see.
 
     Args:
-        kind: "teacher" or "student", kept in the record. extra: more for the record (the teacher's hash, say).
+        kind: "teacher" or "student", kept in the record. teacher: its answers on the pack, for `kd_` terms.
+        live: the teacher itself, for terms that need it (see `wants_live`).
+        extra: more for the record (the teacher's hash, say).
         init_from: start from the weights of another run; everything else starts anew.
         resume: continue `out` where it stopped; a finished run is left as it is.
         report: told after every step, in the first process only.
@@ -83,7 +87,7 @@ def fit(
     team = Team.join(where)
     record = provenance(stage.model_dump(mode="json"), seed=stage.train.seed, data_hash=pack.data_hash)
     record |= {"kind": kind, "processes": team.size, **(extra or {})}
-    run = _Run(stage, pack, out, teacher, record, where, team)  # before `out` is touched: it checks every setting
+    run = _Run(stage, pack, out, teacher, live, record, where, team)  # before `out` is touched: it checks every setting
     if init_from is not None:
         load_weights(run.model, load_model(init_from)[1]["ema"], init_from)
         run.ema.module.load_state_dict(run.model.state_dict())
@@ -142,8 +146,8 @@ class _Run:
     """The state of a training run: model, EMA, optimizer, schedule, position."""
 
     def __init__(
-        self, stage: StageConfig, pack: Pack, out: Path, teacher: TeacherLabels | None, record: dict[str, Any],
-        device: torch.device, team: Team,
+        self, stage: StageConfig, pack: Pack, out: Path, teacher: TeacherLabels | None, live: LandmarkNet | None,
+        record: dict[str, Any], device: torch.device, team: Team,
     ) -> None:  # fmt: skip
         train = stage.train
         if train.threads:
@@ -151,12 +155,12 @@ class _Run:
         self.stage, self.pack, self.out, self.record, self.device, self.team = stage, pack, out, record, device, team
         self.source = BatchSource(pack, stage, device, teacher, team)
         everyone = self.source.size * team.size
-        drawn = float(pack.weights()[self.source.rows].sum())
+        drawn = float(self.source.weights.sum())
         if drawn < everyone:
             found = f"{len(self.source.rows)} faces of summed weight {drawn:g} for a step of {everyone}"
             raise PairError(pack.folder, "at least one batch of faces to train on", found, "Lower train.batch_size.")
         self.steps = train.epochs * self.source.steps
-        self.update = start(stage, self.steps, round(train.warmup_epochs * self.source.steps), device, team)
+        self.update = start(stage, self.steps, round(train.warmup_epochs * self.source.steps), device, team, live)
         self.model: LandmarkNet = self.update.model
         self.ema, self.optimizer = self.update.ema, self.update.optimizer
         self.valid_rows = pack.rows(VALID, labelled=True)
@@ -167,6 +171,8 @@ class _Run:
         """Continue from a checkpoint of `save`."""
         load_weights(self.model, state["model"], self.out / LAST)
         self.ema.module.load_state_dict(state["ema"])
+        if self.update.trainee.project is not None:
+            self.update.trainee.project.load_state_dict(state["project"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best, self.nme = state["step"], state["best"], state["nme"]
         self.update.restore_averages(state["averages"])
@@ -181,6 +187,8 @@ class _Run:
             "optimizer": self.optimizer.state_dict(), "step": self.step, "best": self.best, "nme": self.nme,
             "averages": self.update.averages(), "record": self.record,
         }  # fmt: skip
+        if self.update.trainee.project is not None:
+            state["project"] = self.update.trainee.project.state_dict()
         try:
             save_checkpoint(path, state)
         except (OSError, RuntimeError) as fault:  # torch's writer raises RuntimeError on a full disk
@@ -258,20 +266,43 @@ class _Run:
         self.save(LAST)
 
 
-def start(stage: StageConfig, steps: int, warmup: int, device: torch.device, team: Team) -> Step:
-    """A fresh model with its EMA, optimizer and schedule over `steps`; PairError for losses that do not fit it."""
-    train = stage.train
-    unknown = sorted(set(train.losses) - set(TERMS))
+def wants_live(stage: StageConfig) -> bool:
+    """Whether the stage's losses look at the teacher's answer to every batch."""
+    return stage.distill.live or LIVE in needed(known_terms(stage))
+
+
+def known_terms(stage: StageConfig) -> list[str]:
+    """The names of the stage's loss terms; PairError for those that there are none of."""
+    unknown = sorted(set(stage.train.losses) - set(TERMS))
     if unknown:
         raise PairError("train.losses", f"terms among {', '.join(TERMS)}", ", ".join(unknown), "Correct the names.")
+    return list(stage.train.losses)
+
+
+def start(
+    stage: StageConfig, steps: int, warmup: int, device: torch.device, team: Team, teacher: LandmarkNet | None = None
+) -> Step:
+    """A fresh model with its EMA, optimizer and schedule over `steps`; PairError for losses that do not fit it.
+
+    teacher: looks at every batch, where the losses need that.
+    """
+    train, names = stage.train, known_terms(stage)
     torch.manual_seed(train.seed)
-    model = build_model(stage.model).to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    bad = [term for term in train.losses if term in HEATMAP_TERMS and model.output_kind != "heatmap"]
-    if bad:
+    model = build_model(stage.model)
+    if bad := misfits(names, model):
         found = f"{', '.join(bad)} with {stage.model.arch}"
-        raise PairError("train.losses", "heatmap terms only for heatmap nets", found, "Remove the terms.")
+        remedy = "Remove the terms, or choose a net (or model.options.head) that has the outputs they compare."
+        raise PairError("train.losses", f"terms that fit a net of {model.output_kind} outputs", found, remedy)
+    live = None
+    if wants_live(stage):
+        if teacher is None:
+            raise PairError("train.losses", "a teacher for every batch", "none", "Train with pairfld distill.")
+        live = LiveTeacher(teacher, stage.model, device, train.amp, fused=LIVE_MAPS in needed(names))
+    channels = teacher.feature_channels if teacher is not None and "kd_feature" in names else None
+    trainee = Trainee(model, channels).to(device)
+    trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = library.ema(model, train.ema_decay)
-    net = team.wrap(model, device)  # after the EMA's copy, which needs no shared statistics
-    optimizer = library.optimizer(model, train.lr, train.weight_decay)
-    return Step(model, net, ema, optimizer, library.cosine(optimizer, steps, warmup), train, device, team)
+    net = team.wrap(trainee, device)  # after the EMA's copy, which needs no shared statistics
+    optimizer = library.optimizer(trainee, train.lr, train.weight_decay)
+    schedule = library.cosine(optimizer, steps, warmup)
+    return Step(trainee, net, ema, optimizer, schedule, train, device, team, live)

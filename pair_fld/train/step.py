@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pair_fld.config import TrainConfig
 from pair_fld.models import LandmarkNet
-from pair_fld.train.losses import HEATMAP_TERMS, TERMS, Batch, Prediction
+from pair_fld.models.heads import Outputs
+from pair_fld.train.live import LiveTeacher
 from pair_fld.train.team import ALONE, Team
+from pair_fld.train.terms import TERMS, Batch, Prediction
 
 _MEMORY = 0.98  # of the running averages of the losses
 
@@ -32,18 +34,37 @@ class Seen:
     stop: bool
 
 
+class Trainee(nn.Module):
+    """What a step calls and optimizes: a net, and a projection of its feature map to the teacher's channels if wanted.
+
+    The projection serves training only; it is no part of the net.
+    """
+
+    def __init__(self, model: LandmarkNet, feature_channels: int | None = None) -> None:
+        super().__init__()
+        self.model = model
+        mine = model.feature_channels
+        self.project = None if feature_channels is None else nn.Conv2d(mine, feature_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> Outputs:
+        outputs = self.model.outputs(x)
+        return outputs if self.project is None else replace(outputs, feature=self.project(outputs.feature))
+
+
 class Step:
-    """Updates `model` (through `net`, which may average gradients over a team) and its EMA.
+    """Updates `trainee` (through `net`, which may average gradients over a team) and its net's EMA.
+
+    `live` looks at every batch first, where losses need it.
 
     A step's loss is the weighted mean over all faces of the step, in whatever parts and processes they are computed.
     """
 
     def __init__(
-        self, model: LandmarkNet, net: nn.Module, ema: Any, optimizer: torch.optim.Optimizer, scheduler: Any,
-        train: TrainConfig, device: torch.device, team: Team = ALONE,
+        self, trainee: Trainee, net: nn.Module, ema: Any, optimizer: torch.optim.Optimizer, scheduler: Any,
+        train: TrainConfig, device: torch.device, team: Team = ALONE, live: LiveTeacher | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.net, self.ema, self.optimizer, self.scheduler = model, net, ema, optimizer, scheduler
-        self.train, self.device, self.team = train, device, team
+        self.trainee, self.net, self.ema, self.optimizer, self.scheduler = trainee, net, ema, optimizer, scheduler
+        self.model, self.live, self.train, self.device, self.team = trainee.model, live, train, device, team
         self.names = list(train.losses)
         self._factors = torch.tensor(list(train.losses.values()), device=device)
         self._values = torch.zeros(len(self.names) + 2, device=device)  # loss, terms, whether to stop
@@ -55,6 +76,8 @@ class Step:
         """Do step number `step`. asked: this process was asked to stop; `look` will tell everyone."""
         self.scheduler.step_update(step)
         self.optimizer.zero_grad(set_to_none=True)
+        if self.live is not None:
+            batch = self.live(images, batch)
         parts = _split(images, batch, self.train.accumulate)
         shares = self._shares([part for _, part in parts])
         values = torch.zeros_like(self._values)
@@ -71,7 +94,7 @@ class Step:
             values[1:-1] += terms.detach()
         values[-1] = float(asked)
         self._values = self.team.sum(values)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.train.grad_clip)
+        norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), self.train.grad_clip)
         fine = torch.isfinite(values[0]) & torch.isfinite(norm)
         self._bad = torch.where(fine, self._bad, self._bad.clamp(max=step))
         self.optimizer.step()
@@ -98,15 +121,16 @@ class Step:
 
     def _terms(self, images: torch.Tensor, batch: Batch) -> torch.Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.train.amp):
-            raw = self.net(images.contiguous(memory_format=torch.channels_last))
-        prediction = Prediction(raw, self.model.points(raw), self.model.output_kind == "heatmap")
+            outputs = self.net(images.contiguous(memory_format=torch.channels_last))
+        prediction = Prediction(outputs, self.model.points(outputs.raw))
         return torch.stack([TERMS[name](prediction, batch) for name in self.names])
 
     def _shares(self, parts: list[Batch]) -> torch.Tensor | None:
         """(parts, terms): of all the weight that a term counts in this step, how much each of our parts holds."""
         if self.team.size == 1 and len(parts) == 1:
             return None
-        mine = torch.stack([torch.stack([_counted(name, part) for name in self.names]) for part in parts])
+        # what the mean of each term divides by
+        mine = torch.stack([torch.stack([TERMS[name].weight(part).sum() for name in self.names]) for part in parts])
         return mine / self.team.sum(mine.sum(dim=0)).clamp_min(1e-6)
 
 
@@ -121,13 +145,3 @@ def _split(images: torch.Tensor, batch: Batch, count: int) -> list[tuple[torch.T
     size = len(images) // count
     columns = [[None] * count if v is None else v.split(size) for v in vars(batch).values()]
     return [(pixels, Batch(*part)) for pixels, *part in zip(images.split(size), *columns, strict=True)]
-
-
-def _counted(name: str, batch: Batch) -> torch.Tensor:
-    """The sum of the weights that a term's mean divides by; see `losses`."""
-    points, weight = batch.points, batch.weight
-    if name.startswith("kd_") and batch.teacher_points is not None and batch.teacher_weight is not None:
-        points, weight = batch.teacher_points, batch.teacher_weight
-    if name in HEATMAP_TERMS:
-        weight = weight * (points.abs() <= 1).all(dim=-1)
-    return weight.sum()

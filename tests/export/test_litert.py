@@ -21,7 +21,7 @@ from pair_fld.export.tflite import unknown_operators, write_tflite
 from pair_fld.models import LandmarkNet, build_model
 from pair_fld.models.checkpoint import save_checkpoint
 from pair_fld.models.library import LinearSelfAttention
-from pair_fld.models.mobilevit import BroadcastAttention
+from pair_fld.models.timm_net import BroadcastAttention
 from pair_fld.runtime.geometry import from_norm
 from pair_fld.runtime.session import model_metadata, normalise
 
@@ -65,9 +65,10 @@ def test_shapes_and_options(net: LandmarkNet) -> None:
     with torch.no_grad():
         assert net(torch.zeros(2, 3, 64, 64)).shape == (2, 51, 8, 8)
     assert sum(type(m) is BroadcastAttention for m in net.modules()) == 9
-    for options, size, found in (({"width": "999"}, 64, "timm knows no 'mobilevitv2_999'"), ({}, 96, "multiple of 64")):
+    unknown = {"backbone": "mobilevitv2_999"}
+    for options, size, found in ((unknown, 64, "timm knows no 'mobilevitv2_999'"), ({}, 96, "multiple of 64")):
         with pytest.raises(PairError, match=found):
-            build_model(ModelConfig(arch="mobilevit_net", input_size=size, options=options))
+            build_model(ModelConfig(arch="timm", input_size=size, options=options))
 
 
 def test_our_writer_names_operators_and_the_extra(onnx_path: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def workspace(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with teacher/best.pt, student/best.pt and the teacher's answers."""
     work, pack = tmp_path_factory.mktemp("work"), Pack(dot_pack)
     teacher = train_teacher(stage(8, {"wing": 1.0}), pack, work / "teacher")
-    distill(stage(8, {"wing": 0.5, "kd_wing": 1.0}), pack, teacher, work / "student")
+    distill(stage(8, {"wing": 0.5, "kd_wing": 1.0}), pack, [teacher], work / "student")
     return work
 
 
@@ -132,7 +132,7 @@ def test_fine_tuning_needs_the_students_own_teacher(workspace: Path, dot_pack: P
     student, pack, config = workspace / "student/best.pt", Pack(dot_pack), QuantConfig(**LOOSE, qat=QatConfig(steps=1))
 
     def attempt(name: str, teacher: Path, cache: Path) -> None:
-        quantize_checkpoint(student, pack, config, tmp_path / name, fine_tune=True, teacher=teacher, cache=cache)
+        quantize_checkpoint(student, pack, config, tmp_path / name, fine_tune=True, teachers=[teacher], cache=cache)
 
     with pytest.raises(PairError, match=r"expected its teacher \(sha256 .*found no file .*Name it with --teacher"):
         attempt("a", tmp_path / "none.pt", tmp_path)

@@ -29,7 +29,7 @@ def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path:
     error = nme(answers.points, pack.faces.points[rows], pack.faces.valid[rows])
     assert error.mean() < 0.02
     student_stage = stage(epochs=30, losses={"wing": 0.5, "kd_wing": 1.0})
-    student = distill(student_stage, pack, teacher, tmp_path / "student")
+    student = distill(student_stage, pack, [teacher], tmp_path / "student")
     assert (
         load_checkpoint(student)["record"]["teacher"]
         == load_checkpoint(tmp_path / "student/last.pt")["record"]["teacher"]
@@ -113,7 +113,8 @@ def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
     ("changes", "expected"),
     [
         ({"losses": {"wong": 1.0}}, "expected terms among .*wing.* found wong"),
-        ({"losses": {"heatmap": 1.0}}, "heatmap terms only for heatmap nets"),
+        ({"losses": {"heatmap": 1.0}}, "terms that fit a net of coords outputs, found heatmap with coord_net"),
+        ({"losses": {"kd_feature": 1.0}}, "a teacher for every batch, found none"),
         ({"batch_size": 999}, "at least one batch of faces"),
     ],
 )
@@ -133,7 +134,9 @@ def test_epoch_rows_follow_the_weights() -> None:
 
 def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
     pack = Pack(dot_pack)
-    answers = TeacherLabels(pack.faces.points.copy(), np.full((len(pack), 51), 3.0, np.float32))
+    # a deviation of 3 % of a crop of 100 pixels, sqrt(4.5 + 4.5)
+    variance = np.tile(np.eye(2, dtype=np.float32) * 4.5, (len(pack), 51, 1, 1))
+    answers = TeacherLabels(pack.faces.points.copy(), variance, np.full(len(pack), 100, np.float32))
     source = BatchSource(pack, stage(), torch.device("cpu"), answers)
     _, _, batch = next(source.batches(0, 1))
     assert set(batch.weight.unique().tolist()) <= {0.0, 0.25, 1.0}
@@ -146,10 +149,10 @@ def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
 def test_teacher_answers_are_kept(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
     teacher = train_teacher(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
-    first = teacher_answers(teacher, pack, tmp_path)
+    first = teacher_answers([teacher], pack, tmp_path)
     kept = list(tmp_path.glob("answers-*.npz"))
     assert len(kept) == 1
     stamp = kept[0].stat().st_mtime_ns
-    second = teacher_answers(teacher, pack, tmp_path)
+    second = teacher_answers([teacher], pack, tmp_path)
     assert kept[0].stat().st_mtime_ns == stamp
     np.testing.assert_array_equal(first.points, second.points)

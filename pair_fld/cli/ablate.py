@@ -1,0 +1,86 @@
+"""`pairfld ablate`: the student with and without parts of its teaching, over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pair_fld.cli import console
+from pair_fld.cli.console import (
+    DEFAULT_RECIPE,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    Overrides,
+    OverwriteOption,
+    RecipeOption,
+    ResumeOption,
+    WorkOption,
+    print_json,
+    progress,
+    say,
+    workspace,
+)
+from pair_fld.cli.train import StudentOption, TeachersOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("ablate")(ablate)
+
+
+def ablate(
+    overrides: Overrides = None,
+    teacher: TeachersOption = None,
+    student: StudentOption = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each way to train.")] = 3,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=0, help="Runs side by side. [default: one a core, or one GPU]")
+    ] = 0,
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    work: WorkOption = None,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder. [default: WORK/ablation]")] = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train the student with no teacher, heatmap KD, coordinate KD and all of it, equal in budget, over several seeds.
+
+    Leaves ablation.md, ablation.json and ablation.png in the output folder, beside a folder for every run. A smaller
+    budget is an override: student.train.epochs=4 student.train.epoch_steps=100.
+    """
+    from pair_fld.data.pack import Pack
+    from pair_fld.runs import write_json
+    from pair_fld.train import ablation
+
+    place = workspace(recipe, work, overrides, student=student)
+    pack, stage = Pack(data or place.data), place.recipe.student
+    target, teachers = out or place.folder / "ablation", teacher or [place.teacher / "best.pt"]
+    with progress("ablate") as bar:
+        table = ablation.ablate(
+            stage, pack, teachers, target, seeds=seeds, jobs=jobs, cache=place.folder, device=device, resume=resume,
+            overwrite=overwrite, progress=bar,
+        )  # fmt: skip
+    train = stage.train
+    about = (
+        f"{stage.model.arch} at {stage.model.input_size} px, {train.epochs} epochs, batches of {train.batch_size}, "
+        f"{seeds} seeds; losses {', '.join(f'{name} x {weight:g}' for name, weight in train.losses.items())}."
+    )
+    (target / "ablation.md").write_text(ablation.markdown(table, about), encoding="utf-8")
+    write_json(target / "ablation.json", [asdict(row) for row in table])
+    ablation.draw(table, target / "ablation.png")
+    if as_json:
+        print_json([asdict(row) for row in table])
+        return
+    shown = Table("faces", "trained with", "NME %, mean", "spread", "change", "in standard deviations", box=None)
+    for row in table:
+        last = ("", "") if row.deviations is None else (f"{row.change:+.3f}", f"{row.deviations:+.1f}")
+        shown.add_row(row.faces, row.arm, f"{row.mean:.3f}", f"{row.spread:.3f}", *last)
+    console.out.print(shown)
+    say(f"written: {target}/ablation.md, ablation.json, ablation.png")
