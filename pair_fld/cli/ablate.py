@@ -56,6 +56,7 @@ def ablate(
     budget is an override: student.train.epochs=4 student.train.epoch_steps=100.
     """
     from pair_fld.data.pack import Pack
+    from pair_fld.evaluate.compare import draw, markdown
     from pair_fld.runs import write_json
     from pair_fld.train import ablation
 
@@ -72,9 +73,9 @@ def ablate(
         f"{stage.model.arch} at {stage.model.input_size} px, {train.epochs} epochs, batches of {train.batch_size}, "
         f"{seeds} seeds; losses {', '.join(f'{name} x {weight:g}' for name, weight in train.losses.items())}."
     )
-    (target / "ablation.md").write_text(ablation.markdown(table, about), encoding="utf-8")
+    (target / "ablation.md").write_text(markdown(table, about), encoding="utf-8")
     write_json(target / "ablation.json", [asdict(row) for row in table])
-    ablation.draw(table, target / "ablation.png")
+    draw(table, target / "ablation.png")
     if as_json:
         print_json([asdict(row) for row in table])
         return

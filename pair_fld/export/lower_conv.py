@@ -155,7 +155,8 @@ def pad(
 def gemm(w: Lowering, node: Node) -> None:
     """A fully connected layer as the convolution it is: its window covers the map that Flatten unrolled.
 
-    So its weights may have a scale a channel, which TFLite's own operator learned late.
+    So its weights may have a scale a channel, which TFLite's own operator learned late. Several rows (a layer that
+    all landmarks share) are pixels side by side under a window of one.
     """
     matrix = w.graph.constants.get(node.inputs[1])
     source_shape = w.graph.shape(node.inputs[0])
@@ -177,16 +178,17 @@ def gemm(w: Lowering, node: Node) -> None:
     result, activation = w.fuse(node)
     int8 = w.is_int8(node, result)
     (source,) = w.operands(node, int8)
-    unrolled = _before_flatten(w, node.inputs[0], int8)
+    rows = source_shape[0]
+    unrolled = _before_flatten(w, node.inputs[0], int8) if rows == 1 else None
     channels, height, width = w.graph.shape(unrolled)[1:] if unrolled else (source_shape[1], 1, 1)
     if unrolled:
         source = w.index[str(w.graph.int8_source(unrolled))] if int8 else w.value(unrolled)
     else:
-        source = w.reshaped(source, (1, 1, 1, channels), f"{node.name}_map")
+        source = w.reshaped(source, (1, 1, rows, channels), f"{node.name}_map")
     outputs = matrix.values.shape[0]
     weights = Constant(matrix.values.reshape(outputs, channels, height, width), matrix.affine)
     target = w.result(result, int8)
-    pixel = w.like(target, f"{node.name}_pixel", (1, 1, 1, outputs))
+    pixel = w.like(target, f"{node.name}_pixel", (1, 1, rows, outputs))
     window = Node("Conv", node.name, node.inputs, node.outputs)
     _convolve(w, window, source, pixel, weights, bias, activation)
     w.reshape_into(pixel, target)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy as np
 from pair_fld.config import StageConfig
 from pair_fld.data.pack import TEST, TRAIN, VALID, Pack
 from pair_fld.errors import PairError
+from pair_fld.evaluate.compare import Row, compare
 from pair_fld.evaluate.nme import nme
 from pair_fld.models.checkpoint import load_model
 from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
@@ -58,24 +57,6 @@ ARMS: dict[str, Arm] = {
     "all KD": Arm(heatmap=True, coordinate=True, other=True),
     "all KD, unlabelled faces too": Arm(heatmap=True, coordinate=True, other=True, unlabelled=True),
 }
-BASELINE = next(iter(ARMS))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One arm on one set of faces.
-
-    nme: NME (outer corners) in percent by seed; mean, spread (the standard deviation): of these.
-    change: of the mean from the baseline's. deviations: that in pooled standard deviations, None for the baseline.
-    """
-
-    arm: str
-    faces: str
-    nme: tuple[float, ...]
-    mean: float
-    spread: float
-    change: float
-    deviations: float | None
 
 
 def ablate(
@@ -106,28 +87,9 @@ def ablate(
             for seed in range(seeds) for arm in ARMS}  # fmt: skip
     left = [folder for folder in runs if not (folder / RESULT).is_file()]
     calls = {folder: (runs[folder], pack.folder, list(teachers), folder, cache or out, device) for folder in left}
-    if jobs == 1:
-        for folder in left:
-            _run(*calls[folder])
-            _tell(progress, runs)
-    else:
-        _run_side_by_side(calls, jobs, lambda: _tell(progress, runs))
-    return rows({arm: [read_json(_folder(out, arm, seed) / RESULT, "an ablation's result") for seed in range(seeds)]
-                 for arm in ARMS})  # fmt: skip
-
-
-def rows(results: dict[str, list[dict[str, float]]]) -> list[Row]:
-    """The comparison, from the results of each arm's seeds: NME in percent by set of faces."""
-    table = []
-    for faces in results[BASELINE][0]:
-        base = [result[faces] for result in results[BASELINE]]
-        for arm, of_seeds in results.items():
-            values = [result[faces] for result in of_seeds]
-            change = mean(values) - mean(base)
-            pooled = math.sqrt((stdev(values) ** 2 + stdev(base) ** 2) / 2)
-            deviations = None if arm == BASELINE else change / pooled if pooled else math.copysign(math.inf, change)
-            table.append(Row(arm, faces, tuple(values), mean(values), stdev(values), change, deviations))
-    return table
+    _run_side_by_side(calls, jobs, lambda: _tell(progress, runs))
+    every = {arm: [_folder(out, arm, seed) / RESULT for seed in range(seeds)] for arm in ARMS}
+    return compare({arm: [read_json(path, "an ablation's result") for path in paths] for arm, paths in every.items()})
 
 
 def _check(stage: StageConfig, pack: Pack, seeds: int) -> None:
@@ -228,45 +190,7 @@ def _tell(progress: Callable[[int, int, str], None] | None, runs: dict[Path, Sta
     total = sum(stage.train.epochs * stage.train.epoch_steps for stage in runs.values())
     done = 0
     for folder in runs:
-        rows_ = read_rows(folder / METRICS)
-        done += int(rows_[-1]["step"]) if rows_ else 0
+        rows = read_rows(folder / METRICS)
+        done += int(rows[-1]["step"]) if rows else 0
     finished = sum((folder / RESULT).is_file() for folder in runs)
     progress(done, total, f"{finished} of {len(runs)} runs finished")
-
-
-def markdown(table: list[Row], about: str) -> str:
-    """The comparison as Markdown tables, one a set of faces, under the sentence `about`."""
-    lines = [about, ""]
-    for faces in dict.fromkeys(row.faces for row in table):
-        lines += [f"**{faces}**", "", "| trained with | NME % (outer corners), mean | spread | by seed | change | in "
-                  "standard deviations |", "|---|--:|--:|---|--:|--:|"]  # fmt: skip
-        for row in (row for row in table if row.faces == faces):
-            seeds = " ".join(f"{value:.2f}" for value in row.nme)
-            last = "" if row.deviations is None else f"{row.deviations:+.1f}"
-            change = "" if row.deviations is None else f"{row.change:+.3f}"
-            lines.append(f"| {row.arm} | {row.mean:.3f} | {row.spread:.3f} | {seeds} | {change} | {last} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def draw(table: list[Row], path: Path) -> None:
-    """A figure: a panel a set of faces, a line an arm, its seeds as dots and its mean as a bar."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    names = list(dict.fromkeys(row.faces for row in table))
-    figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names) + 2.6, 3.2), sharey=True, squeeze=False)
-    for panel, faces in zip(panels[0], names, strict=True):
-        mine = [row for row in table if row.faces == faces]
-        for height, row in enumerate(reversed(mine)):
-            panel.plot(row.nme, [height] * len(row.nme), "o", color="0.35", markersize=5, alpha=0.8)
-            panel.plot([row.mean] * 2, [height - 0.3, height + 0.3], color="tab:blue", linewidth=2.5)
-        panel.axvline(mine[0].mean, color="0.8", linewidth=1, zorder=0)
-        panel.set_title(faces, fontsize=10)
-        panel.set_xlabel("NME %, outer corners")
-        panel.set_yticks(range(len(mine)), [row.arm for row in reversed(mine)])
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    plt.close(figure)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pair_fld.runtime.codec import cell_centres, decode_soft_argmax, encode_gaussian
+from pair_fld.runtime.codec import cell_centres, decode_simcc, decode_soft_argmax, encode_gaussian
 
 
 def test_cell_centres_by_hand():
@@ -25,3 +25,17 @@ def test_gaussians_return_their_points_below_a_hundredth_of_a_cell():
 def test_gaussian_peak_sits_in_the_points_cell():
     heat = encode_gaussian(np.array([[0.25, -0.75]]), 4, sigma=0.5)
     assert np.unravel_index(heat[0].argmax(), (4, 4)) == (0, 2)  # row y, column x
+
+
+def test_simcc_by_hand():
+    # four bins an axis, centres -3/4 ... 3/4: x certain of the third, y half in the first and half in the second
+    logits = np.full((1, 8), -1e4)
+    logits[0, 2] = logits[0, 4] = logits[0, 5] = 0.0
+    np.testing.assert_allclose(decode_simcc(logits), [[0.25, -0.5]], atol=1e-6)
+
+
+def test_simcc_returns_gaussians_points_below_a_tenth_of_a_pixel():
+    points, bins, size = np.random.default_rng(0).uniform(-0.8, 0.8, (51, 2)), 192, 96
+    logits = -(((cell_centres(bins) - points[..., None]) * bins / 2 / 2.0) ** 2) / 2  # sigma of 2 bins
+    back = decode_simcc(logits.reshape(51, 2 * bins))
+    assert np.abs(back - points).max() * size / 2 < 0.01

@@ -34,6 +34,12 @@ def test_heatmap_by_hand():
     np.testing.assert_allclose(decode(logits, model_metadata(8, 1.5, "heatmap"))[0, 7], [4.5, 2.5], atol=1e-5)
 
 
+def test_simcc_outputs_by_hand():
+    output = np.full((1, 51, 8), -1e4, np.float32)
+    output[:, :, 2] = output[:, :, 4] = 0  # x centre 1/4, y centre -3/4 -> crop pixels ((n + 1) 8 - 1) / 2
+    np.testing.assert_allclose(decode(output, model_metadata(8, 1.5, "simcc"))[0, 7], [4.5, 0.5], atol=1e-5)
+
+
 def test_files_that_are_no_models(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no such model file"):
         load_model(tmp_path / "none.onnx")

@@ -11,6 +11,7 @@ from pair_fld.config import ModelConfig
 from pair_fld.models import build_model
 from pair_fld.models.build import simcc_mean, soft_argmax
 from pair_fld.models.heads import Outputs
+from pair_fld.train.targets import normal_maps
 from pair_fld.train.terms import HEATMAP, LIVE, MAPS, SIMCC, TEACHER, TERMS, Batch, Prediction, misfits, weighted_mean
 
 SIDE = 4
@@ -96,6 +97,21 @@ def test_a_curve_without_all_its_points_is_no_target() -> None:
     weight[0, 43] = 0  # an inner mouth corner, as in labels of 49 points
     counted = TERMS["awing_edges"].weight(replace(targets, weight=weight))
     assert counted.tolist() == [[1] * 7 + [0], [1] * 8]
+
+
+def test_a_drawn_heatmap_teaches_what_the_live_one_does() -> None:
+    """Where the teacher's heatmaps are normal distributions, its mean and covariance say all of them."""
+    targets = batch(torch.Generator().manual_seed(7))
+    assert targets.teacher_points is not None
+    assert targets.teacher_covariance is not None
+    live = normal_maps(targets.teacher_points, targets.teacher_covariance, SIDE, SIDE).log()
+    x = torch.rand(2, 51, SIDE, SIDE, dtype=torch.float64, requires_grad=True)
+    found = [TERMS["kd_l2"](prediction("kd_l2", x), replace(targets, live_raw=raw)) for raw in (None, live)]
+    torch.testing.assert_close(found[0], found[1])
+    # a teacher of twice the resolution: its maps are averaged over 2 x 2 cells, which widens them a little
+    fine = normal_maps(targets.teacher_points, targets.teacher_covariance, 2 * SIDE, 2 * SIDE).log()
+    other = TERMS["kd_l2"](prediction("kd_l2", x), replace(targets, live_raw=fine))
+    torch.testing.assert_close(other, found[0], rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("name", [n for n in sorted(TERMS) if TEACHER in TERMS[n].needs])

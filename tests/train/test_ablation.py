@@ -1,0 +1,94 @@
+"""The ablation: what each way to train leaves out, that it resumes, and that it refuses what it cannot compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pair_fld.config import AugmentConfig, DistillConfig, StageConfig
+from pair_fld.data.pack import Pack
+from pair_fld.errors import PairError
+from pair_fld.train import ablation
+from pair_fld.train.ablation import ARMS, ablate
+from pair_fld.train.loop import fit
+from tests.cli.command import pairfld
+from tests.train.settings import HEAT, TINY, stage
+
+LOSSES = {"wing": 1.0, "heatmap": 0.5, "kd_wing": 1.0, "kd_l2": 2.0, "kd_heatmap": 0.5}
+
+
+@pytest.fixture(scope="module")
+def teacher(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(stage(TINY, epochs=1), Pack(dot_pack), tmp_path_factory.mktemp("teacher") / "run", kind="teacher")
+
+
+def arm_stage(arm: str, pack: Pack) -> StageConfig:
+    base = stage(HEAT, losses=LOSSES).model_copy(update={"distill": DistillConfig(machine_labels=0.2, fill=1.0)})
+    return ablation._stage(base, arm, seed=7, threads=1, pack=pack)
+
+
+def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
+    pack = Pack(dot_pack)
+    expected = {
+        "no teacher": ({"wing", "heatmap"}, 1.0, False),
+        "no teacher, machine labels weigh less": ({"wing", "heatmap"}, 0.2, False),
+        "heatmap KD": ({"wing", "heatmap", "kd_l2", "kd_heatmap"}, 0.2, False),
+        "coordinate KD": ({"wing", "heatmap", "kd_wing"}, 0.2, False),
+        "all KD": (set(LOSSES), 0.2, False),
+        "all KD, unlabelled faces too": (set(LOSSES), 0.2, True),
+    }
+    assert set(expected) == set(ARMS)
+    for arm, (losses, machine, unlabelled) in expected.items():
+        found = arm_stage(arm, pack)
+        assert (set(found.train.losses), found.distill.machine_labels) == (losses, machine), arm
+        assert found.distill.unlabelled == unlabelled
+        assert found.train.seed == 7
+        assert found.train.epoch_steps == 5  # 40 labelled faces in steps of 8: the budget of all arms alike
+    assert arm_stage("no teacher", pack).distill.fill == 0  # nobody there to fill gaps
+
+
+def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
+    student = stage(HEAT, epochs=1, losses=LOSSES, augment=AugmentConfig()).model_dump(mode="json")
+    recipe = {"name": "tiny", "data": "synthetic", "quant": "int8", "budget": "pair2024", "student": student}
+    recipe["teacher"] = stage(TINY).model_dump(mode="json")
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
+    call = ["ablate", "--recipe", str(tmp_path / "recipe.yaml"), "--work", str(tmp_path / "w"), "--data", str(dot_pack),
+            "--teacher", str(teacher), "--seeds", "2", "--jobs", "2", "--json"]  # fmt: skip
+    done = pairfld(*call)
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)
+    assert [row["arm"] for row in rows] == list(ARMS)
+    assert {row["faces"] for row in rows} == {"validation split"}  # this pack has no test faces
+    assert all(len(row["nme"]) == 2 and row["nme"][0] != row["nme"][1] for row in rows)
+    out = tmp_path / "w/ablation"
+    assert {"ablation.md", "ablation.json", "ablation.png"} <= {p.name for p in out.iterdir()}
+    assert "heatmap KD" in (out / "ablation.md").read_text()
+    again = pairfld(*call)
+    assert again.code == 2
+    assert "--resume to continue" in again.err
+    (out / "all-KD-1/result.json").unlink()  # as if it had been killed there
+    before = (out / "all-KD-0/last.pt").stat().st_mtime_ns
+    assert json.loads(pairfld(*call, "--resume").out) == rows
+    assert (out / "all-KD-0/last.pt").stat().st_mtime_ns == before
+    other = pairfld(*call, "--resume", "student.train.lr=0.001")
+    assert other.code == 2
+    assert "the same ablation to resume" in other.err
+
+
+@pytest.mark.parametrize(
+    ("losses", "seeds", "expected"),
+    [
+        ({"wing": 1.0, "kd_wing": 1.0}, 3, "a term of heatmap distillation"),
+        ({"wing": 1.0, "kd_l2": 1.0}, 3, "a term of coordinate distillation"),
+        ({"kd_l2": 1.0, "kd_wing": 1.0}, 3, "a term of labels"),
+        (LOSSES, 1, "2 or more, to tell a gain from chance"),
+    ],
+)
+def test_what_cannot_be_compared(
+    dot_pack: Path, tmp_path: Path, losses: dict[str, float], seeds: int, expected: str
+) -> None:
+    with pytest.raises(PairError, match=expected):
+        ablate(stage(HEAT, losses=losses), Pack(dot_pack), [tmp_path / "none.pt"], tmp_path / "out", seeds=seeds)
+    assert not (tmp_path / "out").exists()
