@@ -59,6 +59,9 @@ def validate(
             "--max-nme", help="Gate: fail (exit 1) when the NME under outer corners is above this percentage."
         ),
     ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average the answers on each crop and on its mirror image.")
+    ] = False,
     threads: Annotated[int, typer.Option("--threads", help="Threads of the model runtime.")] = 2,
     changes: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE change to the recipe.")] = None,
     overwrite: OverwriteOption = False,
@@ -79,12 +82,12 @@ def validate(
             path, "a model or a folder of .txt files", "no such file", "Check the path, or run pairfld quantize."
         )
     with progress(f"validate {path.name}") as bar:
-        result, left_out = _measure(path, data or [], place, split, threads, bar)
-    tree = {"model": str(path), **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
+        result, left_out = _measure(path, data or [], place, split, threads, flip, bar)
+    tree = {"model": str(path), "flip": flip, **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
     # the report of a model replaces the one before it in the workspace; a folder that was named is not replaced unasked
     folder = report or place.validate / f"{path.absolute().parent.name}-{path.name}"
     with fresh_folder(folder, "validate", overwrite=overwrite or report is None) as draft:
-        write_json(draft / RECORD, provenance({"model": str(path), "data": [str(d) for d in data or []]}))
+        write_json(draft / RECORD, provenance({"model": str(path), "flip": flip, "data": [str(d) for d in data or []]}))
         write_json(draft / "metrics.json", tree)
         write_csv(result, draft / "faces.csv")
         ced_plot({path.name: result}, draft / "ced.png")
@@ -101,16 +104,26 @@ def validate(
         raise GateError(f"{path}: NME (outer corners) {nme:.3f} % is above the bound of {max_nme} %")
 
 
-def _measure(path: Path, data: list[Path], place: Workspace, split: str, threads: int, bar: Any) -> Any:
+def _measure(path: Path, data: list[Path], place: Workspace, split: str, threads: int, flip: bool, bar: Any) -> Any:
     """(result, what was left out) of a folder of texts or a model, on folders, the test sources, or a pack."""
     from pair_fld.data.pack import VALID, Pack
     from pair_fld.evaluate import predict
 
     if split not in ("test", "valid"):
         raise PairError("--split", "test or valid", repr(split), "Correct the option.")
-    if split == "valid" and not data:
-        return predict.validate_pack(predict.open_model(path, threads), Pack(place.data), VALID, bar), []
-    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)
     if path.is_dir():
-        return predict.validate_texts(path, truth, bar)
-    return predict.validate_model(predict.open_model(path, threads), truth, bar)
+        if flip or (split == "valid" and not data):
+            remedy = "Leave the option out."
+            raise PairError(path, "a model for --flip or --split valid", "a folder of texts", remedy)
+        return predict.validate_texts(path, _truth(data, place), bar)
+    model = predict.open_model(path, threads)
+    model = predict.Mirrored(model) if flip else model
+    if split == "valid" and not data:
+        return predict.validate_pack(model, Pack(place.data), VALID, bar), []
+    return predict.validate_model(model, _truth(data, place), bar)
+
+
+def _truth(data: list[Path], place: Workspace) -> Any:
+    from pair_fld.evaluate import predict
+
+    return predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)

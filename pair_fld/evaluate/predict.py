@@ -24,6 +24,7 @@ from pair_fld.models.checkpoint import load_model as load_checkpoint_model
 from pair_fld.runtime import session
 from pair_fld.runtime.geometry import crop_matrix, from_norm, invert, transform_points, warp
 from pair_fld.runtime.pts import read_faces
+from pair_fld.runtime.scheme import FLIP
 
 Progress = Callable[[int, int], None]
 BATCH = 32
@@ -53,6 +54,18 @@ class TorchModel:
         metadata = session.model_metadata(self.input_size, self.margin, self.net.output_kind)
         x = torch.from_numpy(session.normalise(crops, metadata)).permute(0, 3, 1, 2)
         return from_norm(self.net.points(self.net(x)).numpy(), self.input_size).astype(np.float32)
+
+
+class Mirrored:
+    """A Predictor whose answer is the mean of another's on each crop and on its mirror image."""
+
+    def __init__(self, model: Predictor) -> None:
+        self.model, self.input_size, self.margin = model, model.input_size, model.margin
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        there = self.model.predict(np.ascontiguousarray(crops[:, :, ::-1]))[:, list(FLIP)]
+        there[..., 0] = self.input_size - 1 - there[..., 0]
+        return (self.model.predict(crops) + there) / 2
 
 
 def open_model(path: Path, threads: int = 1) -> Predictor:

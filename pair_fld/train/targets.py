@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from pair_fld.runtime.codec import cell_centres
 from pair_fld.runtime.scheme import CURVES, NUM_POINTS
 
-SAMPLES = 24  # segments that a curve is drawn with: a multiple of every curve's number of spans (3, 4, 6, 8, 12)
+_SPANS = 24  # a multiple of every curve's number of spans (3, 4, 6, 8, 12)
+_SHARP = 2.0  # its square, 4, is the root that `curve_maps` takes
 
 
 def axis_log_gaussian(centre: torch.Tensor, side: int, sigma: float | torch.Tensor) -> torch.Tensor:
@@ -60,37 +63,23 @@ def normal_maps(mean: torch.Tensor, covariance: torch.Tensor, height: int, width
 def curve_maps(points: torch.Tensor, height: int, width: int, sigma: float) -> torch.Tensor:
     """The eight facial curves as lines with a Gaussian profile of height 1, sigma in cells: (B, 8, height, width).
 
-    Each is a Catmull-Rom spline through its points, cut into `SAMPLES` straight segments.
+    Each is a Catmull-Rom spline through its points. The integral of a Gaussian along a line is the line blurred: its
+    profile across is that Gaussian, whatever the line's speed. A narrow Gaussian, of sigma / `_SHARP`, is integrated,
+    and the `_SHARP`^2-th root taken, which makes the profile exp(-d^2 / (2 sigma^2)) and keeps the line's ends and its
+    neighbours apart. The sum over samples is one matrix product a curve, with no loop over cells, samples or faces.
 
     Args:
         points: (B, 51, 2) normalised.
     """
-    scale = points.new_tensor([width / 2, height / 2])
-    knots = (_spline().to(points) @ points * scale).unflatten(1, (len(CURVES), SAMPLES + 1))  # (B, 8, K + 1, 2) cells
-    x = torch.from_numpy(cell_centres(width)).to(points) * (width / 2)
-    y = torch.from_numpy(cell_centres(height)).to(points) * (height / 2)
-    # of every cell the nearest knot, and only of the two segments that meet there the exact distance
-    squares = [(line - knots[..., axis, None]).square() for axis, line in enumerate((x, y))]  # (B, 8, K + 1, W), ... H)
-    nearest = (squares[0][..., None, :] + squares[1][..., :, None]).argmin(dim=2).flatten(2)  # (B, 8, H W)
-    cells = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1).view(-1, 2)
-    first = torch.tensor([SAMPLES - 1 if c[0] == c[-1] else 0 for c in CURVES.values()], device=points.device)
-    before = torch.where(nearest > 0, nearest - 1, first[:, None])  # a closed curve goes on at its other end
-    before = _segment_distance(cells, knots, before)
-    after = _segment_distance(cells, knots, nearest.clamp_max(SAMPLES - 1))
-    closest = torch.minimum(before, after).unflatten(2, (height, width))
-    return torch.exp(-closest / (2 * sigma**2))
-
-
-def _segment_distance(cells: torch.Tensor, knots: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-    """Squared distances of cells (N, 2) from the segments that begin at the knots `first` (B, 8, N): (B, 8, N)."""
-
-    def at(index: torch.Tensor) -> torch.Tensor:
-        return knots.gather(2, index[..., None].expand(*index.shape, 2))
-
-    start = at(first)
-    step, off = at(first + 1) - start, cells - start
-    along = (off * step).sum(dim=-1) / step.square().sum(dim=-1).clamp_min(1e-12)
-    return (off - along.clamp_(0, 1)[..., None] * step).square().sum(dim=-1)
+    samples = _SPANS * math.ceil(1.5 * max(height, width) / _SPANS)  # less than a cell apart on the longest curves
+    knots = (_spline(samples).to(points) @ points).unflatten(1, (len(CURVES), samples + 1))  # (B, 8, K, 2) normalised
+    steps = (knots.diff(dim=2) * points.new_tensor([width / 2, height / 2])).norm(dim=-1)  # in cells
+    length = (F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))) / 2  # what each sample stands for
+    narrow = sigma / _SHARP
+    gx = torch.exp(axis_log_gaussian(knots[..., 0], width, narrow))  # (B, 8, K, W)
+    gy = torch.exp(axis_log_gaussian(knots[..., 1], height, narrow)) * length[..., None]
+    line = (gy.mT @ gx) / (narrow * math.sqrt(2 * math.pi))  # (B, 8, H, W)
+    return line.clamp_(0, 1).sqrt_().sqrt_()
 
 
 def curve_weights(weight: torch.Tensor) -> torch.Tensor:
@@ -99,24 +88,24 @@ def curve_weights(weight: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def _spline() -> torch.Tensor:
-    """(8 (SAMPLES + 1), 51): the samples of all curves as sums of the points.
+def _spline(samples: int) -> torch.Tensor:
+    """(8 (samples + 1), 51): samples evenly spread over the spans of all curves, as sums of the points.
 
     A uniform Catmull-Rom span from p1 to p2 with neighbours p0 and p3 is, at u in 0..1,
     ((-u + 2 u^2 - u^3) p0 + (2 - 5 u^2 + 3 u^3) p1 + (u + 4 u^2 - 3 u^3) p2 + (-u^2 + u^3) p3) / 2
     (Catmull and Rom, 1974). An open curve's ends are continued by their mirror images, 2 p1 - p2.
     """
-    rows = np.zeros((len(CURVES), SAMPLES + 1, NUM_POINTS))
+    rows = np.zeros((len(CURVES), samples + 1, NUM_POINTS))
     identity = np.eye(NUM_POINTS)
     for curve, members in enumerate(CURVES.values()):
         p = identity[list(members)]
         closed = members[0] == members[-1]
         before, after = (p[-2], p[1]) if closed else (2 * p[0] - p[1], 2 * p[-1] - p[-2])
         p = np.concatenate([before[None], p, after[None]])
-        spans = len(members) - 1
-        for k in range(SAMPLES + 1):
-            span, part = divmod(k * spans, SAMPLES)
-            span, u = (span, part / SAMPLES) if span < spans else (spans - 1, 1.0)
+        each = samples // (len(members) - 1)  # of a span
+        for k in range(samples + 1):
+            span = min(k // each, len(members) - 2)
+            u = k / each - span
             weights = (-u + 2 * u**2 - u**3, 2 - 5 * u**2 + 3 * u**3, u + 4 * u**2 - 3 * u**3, -(u**2) + u**3)
             rows[curve, k] = np.dot(weights, p[span : span + 4]) / 2
     return torch.from_numpy(rows.reshape(-1, NUM_POINTS)).float()
