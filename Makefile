@@ -9,6 +9,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 RECIPE  ?= $(if $(DATA),shared-faces,synthetic)
 WORK    ?= runs/$(RECIPE)
 SET     ?=
+JOBS    ?= 2
 PAIRFLD  = $(BIN)/pairfld
 PIP      = $(BIN)/python -m pip install -q --disable-pip-version-check -c .constraints.txt
 # FRESH=1 replaces what an earlier run with other settings left; without it such a run is never touched.
@@ -19,7 +20,7 @@ STAGE    = --recipe $(RECIPE) --work "$(WORK)" $(if $(FRESH),--overwrite,--resum
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  variables: RECIPE=name DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 TORCH_INDEX="
+	@echo "  variables: RECIPE=name DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 TORCH_INDEX= JOBS=2"
 
 setup: $(VENV)/.done ## install everything into .venv (once)
 
@@ -52,7 +53,7 @@ package: setup ## build the submission zip and prove it in a fresh environment
 	$(PAIRFLD) package $(STAGE) --verify $(SET)
 
 test: setup ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: setup ## style, types and the import law
 	$(BIN)/ruff check pair_fld tests

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Tests run side by side, a process a core: more threads in each would only wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from pathlib import Path
 
 import numpy as np

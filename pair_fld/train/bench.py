@@ -1,7 +1,8 @@
 """How fast training is: the data path alone, the step alone, both together, and a straightforward loader.
 
 Times of a shared machine mean little by themselves. All measurements take turns in rounds, and what is worth quoting
-are the ratios within one call: medians over the rounds.
+are the ratios within one call: medians over the rounds. The straightforward loader always draws target maps; the data
+path is measured with and without, since most losses need none.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ from pair_fld.train.batches import BatchSource, TeacherLabels
 from pair_fld.train.loop import known_terms, start, wants_live
 from pair_fld.train.naive import NaiveLoader
 from pair_fld.train.step import Step
+from pair_fld.train.targets import curve_maps, point_maps
 from pair_fld.train.team import ALONE, pick_device
 from pair_fld.train.terms import TEACHER, Batch, needed
 
 ROWS = {
     "data": "data path alone",
+    "data_maps": "data path alone, drawing point and curve maps",
     "step": "step alone",
     "training": "training",
     "data_percent": "data, % of training's time",
     "naive": "straightforward loader, crops in memory",
     "naive_decoding": "straightforward loader, decoding JPEG crops",
     "ratio": "data path / straightforward, in memory",
+    "ratio_maps": "data path with maps / straightforward, in memory",
     "ratio_decoding": "data path / straightforward, decoding",
 }
 
@@ -42,12 +46,14 @@ class Speed:
     """Medians over rounds, faces a second; `data_percent` and ratios are medians of the rounds' own ratios."""
 
     data: float
+    data_maps: float
     step: float
     training: float
     naive: float
     naive_decoding: float
     data_percent: float
     ratio: float
+    ratio_maps: float
     ratio_decoding: float
 
     def as_json(self) -> dict[str, float]:
@@ -58,7 +64,7 @@ def measure(
     stage: StageConfig, pack: Pack, *, teacher: ModelConfig | None = None, device: str = "auto", repeats: int = 5,
     seconds: float = 4.0, progress: Callable[[int, int], None] | None = None,
 ) -> Speed:  # fmt: skip
-    """Measure a stage on a pack, `seconds` for each of the five measurements in each of `repeats` rounds.
+    """Measure a stage on a pack, `seconds` for each of the measurements in each of `repeats` rounds.
 
     teacher: what looks at every batch where the losses want that; untrained, its speed is the same.
     """
@@ -74,6 +80,7 @@ def measure(
     for done in range(repeats):
         speeds = {
             "data": _rate(_data(source, done), seconds, where),
+            "data_maps": _rate(_data(source, done, stage.model.input_size // 4), seconds, where),
             "step": _rate(_steps(step, images, batch), seconds, where),
             "training": _rate(_training(source, step, done), seconds, where),
             "naive": _rate(naive.samples(decode=False), seconds, where),
@@ -82,6 +89,7 @@ def measure(
         # time a face, of the data path over that of training
         speeds["data_percent"] = 100 * speeds["training"] / speeds["data"]
         speeds["ratio"] = speeds["data"] / speeds["naive"]
+        speeds["ratio_maps"] = speeds["data_maps"] / speeds["naive"]
         speeds["ratio_decoding"] = speeds["data"] / speeds["naive_decoding"]
         rounds.append(speeds)
         if progress is not None:
@@ -139,10 +147,17 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _data(source: BatchSource, epoch: int) -> Iterator[int]:
-    """One batch after the other in this thread: its full cost, none of it hidden by reading ahead."""
+def _data(source: BatchSource, epoch: int, map_side: int = 0) -> Iterator[int]:
+    """One batch after the other in this thread: its full cost, none of it hidden by reading ahead.
+
+    map_side: of the point and curve maps that the paper's losses compare, which the straightforward loader draws too.
+    """
     for step in count(epoch * source.steps):
-        yield len(source.draw(step)[1])
+        _, images, batch = source.draw(step)
+        if map_side:
+            point_maps(batch.points, map_side, map_side, 1.0)
+            curve_maps(batch.points, map_side, map_side, 1.0)
+        yield len(images)
 
 
 def _steps(step: Step, images: torch.Tensor, batch: Batch) -> Iterator[int]:

@@ -279,6 +279,15 @@ def known_terms(stage: StageConfig) -> list[str]:
     return list(stage.train.losses)
 
 
+def _map_size(model: LandmarkNet) -> tuple[int, ...]:
+    """Height and width of a heatmap net's maps."""
+    side, parameter, was_training = model.config.input_size, next(model.parameters()), model.training
+    with torch.inference_mode():
+        shape = model.eval()(torch.zeros(1, 3, side, side, device=parameter.device)).shape
+    model.train(was_training)
+    return tuple(shape[-2:])
+
+
 def start(
     stage: StageConfig, steps: int, warmup: int, device: torch.device, team: Team, teacher: LandmarkNet | None = None
 ) -> Step:
@@ -298,6 +307,10 @@ def start(
         if teacher is None:
             raise PairError("train.losses", "a teacher for every batch", "none", "Train with pairfld distill.")
         live = LiveTeacher(teacher, stage.model, device, train.amp, fused=LIVE_MAPS in needed(names))
+        if LIVE_MAPS in needed(names) and (ours := _map_size(model)) != (theirs := _map_size(live.model)):
+            expected = f"a teacher with fused heatmaps of {ours[0]} x {ours[1]} cells, as the student's"
+            remedy = "Choose input sizes and strides that give both the same."
+            raise PairError("train.losses", expected, f"{theirs[0]} x {theirs[1]}", remedy)
     channels = teacher.feature_channels if teacher is not None and "kd_feature" in names else None
     trainee = Trainee(model, channels).to(device)
     trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

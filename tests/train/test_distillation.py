@@ -204,6 +204,12 @@ def test_projected_features_resume_exactly(dot_pack: Path, teachers: list[Path],
         distill(settings, pack, teachers[:2], tmp_path / "two", cache=tmp_path)
 
 
+def test_fused_heatmaps_of_another_size_are_refused(dot_pack: Path, teachers: list[Path], tmp_path: Path) -> None:
+    small = ATTENTION.model_copy(update={"input_size": 32})
+    with pytest.raises(PairError, match="fused heatmaps of 8 x 8 cells, as the student's, found 16 x 16"):
+        distill(stage(small, losses={"kd_fused": 1.0}), Pack(dot_pack), teachers[1:2], tmp_path / "run", cache=tmp_path)
+
+
 def test_the_papers_student_learns_from_the_papers_teacher(
     dot_pack: Path, teachers: list[Path], tmp_path: Path
 ) -> None:

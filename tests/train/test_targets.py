@@ -75,7 +75,7 @@ def test_curves_pass_through_their_points() -> None:
 
 
 def test_a_straight_curve_by_hand() -> None:
-    # The left brow is a straight line from cell (6, 10) to (26, 10), sampled a fifth of a cell apart. A cell d rows off it has exp(-d^2 / 2). At its end
+    # The left brow is a straight line from cell (6, 10) to (26, 10). A cell d rows off it has exp(-d^2 / 2). At its end
     # half of the integral is missing, which the fourth root makes (1/2)^(1/4); d columns beyond, all but
     # erfc(d sqrt 2) / 2 of it: the integral of a Gaussian of deviation 1/2 from d on.
     brow = curve_maps(face(), 64, 64, sigma=1.0)[0, 0]
