@@ -20,9 +20,10 @@ from pair_fld.evaluate.nme import nme
 from pair_fld.models.checkpoint import load_model
 from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
 from pair_fld.train.curves import METRICS, read_rows
-from pair_fld.train.loop import LAST, fit, known_terms, wants_live
+from pair_fld.train.loop import LAST, fit
 from pair_fld.train.predict import predict_pack
 from pair_fld.train.stages import teacher_answers, teacher_id
+from pair_fld.train.start import known_terms, wants_live
 from pair_fld.train.team import pick_device
 
 STAGE, RESULT = "ablation", "result.json"

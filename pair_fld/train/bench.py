@@ -20,8 +20,8 @@ from pair_fld.config import ModelConfig, StageConfig
 from pair_fld.data.pack import NONE, Pack
 from pair_fld.models import build_model
 from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.loop import known_terms, start, wants_live
 from pair_fld.train.naive import NaiveLoader
+from pair_fld.train.start import known_terms, start, wants_live
 from pair_fld.train.step import Step
 from pair_fld.train.targets import curve_maps, point_maps
 from pair_fld.train.team import ALONE, pick_device

@@ -16,11 +16,7 @@ from pair_fld.config import StageConfig
 from pair_fld.data.augment import plan_views, view_points
 from pair_fld.data.looks import PARTNER, plan_looks
 from pair_fld.data.pack import Pack
-from pair_fld.runtime.scheme import NUM_POINTS
-
-# brows, nose bridge and base, eyes (closed), lips outer and inner (closed), of the 51 points in 68-point order
-CURVES = ((0, 5), (5, 10), (10, 14), (14, 19), (19, 25), (25, 31), (31, 43), (43, 51))
-_CLOSED = 4  # curves from here on are closed
+from pair_fld.runtime.scheme import CURVES, NUM_POINTS
 
 
 class NaiveLoader:
@@ -95,9 +91,9 @@ def draw_targets(points_norm: np.ndarray, side: int, sigma: float = 1.0) -> np.n
     maps = np.zeros((NUM_POINTS + len(CURVES), side, side), np.float32)
     for i, (px, py) in enumerate(cells):
         maps[i] = np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * sigma**2))
-    for i, (first, last) in enumerate(CURVES):
-        line = np.rint(cells[first:last] * 16).astype(np.int32)  # cv2 takes sixteenths of a pixel
-        cv2.polylines(maps[NUM_POINTS + i], [line], i >= _CLOSED, (1.0,), 1, cv2.LINE_AA, 4)
+    for i, members in enumerate(CURVES.values()):
+        line = np.rint(cells[list(members)] * 16).astype(np.int32)  # cv2 takes sixteenths of a pixel
+        cv2.polylines(maps[NUM_POINTS + i], [line], False, (1.0,), 1, cv2.LINE_AA, 4)
         maps[NUM_POINTS + i] = cv2.GaussianBlur(maps[NUM_POINTS + i], (5, 5), sigma)
     return maps
 

@@ -16,8 +16,9 @@ from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.runs import atomic_path, check_claim, file_hash
 from pair_fld.train.batches import TeacherLabels
-from pair_fld.train.loop import Reporter, fit, stage_name, wants_live
+from pair_fld.train.loop import Reporter, fit, stage_name
 from pair_fld.train.predict import predict_pack
+from pair_fld.train.start import wants_live
 from pair_fld.train.team import Team, pick_device
 
 

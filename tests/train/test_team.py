@@ -20,7 +20,8 @@ from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint
 from pair_fld.train.batches import BatchSource
 from pair_fld.train.curves import METRICS
-from pair_fld.train.loop import fit, start
+from pair_fld.train.loop import fit
+from pair_fld.train.start import start
 from pair_fld.train.team import ALONE, Team, pick_device
 from tests.train.settings import HEAT, SMALL, TINY, stage, weights
 
