@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -104,7 +104,9 @@ class TrainConfig(Strict):
     threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
     checkpoint_minutes: float = Field(default=2.0, gt=0)
     losses: dict[str, float]
-    weights: dict[str, float] = Field(default_factory=dict)  # of sources, in place of the data's own
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict
+    )  # of sources, in place of the data's own
     augment: AugmentConfig = AugmentConfig()
 
 

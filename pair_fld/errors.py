@@ -13,6 +13,10 @@ class PairError(Exception):
         self.subject, self.expected, self.found, self.remedy = str(subject), expected, found, remedy
         super().__init__(f"{subject}: expected {expected}, found {found}. {remedy}")
 
+    def __reduce__(self) -> tuple[type[PairError], tuple[str, str, str, str]]:
+        """Exceptions are pickled with their message alone; this one comes out of another process whole."""
+        return type(self), (self.subject, self.expected, self.found, self.remedy)
+
 
 class GateError(Exception):
     """A measurement broke a bound (budget, parity, NME): exit code 1. The message names bound and value."""

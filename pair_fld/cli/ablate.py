@@ -56,8 +56,8 @@ def ablate(
     budget is an override: student.train.epochs=4 student.train.epoch_steps=100.
     """
     from pair_fld.data.pack import Pack
-    from pair_fld.evaluate.compare import draw, markdown
-    from pair_fld.runs import write_json
+    from pair_fld.evaluate.compare import baselines_of, differences, draw, markdown
+    from pair_fld.runs import atomic_path, write_json
     from pair_fld.train import ablation
 
     place = workspace(recipe, work, overrides, student=student)
@@ -73,15 +73,17 @@ def ablate(
         f"{stage.model.arch} at {stage.model.input_size} px, {train.epochs} epochs, batches of {train.batch_size}, "
         f"{seeds} seeds; losses {', '.join(f'{name} x {weight:g}' for name, weight in train.losses.items())}."
     )
-    (target / "ablation.md").write_text(markdown(table, about), encoding="utf-8")
+    with atomic_path(target / "ablation.md") as temporary:
+        temporary.write_text(markdown(table, about), encoding="utf-8")
     write_json(target / "ablation.json", [asdict(row) for row in table])
-    draw(table, target / "ablation.png")
+    with atomic_path(target / "ablation.png") as temporary:
+        draw(table, temporary)
     if as_json:
         print_json([asdict(row) for row in table])
         return
-    shown = Table("faces", "trained with", "NME %, mean", "spread", "change", "in standard deviations", box=None)
+    baselines = baselines_of(table)
+    shown = Table("faces", "trained with", "NME %, mean", "spread", *(f"from {base}" for base in baselines), box=None)
     for row in table:
-        last = ("", "") if row.deviations is None else (f"{row.change:+.3f}", f"{row.deviations:+.1f}")
-        shown.add_row(row.faces, row.arm, f"{row.mean:.3f}", f"{row.spread:.3f}", *last)
+        shown.add_row(row.faces, row.arm, f"{row.mean:.3f}", f"{row.spread:.3f}", *differences(row, baselines))
     console.out.print(shown)
     say(f"written: {target}/ablation.md, ablation.json, ablation.png")

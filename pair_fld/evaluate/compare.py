@@ -10,11 +10,19 @@ from statistics import mean, stdev
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Of two means. change: the difference. deviations: that in pooled standard deviations."""
+
+    change: float
+    deviations: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One arm on one set of faces.
 
     nme: NME (outer corners) in percent by seed; mean, spread (the standard deviation): of these.
-    change: of the mean from the baseline's. deviations: that in pooled standard deviations, None for the baseline.
+    against: by baseline, the difference from it; a baseline has none from itself.
     """
 
     arm: str
@@ -22,35 +30,48 @@ class Row:
     nme: tuple[float, ...]
     mean: float
     spread: float
-    change: float
-    deviations: float | None
+    against: Mapping[str, Difference]
 
 
-def compare(results: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Row]:
-    """The comparison of arms, the first being the baseline: NME in percent by set of faces, of each arm's seeds."""
-    table, baseline = [], next(iter(results))
-    for faces in results[baseline][0]:
-        base = [result[faces] for result in results[baseline]]
-        for arm, of_seeds in results.items():
-            values = [result[faces] for result in of_seeds]
-            change = mean(values) - mean(base)
-            pooled = math.sqrt((stdev(values) ** 2 + stdev(base) ** 2) / 2)
-            deviations = None if arm == baseline else change / pooled if pooled else math.copysign(math.inf, change)
-            table.append(Row(arm, faces, tuple(values), mean(values), stdev(values), change, deviations))
+def compare(results: Mapping[str, Sequence[Mapping[str, float]]], baselines: Sequence[str]) -> list[Row]:
+    """The comparison of arms: NME in percent by set of faces, of each arm's seeds; differences from each baseline."""
+    table = []
+    for faces in next(iter(results.values()))[0]:
+        values = {arm: [result[faces] for result in of_seeds] for arm, of_seeds in results.items()}
+        for arm, mine in values.items():
+            against = {base: _difference(values[base], mine) for base in baselines if base != arm}
+            table.append(Row(arm, faces, tuple(mine), mean(mine), stdev(mine), against))
     return table
+
+
+def _difference(base: list[float], mine: list[float]) -> Difference:
+    change, pooled = mean(mine) - mean(base), math.sqrt((stdev(mine) ** 2 + stdev(base) ** 2) / 2)
+    return Difference(change, change / pooled if pooled else math.copysign(math.inf, change))
+
+
+def differences(row: Row, baselines: Sequence[str]) -> list[str]:
+    """A cell of text a baseline: the change of the mean, and in standard deviations; empty against itself."""
+    found = [row.against.get(base) for base in baselines]
+    return ["" if d is None else f"{d.change:+.3f} ({d.deviations:+.1f} sd)" for d in found]
+
+
+def baselines_of(table: list[Row]) -> list[str]:
+    """The baselines that the rows are compared with, in the rows' order."""
+    named = {base for row in table for base in row.against}
+    return list(dict.fromkeys(row.arm for row in table if row.arm in named))
 
 
 def markdown(table: list[Row], about: str) -> str:
     """The comparison as Markdown tables, one a set of faces, under the sentence `about`."""
+    baselines = baselines_of(table)
+    head = ["trained with", "NME % (outer corners), mean", "spread", "by seed", *(f"from {base}" for base in baselines)]
     lines = [about, ""]
     for faces in dict.fromkeys(row.faces for row in table):
-        lines += [f"**{faces}**", "", "| trained with | NME % (outer corners), mean | spread | by seed | change | in "
-                  "standard deviations |", "|---|--:|--:|---|--:|--:|"]  # fmt: skip
+        lines += [f"**{faces}**", "", f"| {' | '.join(head)} |", "|---|--:|--:|---|" + "--:|" * len(baselines)]
         for row in (row for row in table if row.faces == faces):
             seeds = " ".join(f"{value:.2f}" for value in row.nme)
-            last = "" if row.deviations is None else f"{row.deviations:+.1f}"
-            change = "" if row.deviations is None else f"{row.change:+.3f}"
-            lines.append(f"| {row.arm} | {row.mean:.3f} | {row.spread:.3f} | {seeds} | {change} | {last} |")
+            cells = [row.arm, f"{row.mean:.3f}", f"{row.spread:.3f}", seeds, *differences(row, baselines)]
+            lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -28,9 +28,10 @@ import timm  # noqa: E402
 import timm.optim  # noqa: E402
 import timm.scheduler  # noqa: E402
 import timm.utils  # noqa: E402
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm  # noqa: E402
 from timm.models.mobilevit import LinearSelfAttention  # noqa: E402
 
-__all__ = ["LinearSelfAttention", "cosine", "ema", "features", "optimizer"]
+__all__ = ["BatchNormAct2d", "LinearSelfAttention", "convert_sync_batchnorm", "cosine", "ema", "features", "optimizer"]
 
 
 def ema(model: nn.Module, decay: float) -> Any:

@@ -47,6 +47,9 @@ class TimmNet(Net):
         options = dict(backbone_options or {})
         if backbone.startswith("swin"):
             options.setdefault("img_size", input_size)  # windows are laid out for one size
+            options.setdefault(
+                "drop_path_rate", 0.0
+            )  # chance that no checkpoint holds would keep --resume from exactness
         if backbone.startswith("mobilevit") and input_size % 64:
             raise TypeError(f"input_size {input_size} is no multiple of 64, as patches of 2 x 2 cells need")
         self.backbone, self.channels_last, channels = library.features(backbone, stride, options)

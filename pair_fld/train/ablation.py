@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pair_fld.config import StageConfig
-from pair_fld.data.pack import TEST, TRAIN, VALID, Pack
+from pair_fld.data.pack import MACHINE, NONE, TEST, TRAIN, VALID, Pack
 from pair_fld.errors import PairError
 from pair_fld.evaluate.compare import Row, compare
 from pair_fld.evaluate.nme import nme
+from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
 from pair_fld.train.curves import METRICS, read_rows
-from pair_fld.train.loop import LAST, fit
+from pair_fld.train.loop import LAST
 from pair_fld.train.predict import predict_pack
-from pair_fld.train.stages import teacher_answers, teacher_id
-from pair_fld.train.start import known_terms, wants_live
-from pair_fld.train.team import pick_device
+from pair_fld.train.stages import distill, live_teacher, teacher_answers, teacher_id
+from pair_fld.train.start import known_terms, start
+from pair_fld.train.team import ALONE, pick_device
 
 STAGE, RESULT = "ablation", "result.json"
 HEATMAP_KD = ("kd_heatmap", "kd_l2", "kd_fused", "kd_simcc")
@@ -43,13 +45,9 @@ class Arm:
     less_machine: bool = True
     unlabelled: bool = False
 
-    @property
-    def taught(self) -> bool:
-        return self.heatmap or self.coordinate or self.other
 
-
-# The first two have no teacher: one is the plain baseline, the other tells what down-weighting machine-made labels does
-# by itself. All but the last see the same faces in the same order and look.
+# The first two have no teacher: the plain baseline, and one that tells what down-weighting machine-made labels, as all
+# taught ones do, is worth by itself. All but the last see the same faces in the same order and look.
 ARMS: dict[str, Arm] = {
     "no teacher": Arm(less_machine=False),
     "no teacher, machine labels weigh less": Arm(),
@@ -58,6 +56,15 @@ ARMS: dict[str, Arm] = {
     "all KD": Arm(heatmap=True, coordinate=True, other=True),
     "all KD, unlabelled faces too": Arm(heatmap=True, coordinate=True, other=True, unlabelled=True),
 }
+BASELINES = tuple(ARMS)[:2]
+
+
+def arms_for(pack: Pack) -> dict[str, Arm]:
+    """The arms that differ on this data: some need machine-made labels, or faces without labels, to be ones."""
+    labels = set(pack.faces.label[pack.rows(TRAIN)].tolist())
+    same = {BASELINES[1]} if MACHINE not in labels else set()
+    same |= {name for name, arm in ARMS.items() if arm.unlabelled} if NONE not in labels else set()
+    return {name: arm for name, arm in ARMS.items() if name not in same}
 
 
 def ablate(
@@ -74,26 +81,28 @@ def ablate(
         cache: folder of the teachers' answers. progress: told (steps done, steps in all, what).
 
     Raises:
-        PairError: the stage has no `kd_` term of a family to leave out; as `fit` and `claim_folder`.
+        PairError: the stage has no `kd_` term of a family to leave out, there are no faces to measure on, or what
+            `fit` and `claim_folder` raise.
     """
-    _check(stage, pack, seeds)
-    plan = {"config": stage.model_dump(mode="json"), "teacher": teacher_id(teachers), "seeds": seeds,
-            "data_hash": pack.data_hash}  # fmt: skip
+    live = live_teacher(stage, teachers)
+    _check(stage, pack, seeds, live)
+    plan = {"config": stage.model_dump(mode="json"), "teacher": teacher_id(teachers), "data_hash": pack.data_hash}
     _claim(out, plan, resume=resume, overwrite=overwrite)
     told = (lambda done, total: progress(done, total, "faces answered by the teacher")) if progress else None
     teacher_answers(teachers, pack, cache or out, views=stage.distill.views, device=device, progress=told)
-    on_cpu = pick_device(device).type == "cpu"
+    on_cpu, arms = pick_device(device).type == "cpu", arms_for(pack)
     jobs = jobs or ((os.cpu_count() or 1) if on_cpu else 1)
-    runs = {_folder(out, arm, seed): _stage(stage, arm, seed, threads=1 if on_cpu and jobs > 1 else 0, pack=pack)
-            for seed in range(seeds) for arm in ARMS}  # fmt: skip
+    threads = 1 if on_cpu and jobs > 1 else 0
+    runs = {_folder(out, arm, seed): _stage(stage, arm, seed, pack) for seed in range(seeds) for arm in arms}
     left = [folder for folder in runs if not (folder / RESULT).is_file()]
-    calls = {folder: (runs[folder], pack.folder, list(teachers), folder, cache or out, device) for folder in left}
+    calls = [(runs[folder], pack.folder, list(teachers), folder, cache or out, device, threads) for folder in left]
     _run_side_by_side(calls, jobs, lambda: _tell(progress, runs))
-    every = {arm: [_folder(out, arm, seed) / RESULT for seed in range(seeds)] for arm in ARMS}
-    return compare({arm: [read_json(path, "an ablation's result") for path in paths] for arm, paths in every.items()})
+    every = {arm: [_folder(out, arm, seed) / RESULT for seed in range(seeds)] for arm in arms}
+    results = {arm: [read_json(path, "an ablation's result") for path in paths] for arm, paths in every.items()}
+    return compare(results, [name for name in BASELINES if name in arms])
 
 
-def _check(stage: StageConfig, pack: Pack, seeds: int) -> None:
+def _check(stage: StageConfig, pack: Pack, seeds: int, live: LandmarkNet | None) -> None:
     names = known_terms(stage)
     for family, members in (("heatmap", HEATMAP_KD), ("coordinate", COORDINATE_KD)):
         if not set(members) & set(names):
@@ -103,8 +112,10 @@ def _check(stage: StageConfig, pack: Pack, seeds: int) -> None:
         raise PairError("train.losses", "a term of labels for the student without a teacher", "none", "Add one.")
     if seeds < 2:
         raise PairError("--seeds", "2 or more, to tell a gain from chance", str(seeds), "Give 3 or more.")
-    if not len(pack.rows(TRAIN, labelled=True)):
-        raise PairError(pack.folder, "labelled faces to train on", "none", "Prepare others.")
+    for splits, what in (((TRAIN,), "to train on"), ((VALID, TEST), "to measure on")):
+        if not any(len(pack.rows(split, labelled=True)) for split in splits):
+            raise PairError(pack.folder, f"labelled faces {what}", "none", "Prepare others.")
+    start(stage, 1, 0, torch.device("cpu"), ALONE, live)  # whether all the terms fit the net and its teacher
 
 
 def _claim(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -124,7 +135,7 @@ def _folder(out: Path, arm: str, seed: int) -> Path:
     return out / f"{arm.replace(',', '').replace(' ', '-')}-{seed}"
 
 
-def _stage(stage: StageConfig, arm: str, seed: int, threads: int, pack: Pack) -> StageConfig:
+def _stage(stage: StageConfig, arm: str, seed: int, pack: Pack) -> StageConfig:
     """The stage with what an arm leaves out left out."""
     part = ARMS[arm]
 
@@ -136,24 +147,25 @@ def _stage(stage: StageConfig, arm: str, seed: int, threads: int, pack: Pack) ->
     losses = {name: weight for name, weight in stage.train.losses.items() if stays(name)}
     labelled = int(pack.weights(stage.train.weights)[pack.rows(TRAIN, labelled=True)].sum())
     steps = stage.train.epoch_steps or max(1, labelled // (stage.train.batch_size * stage.train.accumulate))
-    train = {"losses": losses, "seed": seed, "epoch_steps": steps, "threads": threads or stage.train.threads}
-    distill: dict[str, Any] = {"unlabelled": part.unlabelled, "live": stage.distill.live and part.heatmap}
+    train = {"losses": losses, "seed": seed, "epoch_steps": steps}
+    teaching: dict[str, Any] = {"unlabelled": part.unlabelled, "live": stage.distill.live}
     if not part.less_machine:
-        distill["machine_labels"] = 1.0
-    if not part.taught:
-        distill["fill"] = 0.0
+        teaching["machine_labels"] = 1.0
+    if not (part.heatmap and part.coordinate):
+        teaching["fill"] = 0.0  # a filled label is a coordinate of the teacher's
     return stage.model_copy(
-        update={"train": stage.train.model_copy(update=train), "distill": stage.distill.model_copy(update=distill)}
+        update={"train": stage.train.model_copy(update=train), "distill": stage.distill.model_copy(update=teaching)}
     )
 
 
-def _run(stage: StageConfig, data: Path, teachers: list[Path], folder: Path, cache: Path, device: str) -> None:
+def _run(
+    stage: StageConfig, data: Path, teachers: list[Path], folder: Path, cache: Path, device: str, threads: int
+) -> None:
     """Train one arm with one seed and measure its last weights on every source that is not trained on."""
+    if threads:
+        torch.set_num_threads(threads)
     pack = Pack(data)
-    answers = teacher_answers(teachers, pack, cache, views=stage.distill.views, device=device)
-    live = load_model(teachers[0])[0] if wants_live(stage) else None
-    fit(stage, pack, folder, kind="student", teacher=answers, live=live, resume=True, device=device,
-        extra={"teacher": teacher_id(teachers)})  # fmt: skip
+    distill(stage, pack, teachers, folder, cache=cache, resume=True, device=device)
     model, _ = load_model(folder / LAST)
     model.to(pick_device(device))
     faces = pack.faces
@@ -168,10 +180,10 @@ def _run(stage: StageConfig, data: Path, teachers: list[Path], folder: Path, cac
     write_json(folder / RESULT, result)
 
 
-def _run_side_by_side(calls: dict[Path, tuple], jobs: int, tell: Callable[[], None]) -> None:
+def _run_side_by_side(calls: list[tuple], jobs: int, tell: Callable[[], None]) -> None:
     # spawned, not forked: torch's thread pools do not survive a fork
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(_run, *call) for call in calls.values()}
+        waiting = {pool.submit(_run, *call) for call in calls}
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=2, return_when=FIRST_COMPLETED)
@@ -179,9 +191,10 @@ def _run_side_by_side(calls: dict[Path, tuple], jobs: int, tell: Callable[[], No
                     future.result()
                 tell()
         except BaseException:
+            children = list((pool._processes or {}).values())  # the pool forgets them when it shuts down
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((pool._processes or {}).values()):
-                process.terminate()  # SIGTERM: a run writes its checkpoint and ends
+            for child in children:
+                child.terminate()  # SIGTERM: a run writes its checkpoint and ends
             raise
 
 

@@ -18,17 +18,19 @@ class LiveTeacher:
 
     Args:
         model: the teacher. student: whose views it will see; they are resized to the teacher's input.
-        fused: whether its fused heatmaps are wanted, which only anisotropic attention gives.
+        heatmaps, fused: whether its heatmaps are wanted, or its fused ones, which only anisotropic attention gives.
 
     Raises:
-        PairError: the two nets crop differently, or the teacher has no heatmaps (or no fused ones, if wanted).
+        PairError: the two nets crop differently, or the teacher does not give what is wanted.
     """
 
-    def __init__(self, model: LandmarkNet, student: ModelConfig, device: torch.device, amp: bool, fused: bool) -> None:
+    def __init__(
+        self, model: LandmarkNet, student: ModelConfig, device: torch.device, amp: bool, *, heatmaps: bool, fused: bool
+    ) -> None:
         if model.config.margin != student.margin:
             expected, found = f"a teacher with the student's model.margin of {student.margin}", str(model.config.margin)
             raise PairError("distill.live", expected, found, "Give both the same margin, or teach by cached answers.")
-        if model.output_kind != "heatmap" or (fused and not model.has_maps):
+        if (heatmaps and model.output_kind != "heatmap") or (fused and not model.has_maps):
             expected = "a teacher with the attention head" if fused else "a teacher with heatmaps"
             raise PairError("distill.live", expected, model.config.arch, "Choose another teacher or other losses.")
         self.model, self.amp = model.to(device).eval(), amp

@@ -25,9 +25,10 @@ from pair_fld.train.batches import BatchSource, TeacherLabels
 from pair_fld.train.curves import METRICS, Scalars, append_row
 from pair_fld.train.predict import predict_pack
 from pair_fld.train.safety import StopRequest, is_locked, locked
-from pair_fld.train.start import start
+from pair_fld.train.start import known_terms, start
 from pair_fld.train.step import Seen, describe
 from pair_fld.train.team import Team, pick_device
+from pair_fld.train.terms import TEACHER, TERMS, needed
 
 LAST, BEST = "last.pt", "best.pt"
 _LOOK_EVERY = {"cpu": 1}  # steps between looks at the device; waiting for a CPU costs nothing
@@ -149,6 +150,9 @@ class _Run:
         record: dict[str, Any], device: torch.device, team: Team,
     ) -> None:  # fmt: skip
         train = stage.train
+        if teacher is None and TEACHER in needed(known_terms(stage)):
+            taught = ", ".join(name for name in train.losses if TEACHER in TERMS[name].needs)
+            raise PairError("train.losses", "losses of labels alone", taught, "Train this stage with pairfld distill.")
         if train.threads:
             torch.set_num_threads(train.threads)
         self.stage, self.pack, self.out, self.record, self.device, self.team = stage, pack, out, record, device, team

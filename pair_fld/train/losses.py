@@ -136,7 +136,7 @@ def _star(mean: torch.Tensor, covariance: torch.Tensor, target: torch.Tensor, w:
     return total
 
 
-_TINY = 1e-6  # below this difference of eigenvalues (a fiftieth of a 1000th of the crop, squared) the axes are none
+_TINY = 1e-6  # normalised, squared: below this difference of eigenvalues, (0.05 % of the crop)^2, the axes are none
 _FLOOR = 2e-3  # normalised: a thousandth of the crop's side
 
 

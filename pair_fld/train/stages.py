@@ -42,19 +42,27 @@ def distill(stage: StageConfig, pack: Pack, teachers: Sequence[Path], out: Path,
     Raises:
         PairError: losses that look at the teacher in every batch, and several teachers; and as `fit`.
     """
-    live = wants_live(stage)
-    if live and len(teachers) > 1:
-        raise PairError("train.losses", "one teacher for losses that look at it in every batch", str(len(teachers)),
-                        "Give one --teacher, or take terms that cached answers serve.")  # fmt: skip
+    live = live_teacher(stage, teachers)
     if not resume:
         check_claim(out, stage_name("student"), overwrite)  # before the teacher is asked, which takes minutes
     answers = teacher_answers(
         teachers, pack, cache or out.parent, views=stage.distill.views, device=device, progress=progress
     )
-    looking_on = load_model(teachers[0])[0] if live else None
-    return fit(stage, pack, out, kind="student", teacher=answers, live=looking_on,
+    return fit(stage, pack, out, kind="student", teacher=answers, live=live,
                extra={"teacher": teacher_id(teachers)}, init_from=init_from, resume=resume, overwrite=overwrite,
                device=device, report=report)  # fmt: skip
+
+
+def live_teacher(stage: StageConfig, teachers: Sequence[Path]) -> LandmarkNet | None:
+    """The teacher that is to look at every batch, if the stage's losses want one; PairError if several would."""
+    if not wants_live(stage):
+        return None
+    if len(teachers) > 1:
+        remedy = "Give one --teacher, or take terms that cached answers serve."
+        raise PairError(
+            "train.losses", "one teacher for losses that look at it in every batch", str(len(teachers)), remedy
+        )
+    return load_model(teachers[0])[0]
 
 
 def teacher_id(teachers: Sequence[Path]) -> str:

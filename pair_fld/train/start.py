@@ -15,7 +15,8 @@ from pair_fld.train.terms import LIVE, LIVE_MAPS, TERMS, misfits, needed
 
 def wants_live(stage: StageConfig) -> bool:
     """Whether the stage's losses look at the teacher's answer to every batch."""
-    return stage.distill.live or LIVE in needed(known_terms(stage))
+    names = known_terms(stage)
+    return LIVE in needed(names) or (stage.distill.live and "kd_l2" in names)
 
 
 def known_terms(stage: StageConfig) -> list[str]:
@@ -53,8 +54,9 @@ def start(
     if wants_live(stage):
         if teacher is None:
             raise PairError("train.losses", "a teacher for every batch", "none", "Train with pairfld distill.")
-        live = LiveTeacher(teacher, stage.model, device, train.amp, fused=LIVE_MAPS in needed(names))
-        if LIVE_MAPS in needed(names) and (ours := _map_size(model)) != (theirs := _map_size(live.model)):
+        fused = LIVE_MAPS in needed(names)
+        live = LiveTeacher(teacher, stage.model, device, train.amp, heatmaps="kd_l2" in names or fused, fused=fused)
+        if fused and (ours := _map_size(model)) != (theirs := _map_size(live.model)):
             expected = f"a teacher with fused heatmaps of {ours[0]} x {ours[1]} cells, as the student's"
             remedy = "Choose input sizes and strides that give both the same."
             raise PairError("train.losses", expected, f"{theirs[0]} x {theirs[1]}", remedy)

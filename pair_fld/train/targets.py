@@ -71,7 +71,7 @@ def curve_maps(points: torch.Tensor, height: int, width: int, sigma: float) -> t
     Args:
         points: (B, 51, 2) normalised.
     """
-    samples = _SPANS * math.ceil(1.5 * max(height, width) / _SPANS)  # less than a cell apart on the longest curves
+    samples = _SPANS * math.ceil(max(height, width) / _SPANS)  # less than a cell apart on the longest curves
     knots = (_spline(samples).to(points) @ points).unflatten(1, (len(CURVES), samples + 1))  # (B, 8, K, 2) normalised
     steps = (knots.diff(dim=2) * points.new_tensor([width / 2, height / 2])).norm(dim=-1)  # in cells
     length = (F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))) / 2  # what each sample stands for

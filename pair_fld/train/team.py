@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pair_fld.errors import PairError
+from pair_fld.models import library
 
 T = TypeVar("T")
 
@@ -117,7 +118,7 @@ class Team:
         if self.size == 1:
             return model
         if device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            library.convert_sync_batchnorm(model)  # timm's, which keeps the activations within its norms
         else:
             share_statistics(model)
         ids = [device.index] if device.type == "cuda" else None
@@ -160,9 +161,13 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
     group: dist.ProcessGroup | None = None
 
+    def __init__(self, num_features: int, eps: float, momentum: float | None) -> None:
+        super().__init__(num_features, eps, momentum)
+        self.after: nn.Module = nn.Identity()  # what the replaced layer did to its result: timm's hold activations
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not self.training:
-            return super().forward(input)
+            return self.after(super().forward(input))
         x, processes = input.float(), dist.get_world_size()
         mean = _Sum.apply(x.mean(dim=(0, 2, 3)), self.group) / processes  # parts of equal size
         x = x - mean[:, None, None]
@@ -177,7 +182,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (x * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+        return self.after((x * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype))
 
 
 def share_statistics(model: nn.Module) -> None:
@@ -187,10 +192,12 @@ def share_statistics(model: nn.Module) -> None:
     assert isinstance(group, dist.ProcessGroup)  # everyone is a member
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.BatchNorm2d:
+            if isinstance(child, nn.BatchNorm2d):
                 shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
                 shared.weight, shared.bias = child.weight, child.bias
                 for buffer in ("running_mean", "running_var", "num_batches_tracked"):
                     setattr(shared, buffer, getattr(child, buffer))
+                if isinstance(child, library.BatchNormAct2d):
+                    shared.after = nn.Sequential(child.drop, child.act)  # type: ignore[arg-type]
                 shared.group = group
                 setattr(parent, name, shared)

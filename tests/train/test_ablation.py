@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pair_fld.config import AugmentConfig, DistillConfig, StageConfig
-from pair_fld.data.pack import Pack
+from pair_fld.data.pack import HUMAN, NONE, Pack
 from pair_fld.errors import PairError
 from pair_fld.train import ablation
-from pair_fld.train.ablation import ARMS, ablate
+from pair_fld.train.ablation import ARMS, ablate, arms_for
 from pair_fld.train.loop import fit
 from tests.cli.command import pairfld
 from tests.train.settings import HEAT, TINY, stage
@@ -26,7 +28,7 @@ def teacher(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arm_stage(arm: str, pack: Pack) -> StageConfig:
     base = stage(HEAT, losses=LOSSES).model_copy(update={"distill": DistillConfig(machine_labels=0.2, fill=1.0)})
-    return ablation._stage(base, arm, seed=7, threads=1, pack=pack)
+    return ablation._stage(base, arm, seed=7, pack=pack)
 
 
 def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
@@ -46,7 +48,22 @@ def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
         assert found.distill.unlabelled == unlabelled
         assert found.train.seed == 7
         assert found.train.epoch_steps == 5  # 40 labelled faces in steps of 8: the budget of all arms alike
-    assert arm_stage("no teacher", pack).distill.fill == 0  # nobody there to fill gaps
+    # a filled gap is a coordinate of the teacher's: no part of less than all the teaching
+    assert {arm for arm in ARMS if arm_stage(arm, pack).distill.fill} == {"all KD", "all KD, unlabelled faces too"}
+
+
+def test_arms_that_would_be_the_same_are_left_out(dot_pack: Path) -> None:
+    pack = Pack(dot_pack)  # human and machine labels, every face with some
+    assert set(ARMS) - set(arms_for(pack)) == {"all KD, unlabelled faces too"}
+    pack.faces = replace(pack.faces, label=np.where(np.arange(48) < 9, NONE, HUMAN).astype(np.uint8))
+    assert set(ARMS) - set(arms_for(pack)) == {"no teacher, machine labels weigh less"}
+
+
+def test_a_fault_in_a_run_comes_out_as_its_sentence(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
+    """A run that diverges stops the ablation, in another process, with what that process said."""
+    wild = stage(HEAT, lr=1e30, losses={name: 1e30 for name in LOSSES}, epochs=1)
+    with pytest.raises(PairError, match=r"expected finite losses, found .* not finite at step .*bad-batch\.pt"):
+        ablate(wild, Pack(dot_pack), [teacher], tmp_path / "out", seeds=2, jobs=1, device="cpu")
 
 
 def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
@@ -59,7 +76,8 @@ def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_pat
     done = pairfld(*call)
     assert done.code == 0, done.err
     rows = json.loads(done.out)
-    assert [row["arm"] for row in rows] == list(ARMS)
+    assert [row["arm"] for row in rows] == list(arms_for(Pack(dot_pack)))
+    assert set(rows[-1]["against"]) == {"no teacher", "no teacher, machine labels weigh less"}
     assert {row["faces"] for row in rows} == {"validation split"}  # this pack has no test faces
     assert all(len(row["nme"]) == 2 and row["nme"][0] != row["nme"][1] for row in rows)
     out = tmp_path / "w/ablation"
@@ -70,7 +88,8 @@ def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_pat
     assert "--resume to continue" in again.err
     (out / "all-KD-1/result.json").unlink()  # as if it had been killed there
     before = (out / "all-KD-0/last.pt").stat().st_mtime_ns
-    assert json.loads(pairfld(*call, "--resume").out) == rows
+    one_job = [*call[:-2], "1", "--json"]  # threads are no part of what is compared
+    assert json.loads(pairfld(*one_job, "--resume").out) == rows
     assert (out / "all-KD-0/last.pt").stat().st_mtime_ns == before
     other = pairfld(*call, "--resume", "student.train.lr=0.001")
     assert other.code == 2
@@ -92,3 +111,12 @@ def test_what_cannot_be_compared(
     with pytest.raises(PairError, match=expected):
         ablate(stage(HEAT, losses=losses), Pack(dot_pack), [tmp_path / "none.pt"], tmp_path / "out", seeds=seeds)
     assert not (tmp_path / "out").exists()
+
+
+def test_faces_to_measure_on_and_terms_that_fit_are_checked_first(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    with pytest.raises(PairError, match="terms that fit a net of coords outputs"):
+        ablate(stage(TINY, losses=LOSSES), pack, [tmp_path / "none.pt"], tmp_path / "out")
+    pack.faces = replace(pack.faces, split=np.zeros(48, np.uint8))
+    with pytest.raises(PairError, match="labelled faces to measure on, found none"):
+        ablate(stage(HEAT, losses=LOSSES), pack, [tmp_path / "none.pt"], tmp_path / "out")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pair_fld.config import AugmentConfig, StageConfig
+from pair_fld.config import AugmentConfig, ModelConfig, StageConfig
 from pair_fld.data.pack import Pack
 from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint
@@ -76,6 +76,19 @@ def test_two_processes_follow_the_curve_of_one(dot_pack: Path, tmp_path: Path) -
     assert load_checkpoint(tmp_path / "two/last.pt")["record"]["processes"] == 2
     with pytest.raises(PairError, match="expected the same number of processes to resume"):
         fit(stage(HEAT, batch_size=4, **settings), Pack(dot_pack), tmp_path / "two", kind="teacher", resume=True)
+
+
+def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path, tmp_path: Path) -> None:
+    """timm's norms hold their activations, and a curve with a missing point weighs nothing, in one part or another."""
+    net = ModelConfig(arch="timm", input_size=64, options={"width": 16, "head": "attention"})
+    settings = {"epochs": 1, "losses": {"star": 1.0, "awing_points": 10.0, "awing_edges": 10.0}, "augment": LIVELY}
+    alone: list[float] = []
+    fit(stage(net, batch_size=8, **settings), Pack(dot_pack), tmp_path / "one", kind="teacher",
+        report=lambda p: alone.append(p.losses["loss"]))  # fmt: skip
+    said = two_processes(stage(net, batch_size=4, **settings), dot_pack, tmp_path / "two")
+    together = [float(line) for line in said.split()]
+    assert len(together) == len(alone) == 5
+    np.testing.assert_allclose(together[:3], alone[:3], rtol=1e-5)
 
 
 def test_parts_of_a_team_make_up_the_whole(dot_pack: Path) -> None:

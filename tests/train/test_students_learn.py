@@ -1,0 +1,31 @@
+"""Every student's recipe learns from a teacher: its net and losses, narrowed, know 32 faces by heart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pair_fld.data.pack import Pack
+from pair_fld.train.loop import LAST, fit
+from pair_fld.train.stages import distill
+from tests.train.recipes import STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    return rendered_faces(tmp_path_factory.mktemp("faces") / "pack")
+
+
+@pytest.fixture(scope="module")
+def teacher(faces: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An hourglass that knows the faces."""
+    folder = tmp_path_factory.mktemp("teacher") / "run"
+    fit(narrowed("teacher", "hourglass", TEACHERS["hourglass"]), faces, folder, kind="teacher")
+    return folder / LAST
+
+
+@pytest.mark.parametrize("name", sorted(STUDENTS))
+def test_every_student_learns(name: str, faces: Pack, teacher: Path, tmp_path: Path) -> None:
+    distill(narrowed("student", name, STUDENTS[name]), faces, [teacher], tmp_path / "run", cache=tmp_path)
+    assert known_by_heart(tmp_path / "run", faces) < 1
