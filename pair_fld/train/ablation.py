@@ -115,7 +115,7 @@ def _check(stage: StageConfig, pack: Pack, seeds: int, live: LandmarkNet | None)
     for splits, what in (((TRAIN,), "to train on"), ((VALID, TEST), "to measure on")):
         if not any(len(pack.rows(split, labelled=True)) for split in splits):
             raise PairError(pack.folder, f"labelled faces {what}", "none", "Prepare others.")
-    start(stage, 1, 0, torch.device("cpu"), ALONE, live)  # whether all the terms fit the net and its teacher
+    start(stage, 2, 0, torch.device("cpu"), ALONE, live)  # whether all the terms fit the net and its teacher
 
 
 def _claim(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
