@@ -29,10 +29,10 @@ TEACHERS: dict[str, Case] = {
 STUDENTS: dict[str, Case] = {
     "mobilevitv2": ({}, 64, 300, 6e-3),
     "mobilevitv2-paper": ({"width": 32}, 64, 350, 1e-2),
-    "heat96": ({}, 64, 150, 6e-3),
-    "heat64": ({}, 64, 150, 6e-3),
-    "coord96": ({}, 64, 150, 6e-3),
-    "simcc96": ({}, 64, 300, 2e-2),
+    "heat96": ({}, 64, 180, 6e-3),
+    "heat64": ({}, 64, 180, 6e-3),
+    "coord96": ({}, 64, 220, 6e-3),
+    "simcc96": ({}, 64, 360, 2e-2),
 }
 # unet64 is unet128 with fewer channels, and a second generation is a student of the first with the same net
 SAME = {"unet64", "unet128-second"}
@@ -57,7 +57,12 @@ def narrowed(section: str, name: str, case: Case) -> StageConfig:
     model = ModelConfig(arch=stage.model.arch, input_size=side, margin=stage.model.margin, options=merged)
     changes = {"epochs": 1, "epoch_steps": steps, "batch_size": 32, "lr": lr, "weight_decay": 0.0, "ema_decay": 0.9,
                "warmup_epochs": 0.05, "amp": False, "threads": 0, "weights": {}, "augment": STILL}  # fmt: skip
-    return stage.model_copy(update={"model": model, "train": stage.train.model_copy(update=changes)})
+    distill = stage.distill.model_copy(
+        update={"views": 1}
+    )  # a teacher that knows faces by heart knows no mirrored ones
+    return stage.model_copy(
+        update={"model": model, "train": stage.train.model_copy(update=changes), "distill": distill}
+    )
 
 
 def known_by_heart(run: Path, pack: Pack) -> float:
