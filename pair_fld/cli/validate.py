@@ -59,6 +59,9 @@ def validate(
             "--max-nme", help="Gate: fail (exit 1) when the NME under outer corners is above this percentage."
         ),
     ] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--with", help="Average the answers with those of this model too; repeatable.")
+    ] = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average the answers on each crop and on its mirror image.")
     ] = False,
@@ -76,47 +79,52 @@ def validate(
     from pair_fld.runs import RECORD, fresh_folder, provenance, write_json
 
     place = workspace(recipe, work, changes)
-    path = model or place.shipped_tflite
-    if not path.exists():
-        raise PairError(
-            path, "a model or a folder of .txt files", "no such file", "Check the path, or run pairfld quantize."
-        )
-    with progress(f"validate {path.name}") as bar:
-        result, left_out = _measure(path, data or [], place, split, threads, flip, bar)
-    tree = {"model": str(path), "flip": flip, **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
+    paths = [model or place.shipped_tflite, *(others or [])]
+    for path in paths:
+        if not path.exists():
+            remedy = "Check the path, or run pairfld quantize."
+            raise PairError(path, "a model or a folder of .txt files", "no such file", remedy)
+    name = " + ".join(map(str, paths))
+    with progress(f"validate {name}") as bar:
+        result, left_out = _measure(paths, data or [], place, split, threads, flip, bar)
+    tree = {"model": name, "flip": flip, **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
     # the report of a model replaces the one before it in the workspace; a folder that was named is not replaced unasked
-    folder = report or place.validate / f"{path.absolute().parent.name}-{path.name}"
+    folder = report or place.validate / "+".join(f"{path.absolute().parent.name}-{path.name}" for path in paths)
     with fresh_folder(folder, "validate", overwrite=overwrite or report is None) as draft:
-        write_json(draft / RECORD, provenance({"model": str(path), "flip": flip, "data": [str(d) for d in data or []]}))
+        write_json(draft / RECORD, provenance({"model": name, "flip": flip, "data": [str(d) for d in data or []]}))
         write_json(draft / "metrics.json", tree)
         write_csv(result, draft / "faces.csv")
-        ced_plot({path.name: result}, draft / "ced.png")
+        ced_plot({" + ".join(path.name for path in paths): result}, draft / "ced.png")
     if as_json:
         print_json(tree)
     else:
-        for table in tables(result, str(path)):
+        for table in tables(result, name):
             out.print(table)
     for entry in left_out:
         say(f"left out: {entry.sentence}")
     say(f"written: {folder}/metrics.json, faces.csv, ced.png")
     nme = result.overall["outer_corners"].nme_percent
     if max_nme is not None and not nme <= max_nme:
-        raise GateError(f"{path}: NME (outer corners) {nme:.3f} % is above the bound of {max_nme} %")
+        raise GateError(f"{name}: NME (outer corners) {nme:.3f} % is above the bound of {max_nme} %")
 
 
-def _measure(path: Path, data: list[Path], place: Workspace, split: str, threads: int, flip: bool, bar: Any) -> Any:
-    """(result, what was left out) of a folder of texts or a model, on folders, the test sources, or a pack."""
+def _measure(
+    paths: list[Path], data: list[Path], place: Workspace, split: str, threads: int, flip: bool, bar: Any
+) -> Any:
+    """(result, what was left out) of a folder of texts or of models, on folders, the test sources, or a pack."""
     from pair_fld.data.pack import VALID, Pack
     from pair_fld.evaluate import predict
 
     if split not in ("test", "valid"):
         raise PairError("--split", "test or valid", repr(split), "Correct the option.")
-    if path.is_dir():
-        if flip or (split == "valid" and not data):
+    folders = [path for path in paths if path.is_dir()]
+    if folders:
+        if flip or len(paths) > 1 or (split == "valid" and not data):
             remedy = "Leave the option out."
-            raise PairError(path, "a model for --flip or --split valid", "a folder of texts", remedy)
-        return predict.validate_texts(path, _truth(data, place), bar)
-    model = predict.open_model(path, threads)
+            raise PairError(folders[0], "a model for --with, --flip or --split valid", "a folder of texts", remedy)
+        return predict.validate_texts(folders[0], _truth(data, place), bar)
+    models = [predict.open_model(path, threads) for path in paths]
+    model = models[0] if len(models) == 1 else predict.Averaged(models)
     model = predict.Mirrored(model) if flip else model
     if split == "valid" and not data:
         return predict.validate_pack(model, Pack(place.data), VALID, bar), []

@@ -68,6 +68,20 @@ class Mirrored:
         return (self.model.predict(crops) + there) / 2
 
 
+class Averaged:
+    """A Predictor whose answer is the mean of several on the same crops; PairError when they want different ones."""
+
+    def __init__(self, models: Sequence[Predictor]) -> None:
+        self.models, self.input_size, self.margin = models, models[0].input_size, models[0].margin
+        crops = sorted({(model.input_size, model.margin) for model in models})
+        if len(crops) > 1:
+            found = ", ".join(f"{size} px at margin {margin:g}" for size, margin in crops)
+            raise PairError("models to average", "equal crops", found, "Average models of one input_size and margin.")
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        return np.mean([model.predict(crops) for model in self.models], axis=0)
+
+
 def open_model(path: Path, threads: int = 1) -> Predictor:
     """A checkpoint (.pt), .onnx or .tflite as a Predictor; PairError naming what was expected."""
     if path.suffix == ".pt":

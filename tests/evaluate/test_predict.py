@@ -1,10 +1,12 @@
-"""Answers averaged over a crop and its mirror image."""
+"""Answers averaged over a crop and its mirror image, and over models."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from pair_fld.evaluate.predict import Mirrored
+from pair_fld.errors import PairError
+from pair_fld.evaluate.predict import Averaged, Mirrored
 from pair_fld.runtime.scheme import FLIP
 
 SIZE = 8
@@ -47,3 +49,11 @@ def test_what_differs_is_averaged() -> None:
     assert FLIP[19] == 28
     np.testing.assert_allclose(found[19], [1.5, 3.5])
     np.testing.assert_allclose(found[28], [(5 + 7 - 1) / 2, 3.5])
+
+
+def test_models_are_averaged_if_they_see_the_same_crops() -> None:
+    one, three = Fixed(np.full((51, 2), 1.0)), Fixed(np.full((51, 2), 3.0))
+    assert (Averaged([one, three]).predict(np.zeros((2, SIZE, SIZE, 3), np.uint8)) == 2).all()
+    three.input_size = 16  # type: ignore[misc]
+    with pytest.raises(PairError, match=r"expected equal crops, found 8 px at margin 1\.45, 16 px at margin 1\.45"):
+        Averaged([one, three])
