@@ -1,0 +1,62 @@
+"""Labels of 49, 51, 68 and 98 points train one model: what a scheme lacks is masked, never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pair_fld.config import SourceConfig
+from pair_fld.data.pack import MACHINE, Pack
+from pair_fld.data.prepare import prepare
+from pair_fld.runtime.scheme import FROM_49, FROM_68, FROM_98, MISSING_IN_49
+from pair_fld.train.batches import BatchSource
+from pair_fld.train.loop import LAST, fit
+from tests.data.faces import SIDE, add_face, data_config
+from tests.train.settings import HEAT, stage, weights
+
+SCHEMES = {49: FROM_49, 51: tuple(range(51)), 68: FROM_68, 98: FROM_98}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """Four faces of each scheme, a source a scheme."""
+    root = tmp_path_factory.mktemp("mixed")
+    for count, index in SCHEMES.items():
+        for k in range(4):
+            seed = 10 * count + k
+            rng = np.random.default_rng(seed)
+            points = rng.uniform(30, 90, (count, 2))
+            if count != 49:  # the jaw and the like lie around the 51 points, and count for nothing
+                others = [i for i in range(count) if i not in index]
+                points[others] = rng.uniform(5, SIDE - 5, (len(others), 2))
+            add_face(root / str(count), f"{seed}", seed, points)
+    sources = [SourceConfig(name=str(n), kind="ibug", path=str(n), split="train") for n in SCHEMES]
+    prepare(data_config(root, *sources, pack_size=64, near_duplicate_distance=0), root / "pack")
+    return Pack(root / "pack")
+
+
+def test_each_scheme_masks_what_it_lacks(mixed: Pack) -> None:
+    assert len(mixed) == 16
+    source = BatchSource(mixed, stage(HEAT, batch_size=16), torch.device("cpu"))
+    _, _, batch = source.draw(0)
+    rows = source.rows_of(0)
+    scheme = np.array([int(mixed.config.sources[s].name) for s in mixed.faces.source[rows]])
+    for count in SCHEMES:
+        weight = batch.weight[torch.from_numpy(scheme == count)]
+        missing = list(MISSING_IN_49) if count == 49 else []
+        assert (weight[:, missing] == 0).all()
+        assert (weight.sum(dim=1) == 51 - len(missing)).all()
+    # lids and brows of 98 points lie only near the 51-point scheme's
+    assert set(scheme[mixed.faces.label[rows] == MACHINE].tolist()) == {98}
+
+
+def test_one_model_trains_on_all_of_them(mixed: Pack, tmp_path: Path) -> None:
+    told: list[float] = []
+    losses = {"wing": 1.0, "heatmap": 1.0}
+    fit(stage(HEAT, batch_size=16, epochs=80, losses=losses), mixed, tmp_path / "run", kind="teacher",
+        report=lambda p: told.append(p.losses["loss"]))  # fmt: skip
+    assert told[-1] < 0.9 * told[0]
+    assert weights(tmp_path / "run" / LAST).isfinite().all()
