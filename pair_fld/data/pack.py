@@ -11,6 +11,8 @@ A pack is a folder:
 from __future__ import annotations
 
 import json
+import mmap
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -82,7 +84,8 @@ class Pack:
         self.config = DataConfig.model_validate_json(json.dumps(self.record["config"]))
         self.size, self.margin = self.config.pack_size, self.config.pack_margin
         self.data_hash: str = self.record["data_hash"]
-        self._shards = [np.load(p, mmap_mode="r").view(np.ndarray) for p in sorted(self.folder.glob("shard-*.npy"))]
+        self._maps: list[np.memmap] = [np.load(p, mmap_mode="r") for p in sorted(self.folder.glob("shard-*.npy"))]
+        self._shards = [shard.view(np.ndarray) for shard in self._maps]
         if sum(len(s) for s in self._shards) != len(self.faces):
             found = f"{sum(len(s) for s in self._shards)} crops for {len(self.faces)} rows"
             raise PairError(self.folder, "as many crops as rows", found, "Run pairfld prepare again.")
@@ -101,6 +104,27 @@ class Pack:
     def crops(self, rows: np.ndarray) -> list[np.ndarray]:
         """Loose crops of the given rows, in their order, each (P, P, 3) uint8 BGR: read-only views of the map."""
         return [self._shards[row // SHARD][row % SHARD] for row in rows.tolist()]
+
+    @property
+    def streams(self) -> bool:
+        """Whether the crops are too many to stay in memory: more than half of the machine's."""
+        try:
+            memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError, OSError):  # Windows
+            return False
+        return len(self) * self.size**2 * 3 > memory / 2
+
+    def prefetch(self, rows: np.ndarray) -> None:
+        """Ask the system to have these crops in memory soon; returns at once. Without it a pack that is larger than
+        memory is read a page and a face at a time."""
+        if not hasattr(mmap, "MADV_WILLNEED"):  # Windows
+            return
+        length = self.size**2 * 3
+        for row in rows.tolist():
+            shard = self._maps[row // SHARD]
+            first = shard.offset % mmap.ALLOCATIONGRANULARITY + row % SHARD * length
+            start = first - first % mmap.PAGESIZE
+            shard._mmap.madvise(mmap.MADV_WILLNEED, start, first + length - start)  # type: ignore[attr-defined]
 
     def rows(self, split: int, *, labelled: bool = False) -> np.ndarray:
         """Row numbers of a split; `labelled` leaves out faces without points."""

@@ -92,6 +92,7 @@ class BatchSource:
         # full batches in an epoch of average length
         self.steps = stage.train.epoch_steps or max(1, int(self.weights.sum()) // self._all)
         self._order = (-1, np.zeros(0, int))
+        self.streams = pack.streams
         faces, self._boxes = pack.faces, pack.faces.box.astype(np.float32)
         self._points, self._weight = faces.points, faces.valid.astype(np.float32)
         self._teacher: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
@@ -135,6 +136,8 @@ class BatchSource:
         return np.take(order[1], np.arange(index * self._all, (index + 1) * self._all), mode="wrap")
 
     def _read(self, step: int) -> _Read:
+        if self.streams and step % self.steps + _PREFETCH < self.steps:
+            self.pack.prefetch(self.rows_of(step + _PREFETCH))
         every, part, config = self._rows_of_all(step), self._part, self.train.augment
         rng = np.random.default_rng((self.train.seed, step, 1))
         boxes = torch.from_numpy(self._boxes[every])
@@ -170,3 +173,4 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
 
 
 _AHEAD = 2  # steps that are read while one is computed
+_PREFETCH = 4  # steps from one that is read to the one that the disk is asked for
