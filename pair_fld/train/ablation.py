@@ -123,7 +123,7 @@ def _claim(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bool) ->
         old = read_json(out / RECORD, "an ablation's record")
         if any(old.get(key) != value for key, value in plan.items()):
             remedy = "Use another --out, or --overwrite to start anew."
-            found = "one of another configuration, teacher, number of seeds or data"
+            found = "one of another configuration, teacher or data"
             raise PairError(out, "the same ablation to resume", found, remedy)
         return
     claim_folder(out, STAGE, overwrite=overwrite)
