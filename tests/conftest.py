@@ -15,6 +15,12 @@ import pytest
 from pair_fld.data.pack import HUMAN, MACHINE, TRAIN, VALID, Faces
 from pair_fld.runs import write_json
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: "learn" not in item.path.name)
+
+
 SHARED = Path(os.environ.get("PAIRFLD_SHARED", Path(__file__).parents[2] / "shared"))
 
 

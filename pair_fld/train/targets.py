@@ -30,9 +30,16 @@ def axis_log_gaussian(centre: torch.Tensor, side: int, sigma: float | torch.Tens
     return -(((grid - centre[..., None]) * (side / 2) / spread) ** 2) / 2
 
 
+def _bells(centre: torch.Tensor, side: int, sigma: float) -> torch.Tensor:
+    """exp of `axis_log_gaussian`, in one piece of memory: targets need no gradients."""
+    scale = side / (2 * math.sqrt(2) * sigma)
+    grid = torch.from_numpy(cell_centres(side) * np.float32(scale)).to(centre)
+    return (grid - (centre * scale)[..., None]).square_().neg_().exp_()
+
+
 def point_maps(points: torch.Tensor, height: int, width: int, sigma: float) -> torch.Tensor:
     """Gaussians of height 1 around (B, P, 2) normalised points, sigma in cells: (B, P, height, width)."""
-    gx, gy = (torch.exp(axis_log_gaussian(points[..., k], side, sigma)) for k, side in ((0, width), (1, height)))
+    gx, gy = _bells(points[..., 0], width, sigma), _bells(points[..., 1], height, sigma)
     return gy[..., :, None] * gx[..., None, :]
 
 
@@ -76,10 +83,9 @@ def curve_maps(points: torch.Tensor, height: int, width: int, sigma: float) -> t
     steps = (knots.diff(dim=2) * points.new_tensor([width / 2, height / 2])).norm(dim=-1)  # in cells
     length = (F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))) / 2  # what each sample stands for
     narrow = sigma / _SHARP
-    gx = torch.exp(axis_log_gaussian(knots[..., 0], width, narrow))  # (B, 8, K, W)
-    gy = torch.exp(axis_log_gaussian(knots[..., 1], height, narrow)) * length[..., None]
-    line = (gy.mT @ gx) / (narrow * math.sqrt(2 * math.pi))  # (B, 8, H, W)
-    return line.clamp_(0, 1).sqrt_().sqrt_()
+    gx = _bells(knots[..., 0], width, narrow)  # (B, 8, K, W)
+    gy = _bells(knots[..., 1], height, narrow).mul_((length / (narrow * math.sqrt(2 * math.pi)))[..., None])
+    return (gy.mT @ gx).clamp_(0, 1).sqrt_().sqrt_()  # (B, 8, H, W)
 
 
 def curve_weights(weight: torch.Tensor) -> torch.Tensor:
