@@ -68,16 +68,35 @@ def _stride(stages: tuple[Stage, ...]) -> int:
 
 
 def _blocks(stem: int, stages: tuple[Stage, ...]) -> tuple[nn.Sequential, int]:
-    layers: list[nn.Module] = [conv_bn(3, stem, 3, 2)]
-    inputs = stem
+    first = conv_bn(3, stem, 3, 2)
+    blocks, width = _inverted(stem, stages)
+    return nn.Sequential(first, *blocks), width
+
+
+def _inverted(inputs: int, stages: tuple[Stage, ...]) -> tuple[list[nn.Module], int]:
+    """The inverted residuals of some stages, and the channels that come out of them."""
+    layers: list[nn.Module] = []
     for expand, outputs, blocks, stride in stages:
         for block in range(blocks):
             layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expand))
             inputs = outputs
-    return nn.Sequential(*layers), inputs
+    return layers, inputs
 
 
-class CoordNet(Net):
+class _NeckNet(Net):
+    """Inverted residuals and a neck of 1 x 1, without a head."""
+
+    def __init__(self, stem: int, stages: tuple[Stage, ...], neck: int) -> None:
+        super().__init__()
+        blocks, width = _blocks(stem, stages)
+        self.body = nn.Sequential(blocks, conv_bn(width, neck, 1))
+        self.feature_channels = neck
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+class CoordNet(_NeckNet):
     """Student: inverted residuals, then one convolution over the whole last map gives the 102 coordinates."""
 
     output_kind = "coords"
@@ -85,17 +104,11 @@ class CoordNet(Net):
     def __init__(
         self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, neck: int = 64
     ) -> None:
-        super().__init__()
-        blocks, width = _blocks(stem, stages)
-        self.body = nn.Sequential(blocks, conv_bn(width, neck, 1))
-        self.feature_channels = neck
+        super().__init__(stem, stages, neck)
         self.head = CoordHead(neck, input_size // _stride(stages))
 
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x)
 
-
-class SimCCNet(Net):
+class SimCCNet(_NeckNet):
     """Student: inverted residuals, then a SimCC head on the last map.
 
     Args:
@@ -112,14 +125,8 @@ class SimCCNet(Net):
         neck: int = 64,
         bins: int | None = None,
     ) -> None:
-        super().__init__()
-        blocks, width = _blocks(stem, stages)
-        self.body = nn.Sequential(blocks, conv_bn(width, neck, 1))
-        self.feature_channels = neck
+        super().__init__(stem, stages, neck)
         self.head = SimCCHead(neck, input_size // _stride(stages), bins or 2 * input_size)
-
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x)
 
 
 class HeatmapNet(Net):
@@ -146,14 +153,8 @@ class HeatmapNet(Net):
             if stride == 8:
                 break
         self.shallow, shallow_width = _blocks(stem, stages[:cut])
-        deep: list[nn.Module] = []
-        inputs = shallow_width
-        self.ups = 0
-        for e, outputs, blocks, s in stages[cut:]:
-            self.ups += s == 2
-            for block in range(blocks):
-                deep.append(InvertedResidual(inputs, outputs, s if block == 0 else 1, e))
-                inputs = outputs
+        self.ups = sum(stage[3] == 2 for stage in stages[cut:])
+        deep, inputs = _inverted(shallow_width, stages[cut:])
         self.deep = nn.Sequential(*deep)
         self.down_lateral = conv_bn(inputs, width, 1)
         self.side_lateral = conv_bn(shallow_width, width, 1)

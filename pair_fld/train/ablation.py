@@ -21,6 +21,7 @@ from pair_fld.evaluate.nme import nme
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
+from pair_fld.train.batches import steps_per_epoch
 from pair_fld.train.curves import METRICS, read_rows
 from pair_fld.train.loop import LAST
 from pair_fld.train.predict import predict_pack
@@ -145,8 +146,8 @@ def _stage(stage: StageConfig, arm: str, seed: int, pack: Pack) -> StageConfig:
         return part.heatmap if name in HEATMAP_KD else part.coordinate if name in COORDINATE_KD else part.other
 
     losses = {name: weight for name, weight in stage.train.losses.items() if stays(name)}
-    labelled = int(pack.weights(stage.train.weights)[pack.rows(TRAIN, labelled=True)].sum())
-    steps = stage.train.epoch_steps or max(1, labelled // (stage.train.batch_size * stage.train.accumulate))
+    labelled = pack.weights(stage.train.weights)[pack.rows(TRAIN, labelled=True)]
+    steps = stage.train.epoch_steps or steps_per_epoch(labelled, stage.train.batch_size * stage.train.accumulate)
     train = {"losses": losses, "seed": seed, "epoch_steps": steps}
     teaching: dict[str, Any] = {"unlabelled": part.unlabelled, "live": stage.distill.live}
     if not part.less_machine:

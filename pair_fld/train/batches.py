@@ -56,6 +56,11 @@ def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> 
     return rng.permutation(np.repeat(rows, repeats))
 
 
+def steps_per_epoch(weights: np.ndarray, batch_size: int) -> int:
+    """Full batches in an epoch of average length, at least one; weights: how often each face is drawn in it."""
+    return max(1, int(weights.sum()) // batch_size)
+
+
 @dataclass(frozen=True)
 class _Read:
     """A process's part of a step as the reading thread leaves it: `images` are finished on a CPU, else raw crops."""
@@ -89,8 +94,7 @@ class BatchSource:
         self.size = stage.train.batch_size * stage.train.accumulate
         self._all, self._part = self.size * team.size, slice(team.rank * self.size, (team.rank + 1) * self.size)
         self.weights = pack.weights(stage.train.weights)[self.rows]
-        # full batches in an epoch of average length
-        self.steps = stage.train.epoch_steps or max(1, int(self.weights.sum()) // self._all)
+        self.steps = stage.train.epoch_steps or steps_per_epoch(self.weights, self._all)
         self._order = (-1, np.zeros(0, int))
         self.streams = pack.streams
         faces, self._boxes = pack.faces, pack.faces.box.astype(np.float32)
