@@ -85,7 +85,7 @@ class ModelConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """Optimisation. `losses` maps a term of pair_fld.train.terms to its weight.
+    """Optimisation. `losses` maps a term of pair_fld.train.loss_terms to its weight.
 
     A step updates the weights once, from batch_size x accumulate faces in each process.
     """

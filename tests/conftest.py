@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pair_fld.data.pack import HUMAN, MACHINE, TRAIN, VALID, Faces
+from pair_fld.data.dataset import HUMAN, MACHINE, TRAIN, VALID, Faces
 from pair_fld.runs import write_json
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pair_fld.config import BudgetConfig, load_section
-from pair_fld.evaluate.predict import labelled_folder, open_model, validate_model
-from pair_fld.export.count import count
+from pair_fld.evaluate.validate import labelled_folder, open_model, validate_model
+from pair_fld.export.model_cost import count
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 ENTRIES = sorted(p.parent for p in SUBMISSIONS.glob("*/metrics.json"))

@@ -55,10 +55,10 @@ def ablate(
     Leaves ablation.md, ablation.json and ablation.png in the output folder, beside a folder for every run. A smaller
     budget is an override: student.train.epochs=4 student.train.epoch_steps=100.
     """
-    from pair_fld.data.pack import Pack
-    from pair_fld.evaluate.compare import baselines_of, differences, draw, markdown
+    from pair_fld.data.dataset import Pack
     from pair_fld.runs import atomic_path, write_json
     from pair_fld.train import ablation
+    from pair_fld.train.comparison import baselines_of, differences, draw, markdown
 
     place = workspace(recipe, work, overrides, student=student)
     pack, stage = Pack(data or place.data), place.recipe.student

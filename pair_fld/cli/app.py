@@ -11,8 +11,8 @@ import typer
 import pair_fld
 from pair_fld.cli import (
     ablate,
-    bench,
-    bench_runner,
+    benchmark,
+    benchmark_runner,
     package,
     predict,
     prepare,
@@ -51,7 +51,19 @@ def _options(
     pass
 
 
-for verb in (prepare, train, ablate, quantize, validate, bench, package, predict, train_detector, bench_runner, runs):
+for verb in (
+    prepare,
+    train,
+    ablate,
+    quantize,
+    validate,
+    benchmark,
+    package,
+    predict,
+    train_detector,
+    benchmark_runner,
+    runs,
+):
     verb.register(app)
 
 

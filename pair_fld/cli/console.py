@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from pair_fld.config import DataConfig, RecipeConfig, load_recipe
-from pair_fld.data.pack import Pack
+from pair_fld.data.dataset import Pack
 from pair_fld.runs import RECORD
 
 out = Console(width=None if sys.stdout.isatty() else 140)  # a file or a pipe has no width to wrap at

@@ -29,7 +29,7 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.runs import RECORD, file_hash, finished, fresh_folder, read_json, write_json
 
 if TYPE_CHECKING:
-    from pair_fld.submit.pack import PackageReport
+    from pair_fld.submit.archive import PackageReport
 
 
 def register(app: typer.Typer) -> None:
@@ -70,10 +70,10 @@ def package(
     The archive holds the model, run_model.py with its runtime, the face finder, requirements.txt, a model card, a
     budget report and a technical report. Exit code 1 when a bound of configs/budget is broken or the proof fails.
     """
-    from pair_fld.data.pack import Pack
-    from pair_fld.submit.detector_file import find_detector
-    from pair_fld.submit.pack import runtime_hash
-    from pair_fld.submit.stage import build
+    from pair_fld.data.dataset import Pack
+    from pair_fld.face_detector.files import find_detector
+    from pair_fld.submit.archive import runtime_hash
+    from pair_fld.submit.build import build
 
     place = workspace(recipe, work, overrides)
     tflite = model or place.shipped_tflite
@@ -128,9 +128,9 @@ def _show(archive: Path, report: PackageReport) -> None:
 
 def _verify(place: Workspace, archive: Path, target: Path, limit: int, as_json: bool) -> tuple[dict[str, Any], float]:
     """Run the archive as a grader would; its report as JSON, and the recall of labelled faces in percent."""
-    from pair_fld.evaluate.predict import labelled_faces
     from pair_fld.evaluate.report import tables
-    from pair_fld.submit.stage import verification_pictures
+    from pair_fld.evaluate.validate import labelled_faces
+    from pair_fld.submit.build import verification_pictures
     from pair_fld.submit.verify import verify
 
     with tempfile.TemporaryDirectory(prefix="pairfld-pictures-") as scratch:

@@ -15,7 +15,7 @@ from pair_fld.cli.console import progress, say
 from pair_fld.errors import PairError
 
 if TYPE_CHECKING:
-    from pair_fld.evaluate.collect import Collected
+    from pair_fld.inference.inputs import Collected
     from pair_fld.runtime.stream import Answer, Job
 
 DEFAULT_OUT = Path("landmarks")
@@ -67,9 +67,9 @@ def predict(
     read gets a line on stderr and the others are still done; the exit code is then 2. After Ctrl-C the finished
     files are whole, and --resume does the rest. A camera runs until --frames or Ctrl-C.
     """
-    from pair_fld.evaluate.collect import collect
+    from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
+    from pair_fld.inference.inputs import collect
     from pair_fld.runtime.main import default_threads, make_writable
-    from pair_fld.submit.archive import open_pipelines, shipped_archive, unpacked
 
     if not any((out, draw, sheet, json, csv)):
         out = DEFAULT_OUT
@@ -128,8 +128,8 @@ class _Task:
 
     def jobs(self) -> Iterator[Job]:
         """The pictures, then the frames; faces that an earlier run wrote come with their job."""
-        from pair_fld.evaluate.collect import frames
-        from pair_fld.runtime.pts import read_faces
+        from pair_fld.inference.inputs import frames
+        from pair_fld.runtime.landmark_files import read_faces
         from pair_fld.runtime.stream import Job
 
         for picture, name in self.found.pictures:
@@ -150,7 +150,7 @@ class _Task:
     def note_fault(self, name: str, picture: str, fault: str) -> None:
         from rich.markup import escape
 
-        from pair_fld.evaluate.annotate import fault_json
+        from pair_fld.inference.drawing import fault_json
 
         say(escape(fault))
         self.failed += 1
@@ -158,8 +158,8 @@ class _Task:
 
 
 def _run(task: _Task, pipelines: Any, sheet: Path | None, bar: Any) -> None:
-    from pair_fld.evaluate.annotate import FaceSheet
-    from pair_fld.evaluate.collect import frame_count
+    from pair_fld.inference.drawing import FaceSheet
+    from pair_fld.inference.inputs import frame_count
     from pair_fld.runtime.stream import answers
 
     task.sheet = FaceSheet() if sheet else None
@@ -176,8 +176,8 @@ def _run(task: _Task, pipelines: Any, sheet: Path | None, bar: Any) -> None:
 
 def _finish(task: _Task, answer: Answer) -> None:
     """Write what one picture asks for."""
-    from pair_fld.evaluate.annotate import draw_faces, picture_json, write_picture
-    from pair_fld.runtime.pts import write_faces
+    from pair_fld.inference.drawing import draw_faces, picture_json, write_picture
+    from pair_fld.runtime.landmark_files import write_faces
 
     name, source = answer.job.key, answer.job.picture
     picture = str(source) if isinstance(source, Path) else name
@@ -197,7 +197,7 @@ def _finish(task: _Task, answer: Answer) -> None:
 
 
 def _write_summaries(task: _Task, sheet: Path | None, json: Path | None, csv: Path | None) -> None:
-    from pair_fld.evaluate.annotate import json_text, write_csv
+    from pair_fld.inference.drawing import json_text, write_csv
     from pair_fld.runs import atomic_path
 
     if json == STDOUT:

@@ -48,7 +48,7 @@ def prepare(
     The sources are only read. What is left out is counted by reason; run.json lists every file with its sentence,
     and sheet-*.png show the faces with their points.
     """
-    from pair_fld.data.prepare import prepare as pack_faces
+    from pair_fld.data.packing.prepare import prepare as pack_faces
 
     place = workspace(recipe, work, overrides, data=data)
     config = place.recipe.data

@@ -32,7 +32,7 @@ _ADVICE = (
 )
 
 if TYPE_CHECKING:
-    from pair_fld.export.stage import QuantizeReport
+    from pair_fld.export.quantization.run import QuantizeReport
 
 
 def register(app: typer.Typer) -> None:
@@ -69,8 +69,8 @@ def quantize(
     --qat continues the student's training for a few hundred steps, with its own losses and teacher, while every weight
     and activation is rounded as in the int8 file.
     """
-    from pair_fld.data.pack import Pack
-    from pair_fld.export.stage import QuantizeGateError, quantize_checkpoint, recorded
+    from pair_fld.data.dataset import Pack
+    from pair_fld.export.quantization.run import QuantizeGateError, quantize_checkpoint, recorded
     from pair_fld.runs import RECORD, file_hash, finished, fresh_folder, read_json
 
     place = workspace(recipe, work, overrides)

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption = False) -> None:
     """List training runs with their best NME, newest last; `runs show ID` tells more about one."""
-    from pair_fld.train.history import list_runs
+    from pair_fld.train.run_history import list_runs
 
     if context.invoked_subcommand:
         return
@@ -52,7 +52,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show how a run's settings differ from the defaults or another run, and its curves."""
-    from pair_fld.train import history
+    from pair_fld.train import run_history as history
 
     run = history.find_run(root, name)
     other = history.find_run(root, against) if against else None

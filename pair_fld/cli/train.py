@@ -61,8 +61,8 @@ def train_teacher(
     as_json: JsonOption = False,
 ) -> None:
     """Train the teacher on labelled faces; leaves last.pt, best.pt and metrics.csv in the run folder."""
-    from pair_fld.data.pack import Pack
-    from pair_fld.train import stages
+    from pair_fld.data.dataset import Pack
+    from pair_fld.train import distill as stages
 
     place = workspace(recipe, work, overrides)
     with _progress("train-teacher") as bar:
@@ -88,8 +88,8 @@ def distill(
     as_json: JsonOption = False,
 ) -> None:
     """Train the student on the labels and the teacher's answers."""
-    from pair_fld.data.pack import Pack
-    from pair_fld.train import stages
+    from pair_fld.data.dataset import Pack
+    from pair_fld.train import distill as stages
 
     place = workspace(recipe, work, overrides, student=student)
     stage = place.recipe.student
@@ -118,8 +118,8 @@ def bench_train(
 
     Rounds of all measurements take turns, so that the ratios hold on a machine that is busy with other things too.
     """
-    from pair_fld.data.pack import Pack
-    from pair_fld.train import bench
+    from pair_fld.benchmarks import training as bench
+    from pair_fld.data.dataset import Pack
 
     place = workspace(recipe, work, overrides)
     pack, results, profiles = Pack(data or place.data), {}, {}
@@ -145,7 +145,7 @@ def bench_train(
 
 def _progress(what: str) -> AbstractContextManager[Callable[..., None]]:
     """The progress line, in the first process of a team only."""
-    from pair_fld.train.team import is_first
+    from pair_fld.train.distributed import is_first
 
     return progress(what) if is_first() else nullcontext(lambda *_: None)
 
@@ -161,7 +161,7 @@ def _reporter(bar):
 
 def _result(best: Path, as_json: bool) -> None:
     from pair_fld.models.checkpoint import load_checkpoint
-    from pair_fld.train.team import is_first
+    from pair_fld.train.distributed import is_first
 
     if not is_first():
         return

@@ -51,10 +51,10 @@ def train_detector(
     from rich.text import Text
 
     from pair_fld.config import DetectorConfig, load_section
-    from pair_fld.data.pack import Pack
-    from pair_fld.export import detector
+    from pair_fld.data.dataset import Pack
+    from pair_fld.face_detector import export as detector
+    from pair_fld.face_detector.files import find_detector
     from pair_fld.runs import claim_folder
-    from pair_fld.submit.detector_file import find_detector
 
     config = load_section(DetectorConfig, "detector", name, overrides or [])
     place = workspace(recipe, work)

@@ -112,8 +112,8 @@ def _measure(
     paths: list[Path], data: list[Path], place: Workspace, split: str, threads: int, flip: bool, bar: Any
 ) -> Any:
     """(result, what was left out) of a folder of texts or of models, on folders, the test sources, or a pack."""
-    from pair_fld.data.pack import VALID, Pack
-    from pair_fld.evaluate import predict
+    from pair_fld.data.dataset import VALID, Pack
+    from pair_fld.evaluate import validate as predict
 
     if split not in ("test", "valid"):
         raise PairError("--split", "test or valid", repr(split), "Correct the option.")
@@ -132,6 +132,6 @@ def _measure(
 
 
 def _truth(data: list[Path], place: Workspace) -> Any:
-    from pair_fld.evaluate import predict
+    from pair_fld.evaluate import validate as predict
 
     return predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)

@@ -17,7 +17,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from pair_fld.evaluate.nme import (
+from pair_fld.evaluate.metrics import (
     NORMALISERS,
     THRESHOLDS,
     auc,

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from pair_fld.errors import PairError
-from pair_fld.export.flatbuffer import IDENTIFIER, read_tflite, save_tflite, schema
-from pair_fld.export.lowering import HEAVY_ROUTE
+from pair_fld.export.tflite.flatbuffer import IDENTIFIER, read_tflite, save_tflite, schema
+from pair_fld.export.tflite.lowering import HEAVY_ROUTE
 
 KINDS: tuple[Literal["fp32"], Literal["fp16"]] = ("fp32", "fp16")
 _HALF_MAX = 65504.0

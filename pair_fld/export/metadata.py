@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from pair_fld.export.flatbuffer import save_tflite
 from pair_fld.export.onnx import load_onnx, save_onnx, set_metadata
+from pair_fld.export.tflite.flatbuffer import save_tflite
 
 
 def stamp(path: Path, metadata: dict[str, Any]) -> None:

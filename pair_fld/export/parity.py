@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 
 from pair_fld.errors import PairError
-from pair_fld.export.graph import Graph
 from pair_fld.export.onnx import get_metadata, load_onnx
+from pair_fld.export.onnx_graph import Graph
 from pair_fld.runtime.session import load_model, normalise, read_metadata
 
 Predict = Callable[[np.ndarray], np.ndarray]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .search import Search, SearchingDetector, sigmoid
+from .detection import Search, SearchingDetector, sigmoid
 from .session import tflite_interpreter
 
 

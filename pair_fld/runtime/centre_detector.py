@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .search import Search, SearchingDetector, sigmoid
+from .detection import Search, SearchingDetector, sigmoid
 from .session import METADATA_TASK, open_run, read_metadata
 
 TASK = "faces"

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .landmark_files import write_faces
 from .pipeline import Pipeline, load_pipeline
-from .pts import write_faces
 from .stream import Job, answers
 
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .detection import Detector, box_iou, landmark_box
 from .detector import load_detector
 from .geometry import crop_matrix, invert, points_box, transform_points, warp
 from .image import decode, decode_reduced, enlarge, read_bytes
-from .pts import order_right_to_left
-from .search import Detector, box_iou, landmark_box
+from .landmark_files import order_right_to_left
 from .session import Model, load_model
 
 # Cutting the crop anew around the first result gains little with boxes as steady as these, at twice the model's cost:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pair_fld.evaluate.nme import NORMALISERS, THRESHOLDS
+from pair_fld.evaluate.metrics import NORMALISERS, THRESHOLDS
 from pair_fld.evaluate.report import markdown_table
 
 RESEARCH_NOTICE = (

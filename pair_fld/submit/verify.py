@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from pair_fld.errors import GateError, PairError
-from pair_fld.evaluate.detection import match_faces
+from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.report import Result, evaluate
-from pair_fld.runtime.pts import order_right_to_left, read_faces
+from pair_fld.runtime.landmark_files import order_right_to_left, read_faces
 from pair_fld.runtime.scheme import NUM_POINTS, to_51
 
 TIMEOUT_S = 1800

@@ -14,20 +14,20 @@ import numpy as np
 import torch
 
 from pair_fld.config import StageConfig
-from pair_fld.data.pack import MACHINE, NONE, TEST, TRAIN, VALID, Pack
+from pair_fld.data.dataset import MACHINE, NONE, TEST, TRAIN, VALID, Pack
 from pair_fld.errors import PairError
-from pair_fld.evaluate.compare import Row, compare
-from pair_fld.evaluate.nme import nme
+from pair_fld.evaluate.metrics import nme
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
 from pair_fld.train.batches import steps_per_epoch
-from pair_fld.train.curves import METRICS, read_rows
-from pair_fld.train.loop import LAST
-from pair_fld.train.predict import predict_pack
-from pair_fld.train.stages import distill, live_teacher, teacher_answers, teacher_id
-from pair_fld.train.start import known_terms, start
-from pair_fld.train.team import ALONE, pick_device
+from pair_fld.train.builder import known_terms, start
+from pair_fld.train.comparison import Row, compare
+from pair_fld.train.distill import distill, live_teacher, teacher_answers, teacher_id
+from pair_fld.train.distributed import ALONE, pick_device
+from pair_fld.train.metric_log import METRICS, read_rows
+from pair_fld.train.predict_dataset import predict_pack
+from pair_fld.train.trainer import LAST
 
 STAGE, RESULT = "ablation", "result.json"
 HEATMAP_KD = ("kd_heatmap", "kd_l2", "kd_fused", "kd_simcc")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from pair_fld.config import StageConfig
-from pair_fld.data.augment import (
+from pair_fld.data.augment.geometric import (
     Views,
     mirror_order,
     plan_views,
@@ -24,10 +24,10 @@ from pair_fld.data.augment import (
     view_points,
     warp_crops,
 )
-from pair_fld.data.looks import Looks, paint, paint_tensor, plan_looks
-from pair_fld.data.pack import MACHINE, NONE, TRAIN, Pack
-from pair_fld.train.team import ALONE, Team
-from pair_fld.train.terms import Batch
+from pair_fld.data.augment.photometric import Looks, paint, paint_tensor, plan_looks
+from pair_fld.data.dataset import MACHINE, NONE, TRAIN, Pack
+from pair_fld.train.distributed import ALONE, Team
+from pair_fld.train.loss_terms import Batch
 
 
 @dataclass(frozen=True)

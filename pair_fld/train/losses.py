@@ -11,8 +11,8 @@ import math
 import torch
 from torch.nn import functional as F
 
-from pair_fld.models.build import soft_argmax
-from pair_fld.train.targets import axis_log_gaussian
+from pair_fld.models.landmark_net import soft_argmax
+from pair_fld.train.target_maps import axis_log_gaussian
 
 PERCENT = 50.0  # normalised coordinates span 2, so one unit is 50 % of the crop's side
 

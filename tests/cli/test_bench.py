@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pair_fld.export.flatbuffer import FlatBuilder, save_tflite
 from pair_fld.export.parity import LayerNoise
-from pair_fld.export.stage import FileReport, QuantizeGateError, QuantizeReport
+from pair_fld.export.quantization.run import FileReport, QuantizeGateError, QuantizeReport
+from pair_fld.export.tflite.flatbuffer import FlatBuilder, save_tflite
 from tests.cli.command import pairfld
 
 
@@ -64,7 +64,7 @@ def test_a_broken_gate_shows_files_and_layers(tmp_path: Path, dot_pack: Path, mo
     def stage(*_: object, **__: object) -> None:
         raise QuantizeGateError(report)
 
-    monkeypatch.setattr("pair_fld.export.stage.quantize_checkpoint", stage)
+    monkeypatch.setattr("pair_fld.export.quantization.run.quantize_checkpoint", stage)
     arguments = ("quantize", "--work", str(tmp_path / "w"), "--data", str(dot_pack))
     done = pairfld(*arguments)
     assert done.code == 1

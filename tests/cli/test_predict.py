@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pair_fld.inference import archive
+from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.pipeline import Pipeline
-from pair_fld.runtime.pts import read_faces
-from pair_fld.submit import archive
 from tests.cli.command import Done, pairfld
 from tests.runtime.test_main import StubDetector, StubModel
 
@@ -145,7 +145,7 @@ def test_an_interruption_leaves_whole_files_and_is_130(photos: Path, monkeypatch
         calls.append(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pair_fld.runtime.pts.write_faces", interrupted)
+    monkeypatch.setattr("pair_fld.runtime.landmark_files.write_faces", interrupted)
     done = predict(photos, "--out", "out", "--json", "a.json")
     assert (done.code, len(calls)) == (130, 1)
     assert "--resume continues" in done.err

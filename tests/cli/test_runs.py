@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.data.pack import Pack
-from pair_fld.train.bench import ROWS
-from pair_fld.train.loop import fit
+from pair_fld.benchmarks.training import ROWS
+from pair_fld.data.dataset import Pack
+from pair_fld.train.trainer import fit
 from tests.cli.command import pairfld
 from tests.train.settings import TINY, stage
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_nets import SIZE, Exported, TinyFaceNet, settled
 from torch import nn
 
 from pair_fld.export.onnx import export_onnx
 from pair_fld.runtime.session import model_metadata
+from tests.export.tiny_nets import SIZE, Exported, TinyFaceNet, settled
 
 Export = Callable[..., Exported]
 

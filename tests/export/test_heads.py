@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pair_fld.config import ModelConfig
-from pair_fld.export.count import count
+from pair_fld.export.model_cost import count
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import compare
-from pair_fld.export.quantize import quantize
+from pair_fld.export.quantization.formats import quantize
 from pair_fld.models import LandmarkNet, build_model
 from pair_fld.runtime.geometry import from_norm
 from pair_fld.runtime.session import load_model, model_metadata, normalise

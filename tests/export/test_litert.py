@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from pair_fld.config import ModelConfig, QuantConfig, StageConfig, load_section
-from pair_fld.data.pack import Pack
+from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
 from pair_fld.export import litert
-from pair_fld.export.count import count
+from pair_fld.export.model_cost import count
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import compare
-from pair_fld.export.stage import quantize_checkpoint
-from pair_fld.export.tflite import unknown_operators, write_tflite
+from pair_fld.export.quantization.run import quantize_checkpoint
+from pair_fld.export.tflite.writer import unknown_operators, write_tflite
 from pair_fld.models import LandmarkNet, build_model
 from pair_fld.models.checkpoint import save_checkpoint
-from pair_fld.models.library import LinearSelfAttention
-from pair_fld.models.timm_net import BroadcastAttention
+from pair_fld.models.timm_backbone import BroadcastAttention
+from pair_fld.models.timm_compat import LinearSelfAttention
 from pair_fld.runtime.geometry import from_norm
 from pair_fld.runtime.session import model_metadata, normalise
 

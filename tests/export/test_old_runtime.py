@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_nets import Exported, random_crops, raw_outputs
 
 from pair_fld.config import StageConfig, load_section
 from pair_fld.data.synthetic import render_face
-from pair_fld.export.count import oldest_runtime
-from pair_fld.export.flatbuffer import read_tflite
+from pair_fld.export.model_cost import oldest_runtime
 from pair_fld.export.onnx import export_onnx
-from pair_fld.export.quantize import quantize
+from pair_fld.export.quantization.formats import quantize
+from pair_fld.export.tflite.flatbuffer import read_tflite
 from pair_fld.models import build_model
 from pair_fld.runtime.geometry import crop_matrix, points_box, warp
 from pair_fld.runtime.session import decode, model_metadata, normalise, read_metadata
+from tests.export.tiny_nets import Exported, random_crops, raw_outputs
 
 pytestmark = pytest.mark.slow
 OLD = ("tflite-runtime==2.14.0", "numpy<2")

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tiny_nets import SIZE, Exported, TinyFaceNet, random_crops, raw_outputs
 from torch import nn
 
 from pair_fld.errors import PairError
 from pair_fld.export.onnx import export_onnx, get_metadata, load_onnx
 from pair_fld.runtime.session import METADATA_KEY, load_model, model_metadata
+from tests.export.tiny_nets import SIZE, Exported, TinyFaceNet, random_crops, raw_outputs
 
 META = model_metadata(SIZE, 1.45, "coords")
 

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tiny_nets import SIZE, Exported, random_crops
 
 from pair_fld.errors import PairError
 from pair_fld.export.parity import compare, layer_snr
-from pair_fld.export.quantize import Kind, quantize
+from pair_fld.export.quantization.formats import Kind, quantize
 from pair_fld.runtime.session import load_model
+from tests.export.tiny_nets import SIZE, Exported, random_crops
 
 
 def test_deviation_by_hand() -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from pair_fld.config import QuantConfig, StageConfig, load_section
-from pair_fld.data.loading import load_crop
-from pair_fld.evaluate.predict import labelled_folder
-from pair_fld.export.count import count
+from pair_fld.data.load_face import load_crop
+from pair_fld.evaluate.validate import labelled_folder
+from pair_fld.export.model_cost import count
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import compare
-from pair_fld.export.quantize import quantize
+from pair_fld.export.quantization.formats import quantize
 from pair_fld.models import build_model
 from pair_fld.runtime.geometry import from_norm
 from pair_fld.runtime.session import model_metadata, normalise

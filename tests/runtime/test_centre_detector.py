@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from pair_fld.config import DetectorConfig
-from pair_fld.export.detector import export_detector
-from pair_fld.models.detector import DetectorNet
+from pair_fld.face_detector.export import export_detector
+from pair_fld.face_detector.net import DetectorNet
+from pair_fld.face_detector.views import Shown, target_map
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.centre_detector import CentreDetector, decode_map
+from pair_fld.runtime.detection import Search
 from pair_fld.runtime.detector import load_detector, open_detector
-from pair_fld.runtime.search import Search
 from pair_fld.runtime.session import load_model
-from pair_fld.train.detector_views import Shown, target_map
 
 CONFIG = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibration_images=8)
 

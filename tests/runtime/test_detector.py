@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pair_fld.errors import PairError
+from pair_fld.face_detector.files import find_detector
 from pair_fld.runtime.blazeface import AnchorLayer, BlazeFace, anchor_centres, decode_boxes
-from pair_fld.runtime.image import read_image
-from pair_fld.runtime.search import (
+from pair_fld.runtime.detection import (
     Search,
     box_iou,
     landmark_box,
@@ -16,7 +16,7 @@ from pair_fld.runtime.search import (
     search_views,
     sigmoid,
 )
-from pair_fld.submit.detector_file import find_detector
+from pair_fld.runtime.image import read_image
 
 SHARED = Path(os.environ.get("PAIRFLD_SHARED", Path(__file__).parents[3] / "shared"))
 DEMO = SHARED / "data" / "contest_demo"

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from pair_fld.runtime import main as runner
+from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.main import output_paths, read_list
 from pair_fld.runtime.pipeline import DEFAULT_REFINE, Pipeline
-from pair_fld.runtime.pts import read_faces
 
 POLICY = {"detector": "stub", "offset": [0.0, 0.0], "scale": [1.0, 1.0]}
 

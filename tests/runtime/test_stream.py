@@ -10,8 +10,7 @@ import pytest
 from pair_fld.runtime.image import decode_reduced, enlarge, jpeg_header, read_bytes, read_image
 from pair_fld.runtime.pipeline import SEARCH_SIDE, Pipeline
 from pair_fld.runtime.stream import LOOK_AHEAD, Job, answers
-
-from .test_main import StubDetector, StubModel
+from tests.runtime.test_main import StubDetector, StubModel
 
 
 def jpeg(path: Path, image: np.ndarray, orientation: int | None = None) -> Path:

@@ -7,9 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pair_fld.errors import PairError
 from pair_fld.export.onnx import save_onnx, set_metadata
-from pair_fld.export.tflite import write_tflite
+from pair_fld.export.tflite.writer import write_tflite
+from pair_fld.face_detector.files import find_detector
 from pair_fld.runtime.session import model_metadata
-from pair_fld.submit.detector_file import find_detector
 
 POLICY = {"detector": "blazeface_128", "offset": [0.007, -0.028], "scale": [0.75, 0.74]}
 SIZE = 32

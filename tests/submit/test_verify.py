@@ -9,8 +9,8 @@ import pytest
 
 from pair_fld.config import BudgetConfig, load_section
 from pair_fld.errors import GateError, PairError
-from pair_fld.runtime.pts import format_faces
-from pair_fld.submit.pack import package
+from pair_fld.runtime.landmark_files import format_faces
+from pair_fld.submit.archive import package
 from pair_fld.submit.verify import verify
 
 DEMO = ("image_0001", "image_0180", "image_0429", "image_1148")

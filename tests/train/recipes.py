@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from pair_fld.config import AugmentConfig, ModelConfig, StageConfig, load_recipe, load_section
-from pair_fld.data.pack import Pack
-from pair_fld.data.prepare import prepare
-from pair_fld.evaluate.nme import nme
+from pair_fld.data.dataset import Pack
+from pair_fld.data.packing.prepare import prepare
+from pair_fld.evaluate.metrics import nme
 from pair_fld.models.checkpoint import load_model
-from pair_fld.train.loop import LAST
-from pair_fld.train.predict import predict_pack
+from pair_fld.train.predict_dataset import predict_pack
+from pair_fld.train.trainer import LAST
 
 STILL = AugmentConfig(flip=0, rotation=0, scale=0, shift=0, photometric=0, grey=0, blur=0, noise=0, occlude=0)
 SMALL_SWIN = {"window_size": 4, "embed_dim": 24, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8]}

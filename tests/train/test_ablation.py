@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pair_fld.config import AugmentConfig, DistillConfig, StageConfig
-from pair_fld.data.pack import HUMAN, NONE, Pack
+from pair_fld.data.dataset import HUMAN, NONE, Pack
 from pair_fld.errors import PairError
 from pair_fld.train import ablation
 from pair_fld.train.ablation import ARMS, ablate, arms_for
-from pair_fld.train.loop import fit
+from pair_fld.train.trainer import fit
 from tests.cli.command import pairfld
 from tests.train.settings import HEAT, TINY, stage
 

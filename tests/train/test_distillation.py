@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pair_fld.config import AugmentConfig, DistillConfig, ModelConfig
-from pair_fld.data.augment import (
+from pair_fld.data.augment.geometric import (
     mirror_views,
     plan_views,
     turn_views,
@@ -19,15 +19,15 @@ from pair_fld.data.augment import (
     view_covariance,
     view_points,
 )
-from pair_fld.data.pack import NONE, Pack
+from pair_fld.data.dataset import NONE, Pack
 from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint, load_model
 from pair_fld.runtime.scheme import FLIP
 from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.live import LiveTeacher
-from pair_fld.train.loop import LAST, fit
-from pair_fld.train.predict import predict_pack
-from pair_fld.train.stages import distill, teacher_answers, teacher_id
+from pair_fld.train.distill import distill, teacher_answers, teacher_id
+from pair_fld.train.predict_dataset import predict_pack
+from pair_fld.train.teacher import LiveTeacher
+from pair_fld.train.trainer import LAST, fit
 from tests.train.settings import HEAT, TINY, stage, weights
 
 CPU = torch.device("cpu")

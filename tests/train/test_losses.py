@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pair_fld.models.build import soft_argmax
+from pair_fld.models.landmark_net import soft_argmax
 from pair_fld.runtime.scheme import FLIP
 from pair_fld.train.losses import (
     PERCENT,

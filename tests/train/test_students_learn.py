@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.data.pack import Pack
-from pair_fld.train.loop import LAST, fit
-from pair_fld.train.stages import distill
+from pair_fld.data.dataset import Pack
+from pair_fld.train.distill import distill
+from pair_fld.train.trainer import LAST, fit
 from tests.train.recipes import STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pair_fld.config import StageConfig, load_section
-from pair_fld.data.pack import Pack
+from pair_fld.data.dataset import Pack
 from pair_fld.models import build_model
-from pair_fld.train.loop import fit
+from pair_fld.train.trainer import fit
 from tests.train.recipes import SAME, STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
 
 

@@ -1,0 +1,1 @@
+"""Speed measured by command: training, detectors, model files, the runner."""

@@ -1,0 +1,45 @@
+"""Blow a pack up, to measure how data larger than memory streams.
+
+    python -m pair_fld.benchmarks.enlarge_dataset PACK OUT --faces N
+
+The faces are the pack's own, over and over, in real files of their full size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from pair_fld.data.dataset import SHARD, Faces, Pack
+from pair_fld.runs import RECORD, claim_folder, write_json
+
+
+def scale(pack: Pack, out: Path, faces: int) -> None:
+    """Write a pack of `faces` faces into the new folder `out`; PairError when there is something in it."""
+    claim_folder(out, "scaled pack")
+    rows = np.resize(np.arange(len(pack)), faces)
+    for number, first in enumerate(range(0, faces, SHARD)):
+        np.save(out / f"shard-{number:05d}.npy", pack.images(rows[first : first + SHARD]))
+    Faces(**{f.name: getattr(pack.faces, f.name)[rows] for f in fields(Faces)}).save(out / "faces.npz")
+    write_json(out / RECORD, pack.record | {"data_hash": f"{pack.data_hash} x {faces}"})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--faces", type=int, required=True)
+    given = parser.parse_args()
+    pack = Pack(given.pack)
+    need, free = given.faces * pack.size**2 * 3, shutil.disk_usage(given.out.absolute().parent).free
+    if need > 0.9 * free:
+        parser.error(f"{need / 1e9:.0f} GB are needed, {free / 1e9:.0f} GB are free at {given.out}")
+    scale(pack, given.out, given.faces)
+
+
+if __name__ == "__main__":
+    main()

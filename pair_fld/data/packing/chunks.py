@@ -1,0 +1,169 @@
+"""The resumable half of `prepare`: faces are loaded in parts of `PART`, each written whole by one process.
+
+A part is `part-NNNNN.npy` (crops) and, written after it, `part-NNNNN.npz` (rows and what was left out): a
+part whose .npz is there is finished, whatever killed the run. Parts do not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait as wait_handles
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pair_fld.config import SourceConfig
+from pair_fld.data.load_face import load_crop
+from pair_fld.data.packing.duplicates import THUMB, difference_hash, thumbnail
+from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
+from pair_fld.runs import atomic_path
+from pair_fld.runtime.scheme import NUM_POINTS
+
+PART = 128
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """One part: `samples` are numbers first, first + 1, ... of the whole list."""
+
+    folder: Path
+    number: int
+    first: int
+    samples: list[Sample]
+    sources: list[SourceConfig]
+    size: int
+    margin: float
+
+    @property
+    def crops(self) -> Path:
+        return self.folder / f"part-{self.number:05d}.npy"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / f"part-{self.number:05d}.npz"
+
+
+def make_jobs(
+    folder: Path, samples: list[Sample], sources: list[SourceConfig], size: int, margin: float
+) -> list[PartJob]:
+    """Cut the list of samples into parts."""
+    return [
+        PartJob(folder, number, first, samples[first : first + PART], sources, size, margin)
+        for number, first in enumerate(range(0, len(samples), PART))
+    ]
+
+
+def _cores() -> int:
+    """Cores that this process may use; macOS and Windows only tell how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_parts(jobs: list[PartJob], workers: int) -> Iterator[int]:
+    """Do the parts that are not finished.
+
+    Yields first the number of samples that were finished before, then that of each part as it is finished.
+    """
+    open_jobs = [job for job in jobs if not job.rows.is_file()]
+    yield sum(len(job.samples) for job in jobs if job.rows.is_file())
+    workers = min(workers or _cores(), len(open_jobs))
+    if workers <= 1:
+        for job in open_jobs:
+            _do_part(job)
+            yield len(job.samples)
+        return
+    # spawned, not forked: the caller may hold threads (torch, OpenCV), whose locks a fork would leave closed
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+        try:
+            yield from _keep_busy(pool, open_jobs, workers)
+        except BaseException:  # an interrupt must not wait for parts that nobody needs
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _keep_busy(pool: ProcessPoolExecutor, jobs: list[PartJob], workers: int) -> Iterator[int]:
+    """Hand out jobs, two a process at a time, so that a long list is not pickled at once."""
+    waiting = iter(jobs)
+    running: dict[Future[None], PartJob] = {}
+    while True:
+        while len(running) < 2 * workers and (job := next(waiting, None)) is not None:
+            running[pool.submit(_do_part, job)] = job
+        if not running:
+            return
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+            yield len(running.pop(future).samples)
+
+
+def _start_worker() -> None:
+    """One OpenCV thread a process, and an end of the process when its parent is killed."""
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_handles([sentinel])
+    os._exit(1)
+
+
+def _do_part(job: PartJob) -> None:
+    crops: list[Crop] = []
+    index: list[int] = []
+    left_out: list[LeftOut] = []
+    for offset, sample in enumerate(job.samples):
+        try:
+            crops.append(load_crop(sample, job.sources[sample.source], job.size, job.margin))
+            index.append(job.first + offset)
+        except SkipFace as skip:
+            left_out.append(LeftOut(sample.key, sample.source, skip.reason, str(skip)))
+    images = np.stack([c.image for c in crops]) if crops else np.zeros((0, job.size, job.size, 3), np.uint8)
+    with atomic_path(job.crops) as temporary:
+        np.save(temporary, images)
+    with atomic_path(job.rows) as temporary:
+        table = _columns(crops, index) | {"left_out": np.array(json.dumps([asdict(o) for o in left_out]))}
+        np.savez(temporary, allow_pickle=False, **table)
+
+
+def _columns(crops: list[Crop], index: list[int]) -> dict[str, np.ndarray]:
+    def column(values: list, shape: tuple[int, ...], kind: type | str) -> np.ndarray:
+        return np.array(values, kind).reshape(len(crops), *shape)
+
+    return {
+        "index": column(index, (), np.int64),
+        "points": column([c.points for c in crops], (NUM_POINTS, 2), np.float32),
+        "valid": column([c.valid for c in crops], (NUM_POINTS,), bool),
+        "box": column([c.box for c in crops], (4,), np.float32),
+        "box_img": column([c.box_img for c in crops], (4,), np.float64),
+        "matrix": column([c.matrix for c in crops], (2, 3), np.float64),
+        "label": column([c.label for c in crops], (), np.uint8),
+        "picture": column([c.picture for c in crops], (), "U64"),
+        "hash": column([c.hash for c in crops], (), "U64"),
+        "near_hash": column([difference_hash(c.image) for c in crops], (), np.uint64),
+        "thumb": column([thumbnail(c.image) for c in crops], (THUMB * THUMB,), np.uint8),
+    }
+
+
+def read_rows(jobs: list[PartJob]) -> tuple[dict[str, np.ndarray], list[LeftOut]]:
+    """The rows of all finished parts, joined in the order of the samples, and what was left out.
+
+    Adds the columns `part` and `place`: where a row's crop lies.
+    """
+    tables: list[dict[str, np.ndarray]] = []
+    left_out: list[LeftOut] = []
+    for job in jobs:
+        with np.load(job.rows, allow_pickle=False) as stored:
+            table = {name: stored[name] for name in stored.files}
+        left_out += [LeftOut(**entry) for entry in json.loads(str(table.pop("left_out")))]
+        count = len(table["index"])
+        tables.append({**table, "part": np.full(count, job.number), "place": np.arange(count)})
+    return {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}, left_out

@@ -1,0 +1,284 @@
+"""`prepare`: sources -> checked, split, de-duplicated, packed loose crops (a folder that `pack.Pack` reads).
+
+Steps: list the samples; load them in parts (resumable, in parallel); decide what stays; write the shards from
+the parts, which are removed as they are used up; write the rows, the contact sheets and, last, run.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pair_fld.config import DataConfig
+from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Faces
+from pair_fld.data.packing.chunks import PartJob, make_jobs, read_rows, run_parts
+from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
+from pair_fld.data.packing.splits import Selection, select
+from pair_fld.data.sample import LeftOut, Sample
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.errors import PairError
+from pair_fld.runs import RECORD, atomic_path, claim_folder, provenance, read_json, write_json
+
+PARTS = "parts"  # folder of an unfinished run
+PLAN = "plan.json"  # in it: what the run is about
+SHEET_SIDE = 8  # faces along a side of a contact sheet
+
+Progress = Callable[[int, int], None]
+
+
+def prepare(
+    config: DataConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Pack the faces of the configured sources into the folder `out`; the sources are only read.
+
+    Args:
+        resume: continue an interrupted run of the same configuration in `out`; a finished one just returns.
+        overwrite: replace an earlier pack (finished or not) in `out`.
+        progress: called with (samples done, samples in all).
+
+    Returns:
+        The report: counts of faces by source and split, what was left out and why, duplicates, time.
+
+    Raises:
+        PairError: the configuration or a folder cannot be used, or no face is left.
+    """
+    out = Path(out)
+    if resume and (report := _finished_report(config, out)) is not None:
+        return report
+    started = time.monotonic()
+    _refuse_inside_sources(config, out)
+    samples, left_out = list_samples(config)
+    plan = {"config": _essence(config), "samples": _fingerprint(samples)}
+    _open_folder(out, plan, resume=resume, overwrite=overwrite)
+    jobs = make_jobs(out / PARTS, samples, config.sources, config.pack_size, config.pack_margin)
+    with _writing_faults(out):
+        loaded = _load(jobs, config.workers, progress)
+    loading = time.monotonic() - started
+    rows, unusable = read_rows(jobs)
+    left_out += unusable
+    if not len(rows["index"]):
+        raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
+    selection = select(config, samples, rows)
+    left_out += selection.left_out
+    faces = _faces(samples, rows, selection)
+    report = _report(config, samples, faces, left_out, selection)
+    with _writing_faults(out):
+        _write_shards(out, jobs, rows, selection.kept)
+        with atomic_path(out / "faces.npz") as temporary:
+            faces.save(temporary)
+        _write_sheets(out, faces)
+        report["time"] = {
+            "seconds": round(time.monotonic() - started, 1),
+            "faces_loaded": loaded,
+            "faces_per_second": round(loaded / loading, 1),
+        }
+        digest = content_hash(faces)
+        record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=digest)
+        write_json(out / RECORD, {**record, "report": report})
+        shutil.rmtree(out / PARTS)
+    return report
+
+
+def _load(jobs: list[PartJob], workers: int, progress: Progress | None) -> int:
+    """Do the open parts; returns how many samples were loaded now, not by an earlier, interrupted run."""
+    total = sum(len(job.samples) for job in jobs)
+    before = done = 0
+    for number, done in enumerate(itertools.accumulate(run_parts(jobs, workers))):
+        before = done if number == 0 else before
+        if progress is not None:
+            progress(done, total)
+    return done - before
+
+
+@contextmanager
+def _writing_faults(out: Path) -> Iterator[None]:
+    """Say in a sentence what stopped the writing of a pack; what is written is kept for --resume."""
+    try:
+        yield
+    except BrokenProcessPool:
+        remedy = "Run again with --resume and fewer `workers`; large pictures need memory."
+        raise PairError(out, "loading processes that run to their end", "one that was killed", remedy) from None
+    except OSError as fault:
+        remedy = "Make room or correct the permissions and run again with --resume."
+        raise PairError(out, "a folder that can be written", str(fault), remedy) from None
+
+
+def content_hash(faces: Faces) -> str:
+    """sha256 over what a model learns from: the crops' hashes, points, validity, kinds of label, splits."""
+    digest = hashlib.sha256()
+    digest.update("\n".join(faces.hash.tolist()).encode())
+    for column in (faces.points, faces.valid, faces.label, faces.split):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _essence(config: DataConfig) -> dict[str, Any]:
+    """The part of a configuration that decides what is packed."""
+    return {key: value for key, value in config.model_dump(mode="json").items() if key != "workers"}
+
+
+def _finished_report(config: DataConfig, out: Path) -> dict[str, Any] | None:
+    """The report of a finished pack of this configuration; None when `out` holds no finished pack."""
+    if not (out / RECORD).is_file():
+        return None
+    record = read_json(out / RECORD, "a prepare record")
+    if not isinstance(record, dict) or "report" not in record or not (out / "faces.npz").is_file():
+        raise PairError(out, "a pack", "a run of another stage", "Choose another output folder.")
+    if _essence(config) != {key: value for key, value in record["config"].items() if key != "workers"}:
+        remedy = "Choose another folder, or --overwrite to replace it."
+        raise PairError(out, "a pack of this configuration to resume", "one of another configuration", remedy)
+    shutil.rmtree(out / PARTS, ignore_errors=True)  # left when the run was killed just before its last step
+    return record["report"]
+
+
+def _refuse_inside_sources(config: DataConfig, out: Path) -> None:
+    """An output folder below a source would add files to what must not change and what the next run lists."""
+    for source in config.sources:
+        if source.path is None:
+            continue
+        folder = (Path(config.root) / source.path).resolve()
+        if out.resolve() == folder or folder in out.resolve().parents:
+            found = f"one inside the data of source {source.name!r}"
+            raise PairError(out, "an output folder outside the data", found, "Choose another output folder.")
+
+
+def _fingerprint(samples: list[Sample]) -> str:
+    """sha256 over names, sizes and times of all files: a run is resumed over the same files only."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(sample.key.encode("utf-8", errors="replace"))
+        for path in (sample.path, sample.label):
+            if path is not None and path != Path():
+                found = path.stat()
+                digest.update(f"{found.st_size}:{found.st_mtime_ns};".encode())
+        if sample.points is not None:
+            digest.update(sample.points.tobytes())
+    return digest.hexdigest()
+
+
+def _open_folder(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Make the output folder, or take up the unfinished one that `plan` describes."""
+    plan_path = out / PARTS / PLAN
+    if resume and plan_path.is_file() and not (out / RECORD).is_file():
+        _check_plan(out, read_json(plan_path, "the plan of an unfinished run"), plan)
+        for stray in (out / PARTS).glob(".*"):  # half-written files of the killed run
+            stray.unlink()
+        return
+    claim_folder(out, "prepare", overwrite=overwrite)
+    write_json(plan_path, plan)
+
+
+def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    remedy = "Choose another folder, or --overwrite to start again."
+    if old["config"] != new["config"]:
+        raise PairError(out, "an unfinished run of this configuration", "one of another configuration", remedy)
+    if old["samples"] != new["samples"]:
+        raise PairError(out, "the source files of the interrupted run", "added, removed or changed files", remedy)
+
+
+def _write_shards(out: Path, jobs: list[PartJob], rows: dict[str, np.ndarray], kept: np.ndarray) -> None:
+    """Gather the kept crops into shards; parts are removed once no later shard needs them."""
+    part, place = rows["part"][kept], rows["place"][kept]
+    for shard, first in enumerate(range(0, len(kept), SHARD)):
+        last = min(first + SHARD, len(kept))
+        target = out / f"shard-{shard:05d}.npy"
+        if not target.is_file():
+            temporary = out / PARTS / f".{target.name}"
+            shape = (last - first, jobs[0].size, jobs[0].size, 3)
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            # written, not memory-mapped: on a full disk a map ends the process with a signal
+            with temporary.open("wb") as stream:
+                np.lib.format.write_array_header_1_0(stream, header)
+                for number in np.unique(part[first:last]):  # rows lie in the order of their parts
+                    mine = place[first:last][part[first:last] == number]
+                    stream.write(np.load(jobs[number].crops, mmap_mode="r")[mine].tobytes())
+            os.replace(temporary, target)
+        needed = part[last] if last < len(kept) else len(jobs)
+        for job in jobs[:needed]:
+            job.crops.unlink(missing_ok=True)
+
+
+def _faces(samples: list[Sample], rows: dict[str, np.ndarray], selection: Selection) -> Faces:
+    kept = selection.kept
+    mine = [samples[k] for k in rows["index"][kept]]
+    same = {name: rows[name][kept] for name in ("points", "valid", "box", "matrix", "label", "hash")}
+    return Faces(
+        **same,
+        split=selection.split[kept],
+        source=np.array([s.source for s in mine], np.int16),
+        path=np.array([s.key for s in mine], str),
+    )
+
+
+def _report(
+    config: DataConfig, samples: list[Sample], faces: Faces, left_out: list[LeftOut], selection: Selection
+) -> dict[str, Any]:
+    sources = []
+    for number, source in enumerate(config.sources):
+        mine = faces.source == number
+        people = {s.identity for s in samples if s.source == number and s.identity is not None}
+        missing = int((~faces.valid[mine & (faces.label != NONE)]).sum())
+        sources.append(
+            {
+                "name": source.name,
+                "kind": source.kind,
+                "labels": source.labels,
+                "listed": sum(s.source == number for s in samples),
+                **{name: int((mine & (faces.split == split)).sum()) for split, name in enumerate(SPLITS)},
+                "people": len(people),  # 0: the source does not know; each face is split by itself
+                # people that the pattern does not name are split face by face: they may stand on both sides
+                "without_identity": sum(s.source == number and s.identity is None for s in samples)
+                if source.identity is not None
+                else None,
+                "masked_points": missing,
+                "left_out": dict(Counter(o.reason for o in left_out if o.source == number)),
+            }
+        )
+    return {
+        "faces": len(faces),
+        **{name: int((faces.split == split).sum()) for split, name in enumerate(SPLITS)},
+        "by_label": {kind: int((faces.label == k).sum()) for k, kind in enumerate(LABEL_KINDS)},
+        "sources": sources,
+        "left_out": dict(Counter(o.reason for o in left_out).most_common()),
+        "near_pairs_kept": selection.near_kept,
+        "duplicate_pairs_in_test": selection.test_pairs,
+        "list_left_out": [{**asdict(o), "source": config.sources[o.source].name} for o in left_out],
+    }
+
+
+def _common(left_out: list[LeftOut]) -> str:
+    counts = Counter(o.reason for o in left_out).most_common(3)
+    return ", ".join(f"{count} x {reason}" for reason, count in counts)
+
+
+def _write_sheets(out: Path, faces: Faces) -> None:
+    """sheet-SPLIT.png: faces evenly spread over each split; machine-made points in orange."""
+    shards = [np.load(path, mmap_mode="r") for path in sorted(out.glob("shard-*.npy"))]
+    for split, name in enumerate(SPLITS):
+        rows = np.flatnonzero(faces.split == split)
+        if not len(rows):
+            continue
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, SHEET_SIDE**2).astype(int))]
+        crops = [shards[row // SHARD][row % SHARD] for row in rows]
+        colours = [ORANGE if kind == MACHINE else GREEN for kind in faces.label[rows]]
+        sheet = contact_sheet(crops, faces.points[rows], faces.valid[rows], SHEET_SIDE, 1.0, colours)
+        with atomic_path(out / f"sheet-{name}.png") as temporary:
+            temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())

@@ -1,0 +1,54 @@
+"""Whole pictures behind a pack's faces, a few of each source, evenly spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pair_fld.data.dataset import NONE, Pack
+from pair_fld.data.load_face import read_face
+from pair_fld.data.sample import SkipFace
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.runtime.geometry import points_box
+from pair_fld.runtime.scheme import to_51
+
+
+@dataclass(frozen=True)
+class Picture:
+    """image: (H, W, 3) uint8 BGR. boxes: (m, 4) _img of the labelled faces, none where nobody labelled it."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+
+
+def picture_count(pack: Pack, split: int, per_source: int, *, labelled: bool = True) -> int:
+    """How many pictures `pack_pictures` gives at most."""
+    _, counts = np.unique(pack.faces.source[pack.rows(split, labelled=labelled)], return_counts=True)
+    return int(np.minimum(counts, per_source).sum())
+
+
+def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = True) -> Iterator[Picture]:
+    """Pictures of a split, at most `per_source` of each source, in a fixed order; unreadable ones are passed over.
+
+    Args:
+        labelled: leave out faces without points.
+    """
+    samples = {sample.key: sample for sample in list_samples(pack.config)[0]}
+    faces = pack.faces
+    rows = pack.rows(split, labelled=labelled)
+    for source in np.unique(faces.source[rows]):
+        mine = rows[faces.source[rows] == source]
+        for row in mine[np.unique(np.linspace(0, len(mine) - 1, min(per_source, len(mine))).astype(int))]:
+            sample = samples.get(str(faces.path[row]))
+            if sample is None:
+                continue
+            try:
+                image, raw = read_face(sample, pack.config.sources[sample.source])
+            except SkipFace:
+                continue
+            if raw is None or faces.label[row] == NONE:
+                yield Picture(image, np.zeros((0, 4)))
+            else:
+                yield Picture(image, points_box(*to_51(raw))[None])

@@ -1,0 +1,1 @@
+"""Label sources: what a dataset holds, listed."""

@@ -1,0 +1,252 @@
+"""Any model on any labelled faces: crops cut from the pictures themselves by the labelled box, then scored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from pair_fld.config import DataConfig, SourceConfig
+from pair_fld.data.dataset import SPLITS, Pack
+from pair_fld.data.load_face import load_crop
+from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.errors import PairError
+from pair_fld.evaluate.report import Result, evaluate
+from pair_fld.models.checkpoint import load_model as load_checkpoint_model
+from pair_fld.runtime import session
+from pair_fld.runtime.geometry import crop_matrix, from_norm, invert, transform_points, warp
+from pair_fld.runtime.landmark_files import read_faces
+from pair_fld.runtime.scheme import FLIP
+
+Progress = Callable[[int, int], None]
+BATCH = 32
+TEXT_CROP, TEXT_MARGIN = 64, 1.45  # any crop will do where only the checked labels are wanted
+
+
+class Predictor(Protocol):
+    """What a landmark model of any kind offers; `runtime.session.Model` is one."""
+
+    input_size: int
+    margin: float
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        """(B, S, S, 3) uint8 BGR crops to (B, 51, 2) crop pixels."""
+        ...
+
+
+class TorchModel:
+    """A checkpoint's network (its EMA weights) as a Predictor."""
+
+    def __init__(self, path: Path) -> None:
+        self.net, self.state = load_checkpoint_model(path)
+        self.input_size, self.margin = self.net.config.input_size, self.net.config.margin
+
+    @torch.inference_mode()
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        metadata = session.model_metadata(self.input_size, self.margin, self.net.output_kind)
+        x = torch.from_numpy(session.normalise(crops, metadata)).permute(0, 3, 1, 2)
+        return from_norm(self.net.points(self.net(x)).numpy(), self.input_size).astype(np.float32)
+
+
+class Mirrored:
+    """A Predictor whose answer is the mean of another's on each crop and on its mirror image."""
+
+    def __init__(self, model: Predictor) -> None:
+        self.model, self.input_size, self.margin = model, model.input_size, model.margin
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        there = self.model.predict(np.ascontiguousarray(crops[:, :, ::-1]))[:, list(FLIP)]
+        there[..., 0] = self.input_size - 1 - there[..., 0]
+        return (self.model.predict(crops) + there) / 2
+
+
+class Averaged:
+    """A Predictor whose answer is the mean of several on the same crops; PairError when they want different ones."""
+
+    def __init__(self, models: Sequence[Predictor]) -> None:
+        self.models, self.input_size, self.margin = models, models[0].input_size, models[0].margin
+        crops = sorted({(model.input_size, model.margin) for model in models})
+        if len(crops) > 1:
+            found = ", ".join(f"{size} px at margin {margin:g}" for size, margin in crops)
+            raise PairError("models to average", "equal crops", found, "Average models of one input_size and margin.")
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        return np.mean([model.predict(crops) for model in self.models], axis=0)
+
+
+def open_model(path: Path, threads: int = 1) -> Predictor:
+    """A checkpoint (.pt), .onnx or .tflite as a Predictor; PairError naming what was expected."""
+    if path.suffix == ".pt":
+        return TorchModel(path)
+    try:
+        return session.load_model(path, threads)
+    except (OSError, ValueError) as fault:
+        raise PairError(path, "a model (.pt, .onnx, .tflite)", str(fault), "Check the path.") from None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Labelled faces to measure on: what is listed, and the configuration that says how to read it."""
+
+    config: DataConfig
+    samples: list[Sample]
+    left_out: list[LeftOut]
+
+
+def labelled_faces(config: DataConfig, split: str = "test") -> Truth:
+    """The labelled sources of a data configuration that are of the given split.
+
+    Raises:
+        PairError: there is none, or as `list_samples`.
+    """
+    chosen = [s for s in config.sources if s.split == split and s.labels != "none"]
+    if not chosen:
+        remedy = "Add such a source to the data configuration, or measure with pairfld validate --data FOLDER."
+        raise PairError("data configuration", f"a labelled source with split: {split}", "none", remedy)
+    return _listed(config.model_copy(update={"sources": chosen}))
+
+
+def labelled_folder(folders: Sequence[Path]) -> Truth:
+    """Folders of pictures with .pts labels (beside them, or images/ and labels/), or .csv tables of faces."""
+    sources = []
+    for folder in folders:
+        if not folder.exists():
+            raise PairError(folder, "a folder of pictures with .pts labels, or a .csv", "none", "Check --data.")
+        name = "/".join(folder.parts[-2:])
+        kind = "csv" if folder.suffix == ".csv" else "ibug"
+        sources.append(SourceConfig(name=name, kind=kind, path=str(folder.absolute()), labels="human", split="test"))
+    return _listed(DataConfig(sources=sources, root="/"))
+
+
+def _listed(config: DataConfig) -> Truth:
+    samples, left_out = list_samples(config)
+    return Truth(config, samples, left_out)
+
+
+def validate_model(model: Predictor, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[LeftOut]]:
+    """Score a model on crops of the labelled boxes; also what could not be read.
+
+    All errors are ratios of lengths in one crop, so they equal those in picture pixels.
+    """
+    predicted, points, valid, kept = [], [], [], []
+    left_out = list(truth.left_out)
+    for samples, crops in _crops(truth, model.input_size, model.margin, left_out):
+        predicted.append(model.predict(np.stack([c.image for c in crops])))
+        points.extend(c.points for c in crops)
+        valid.extend(c.valid for c in crops)
+        kept.extend(samples)
+        if progress is not None:
+            progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
+    if not kept:
+        raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
+    return _score(truth, np.concatenate(predicted), np.stack(points), np.stack(valid), kept), left_out
+
+
+def cut(pack: Pack, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Test-time crops of packed faces: (n, S, S, 3) uint8, points (n, 51, 2) _crop, valid (n, 51)."""
+    images, faces, size = pack.images(rows), pack.faces, model.input_size
+    matrices = [crop_matrix(box, size, model.margin) for box in faces.box[rows]]
+    crops = np.stack([warp(image, matrix, size) for image, matrix in zip(images, matrices, strict=True)])
+    points = np.stack([transform_points(m, p) for m, p in zip(matrices, faces.points[rows], strict=True)])
+    return crops, points, faces.valid[rows]
+
+
+def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress | None = None) -> Result:
+    """Score a model on the labelled faces of a pack's split, cut from the packed crops."""
+    rows = pack.rows(split, labelled=True)
+    if not len(rows):
+        remedy = "Prepare data with such faces (valid_fraction, split)."
+        raise PairError(pack.folder, f"labelled faces of the split {SPLITS[split]}", "none", remedy)
+    predicted, points, valid = [], [], []
+    for start in range(0, len(rows), BATCH):
+        crops, truth, mask = cut(pack, rows[start : start + BATCH], model)
+        predicted.append(model.predict(crops))
+        points.append(truth)
+        valid.append(mask)
+        if progress is not None:
+            progress(min(start + BATCH, len(rows)), len(rows))
+    faces = pack.faces
+    names = [pack.config.sources[k].name for k in faces.source[rows]]
+    return evaluate(
+        np.concatenate(predicted), np.concatenate(points), np.concatenate(valid), names, faces.path[rows].tolist()
+    )
+
+
+def validate_texts(folder: Path, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[LeftOut]]:
+    """Score a folder of contest text files (one per picture, by stem); of several faces the nearest one counts.
+
+    A missing or empty file, or one without this face, is a missed face: its error is infinite.
+    """
+    predicted, points, valid, kept = [], [], [], []
+    left_out = list(truth.left_out)
+    if not folder.is_dir():
+        raise PairError(folder, "a folder of contest .txt files", "none", "Give the folder that run_model.py wrote.")
+    stems = Counter(sample.path.stem for sample in truth.samples)
+    if twice := [stem for stem, count in stems.items() if count > 1]:
+        remedy = "Measure one source at a time with --data."
+        raise PairError(folder, "one text file a picture", f"several pictures of the name {twice[0]!r}", remedy)
+    for samples, crops in _crops(truth, TEXT_CROP, TEXT_MARGIN, left_out):
+        for sample, crop in zip(samples, crops, strict=True):
+            points_img = transform_points(invert(crop.matrix), crop.points)
+            predicted.append(_nearest(folder / f"{sample.path.stem}.txt", points_img, crop.valid))
+            points.append(points_img)
+            valid.append(crop.valid)
+            kept.append(sample)
+        if progress is not None:
+            progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
+    if not kept:
+        raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
+    return _score(truth, np.stack(predicted), np.stack(points), np.stack(valid), kept), left_out
+
+
+def _nearest(path: Path, truth_img: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    missed = np.full((51, 2), np.nan)
+    if not path.is_file():
+        return missed
+    try:
+        faces = read_faces(path)
+    except ValueError as fault:
+        raise PairError(path, "contest text", str(fault), "Write it again.") from None
+    for face in faces:
+        if face.shape != (51, 2):
+            raise PairError(path, "51 points a face", f"{len(face)}", "Write it again.")
+    if not faces:
+        return missed
+    return min(faces, key=lambda face: float(np.abs(face - truth_img)[valid].mean()))
+
+
+def _crops(
+    truth: Truth, size: int, margin: float, left_out: list[LeftOut]
+) -> Iterator[tuple[list[Sample], list[Crop]]]:
+    """Batches of loaded crops in the listed order, decoded ahead in threads; unreadable ones go to `left_out`."""
+
+    def load(sample: Sample) -> Crop | LeftOut:
+        try:
+            return load_crop(sample, truth.config.sources[sample.source], size, margin)
+        except SkipFace as skip:
+            return LeftOut(sample.key, sample.source, skip.reason, skip.sentence)
+
+    todo = iter(truth.samples)
+    with ThreadPoolExecutor(2) as readers:
+        ahead = [(s, readers.submit(load, s)) for s in islice(todo, 2 * BATCH)]
+        while ahead:
+            batch, ahead = ahead[:BATCH], ahead[BATCH:]
+            ahead += [(s, readers.submit(load, s)) for s in islice(todo, BATCH)]
+            loaded = [(s, future.result()) for s, future in batch]
+            left_out += [c for _, c in loaded if isinstance(c, LeftOut)]
+            good = [(s, c) for s, c in loaded if isinstance(c, Crop)]
+            if good:
+                yield [s for s, _ in good], [c for _, c in good]
+
+
+def _score(truth: Truth, predicted: np.ndarray, points: np.ndarray, valid: np.ndarray, kept: list[Sample]) -> Result:
+    names = [truth.config.sources[s.source].name for s in kept]
+    return evaluate(predicted, points, valid, names, [s.key for s in kept])

@@ -1,0 +1,1 @@
+"""Calibration, int8 formats, fine-tuning and the parity gates."""

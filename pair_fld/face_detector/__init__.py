@@ -1,0 +1,1 @@
+"""The project's own face detector: net, training data, training, export."""

@@ -1,0 +1,1 @@
+"""What applying a trained model needs: inputs, archives, drawings."""

@@ -1,0 +1,129 @@
+"""What became of the runs below a folder: read from their records and curves, nothing is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pair_fld.config import StageConfig
+from pair_fld.errors import PairError
+from pair_fld.runs import RECORD, read_json
+from pair_fld.train.interrupts import is_locked
+from pair_fld.train.metric_log import METRICS, curve, read_rows
+
+NME = "nme_outer_corners_percent"
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A training run. `name`: its folder below the root. `best`: NME (outer corners) in percent, None if not measured.
+
+    state: "training" (a process is), "finished", or "stopped" (--resume continues it). changed: of its newest file.
+    """
+
+    name: str
+    folder: Path
+    kind: str
+    epochs_done: int
+    epochs: int
+    best: float | None
+    state: str
+    changed: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "folder": str(self.folder), "changed": self.changed.isoformat(timespec="seconds")}
+
+
+def list_runs(root: Path) -> list[RunInfo]:
+    """The training runs below `root`, newest last; other stages' folders and damaged records are passed over."""
+    runs = []
+    for path in sorted(root.rglob(RECORD)):
+        try:
+            record = read_json(path, "a run record")
+        except PairError:
+            continue
+        if isinstance(record, dict) and "epochs" in _train(record):
+            runs.append(_info(root, path.parent, record))
+    return sorted(runs, key=lambda run: (run.changed, run.name))
+
+
+def find_run(root: Path, name: str) -> RunInfo:
+    """The run whose folder below `root` is `name` or ends in it; PairError for none and for several."""
+    runs = list_runs(root)
+    wanted = name.strip("/")
+    exact = [run for run in runs if run.name == wanted or run.folder == Path(name)]
+    found = exact or [run for run in runs if run.name.endswith(wanted)]
+    if len(found) != 1:
+        said = "none" if not found else f"{len(found)} ({', '.join(run.name for run in found)})"
+        known = ", ".join(run.name for run in runs) or "none"
+        raise PairError(root, f"one run named {name!r}", said, f"Runs there: {known}.")
+    return found[0]
+
+
+def configuration(run: RunInfo) -> dict[str, Any]:
+    """A run's settings as dotted keys; those that are newer than the run have their defaults."""
+    return defaults() | flatten(read_json(run.folder / RECORD, "a run record").get("config", {}))
+
+
+def defaults() -> dict[str, Any]:
+    """The settings that have one, with their default values, as dotted keys."""
+    blank = {"model": {"arch": ""}, "train": {"epochs": 1, "losses": {}}}
+    tree = flatten(StageConfig.model_validate(blank).model_dump(mode="json"))
+    return {key: value for key, value in tree.items() if key not in ("model.arch", "train.epochs")}
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as dotted keys; lists stay values."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ, as (old, new); None stands for a key that one of them lacks."""
+    keys = [*new, *(key for key in old if key not in new)]
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def curves(run: RunInfo) -> dict[str, list[float]]:
+    """The columns of the run's metrics.csv, an epoch a value."""
+    rows = read_rows(run.folder / METRICS)
+    names = [name for name in (rows[0] if rows else {}) if name not in ("epoch", "step")]
+    return {name: curve(rows, name) for name in names}
+
+
+def sparkline(values: list[float], width: int = 40) -> str:
+    """A curve in one line of text, lowest to highest; longer ones are averaged to `width` columns."""
+    if not values:
+        return ""
+    columns = min(width, len(values))
+    edges = [i * len(values) // columns for i in range(columns + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, span = min(means), max(means) - min(means)
+    if span == 0:
+        return BLOCKS[0] * columns
+    return "".join(BLOCKS[round((value - low) / span * (len(BLOCKS) - 1))] for value in means)
+
+
+def _train(record: dict[str, Any]) -> dict[str, Any]:
+    config = record.get("config")
+    train = config.get("train") if isinstance(config, dict) else None
+    return train if isinstance(train, dict) else {}
+
+
+def _info(root: Path, folder: Path, record: dict[str, Any]) -> RunInfo:
+    rows = read_rows(folder / METRICS)
+    done, epochs = int(rows[-1]["epoch"]) if rows else 0, int(_train(record)["epochs"])
+    state = "training" if is_locked(folder) else "finished" if done >= epochs else "stopped"
+    newest = max(file.stat().st_mtime for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
+    name = folder.relative_to(root).as_posix()
+    best = min(curve(rows, NME), default=None)
+    when = datetime.fromtimestamp(newest, UTC).astimezone()
+    return RunInfo(name, folder, str(record.get("kind", "?")), done, epochs, best, state, when)

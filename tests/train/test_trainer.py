@@ -1,0 +1,161 @@
+"""The training loop on a tiny pack: it learns, resumes exactly, refuses what does not fit."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pair_fld.data.dataset import TRAIN, Pack
+from pair_fld.errors import PairError
+from pair_fld.evaluate.metrics import nme
+from pair_fld.models.checkpoint import load_checkpoint, load_model
+from pair_fld.train.batches import BatchSource, TeacherLabels, epoch_rows
+from pair_fld.train.distill import distill, teacher_answers, train_teacher
+from pair_fld.train.predict_dataset import predict_pack
+from pair_fld.train.trainer import METRICS, fit
+from tests.train.settings import HEAT, stage, weights
+
+
+def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    teacher = train_teacher(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), pack, tmp_path / "teacher")
+    rows = pack.rows(TRAIN)
+    answers = predict_pack(load_model(teacher)[0], pack, rows)
+    error = nme(answers.points, pack.faces.points[rows], pack.faces.valid[rows])
+    assert error.mean() < 0.02
+    student_stage = stage(epochs=30, losses={"wing": 0.5, "kd_wing": 1.0})
+    student = distill(student_stage, pack, [teacher], tmp_path / "student")
+    assert (
+        load_checkpoint(student)["record"]["teacher"]
+        == load_checkpoint(tmp_path / "student/last.pt")["record"]["teacher"]
+    )
+    with (tmp_path / "student" / METRICS).open() as stream:
+        curve = [float(row["nme_outer_corners_percent"]) for row in csv.DictReader(stream)]
+    assert len(curve) == 30
+    assert curve[-1] < 0.75 * curve[0]
+
+
+def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    straight = fit(stage(), pack, tmp_path / "straight", kind="teacher")
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(limit: int):
+        def report(progress) -> None:
+            if progress.step == limit:
+                raise Stop
+
+        return report
+
+    # the first checkpoint is written after the first epoch of 5 steps: stop once before it and once after
+    for limit in (3, 7):
+        with pytest.raises(Stop):
+            fit(stage(), pack, tmp_path / "broken", kind="teacher", resume=True, report=stop_at(limit))
+    fit(stage(), pack, tmp_path / "broken", kind="teacher", resume=True)
+    assert torch.equal(weights(straight.with_name("last.pt")), weights(tmp_path / "broken/last.pt"))
+    assert (tmp_path / "broken" / METRICS).read_text() == (tmp_path / "straight" / METRICS).read_text()
+
+
+def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
+    before = (tmp_path / "run/last.pt").stat().st_mtime_ns
+    fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher", resume=True)
+    assert (tmp_path / "run/last.pt").stat().st_mtime_ns == before
+    with pytest.raises(PairError, match="expected a new or empty output folder"):
+        fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "expected"),
+    [({"lr": 1e-4}, "teacher", "the same configuration to resume"), ({}, "student", "the same stage to resume")],
+)
+def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, kind: str, expected: str) -> None:
+    pack = Pack(dot_pack)
+    fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
+    with pytest.raises(PairError, match=expected):
+        fit(stage(epochs=1, **changed), pack, tmp_path / "run", kind=kind, resume=True)
+
+
+def test_init_from_starts_with_the_weights_only(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    first = fit(stage(epochs=2), pack, tmp_path / "first", kind="teacher")
+    tiny = stage(epochs=1, lr=1e-9, ema_decay=0.0)
+    second = fit(tiny, pack, tmp_path / "second", kind="teacher", init_from=first)
+    kept, new = load_checkpoint(first)["ema"], load_checkpoint(second)["model"]
+    name = "net.head.weight"
+    torch.testing.assert_close(new[name], kept[name], atol=1e-6, rtol=0)
+    assert load_checkpoint(second)["step"] == 5
+    with pytest.raises(PairError, match="those of another architecture"):
+        fit(stage(HEAT), pack, tmp_path / "third", kind="teacher", init_from=first)
+
+
+def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    points = pack.faces.points.copy()
+    points[np.flatnonzero(pack.faces.split == TRAIN)] = np.nan
+    pack.faces = replace(pack.faces, points=points)
+    with pytest.raises(PairError, match="expected finite losses, found loss, wing not finite at step 0"):
+        fit(stage(), pack, tmp_path / "run", kind="teacher")
+    saved = load_checkpoint(tmp_path / "run/bad-batch.pt")
+    assert saved["images"].shape == (8, 3, 64, 64)
+    assert len(saved["faces"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"losses": {"wong": 1.0}}, "expected terms among .*wing.* found wong"),
+        ({"losses": {"heatmap": 1.0}}, "terms that fit a net of coords outputs, found heatmap with coord_net"),
+        (
+            {"losses": {"wing": 1.0, "kd_wing": 1.0}},
+            "losses of labels alone, found kd_wing. Train this stage with pairfld distill",
+        ),
+        ({"batch_size": 999}, "at least one batch of faces"),
+    ],
+)
+def test_settings_that_cannot_work(dot_pack: Path, tmp_path: Path, changes: dict, expected: str) -> None:
+    with pytest.raises(PairError, match=expected):
+        fit(stage(**changes), Pack(dot_pack), tmp_path / "run", kind="teacher")
+
+
+def test_epoch_rows_follow_the_weights() -> None:
+    rows, weight = np.arange(1000), np.where(np.arange(1000) < 500, 2.0, 0.25)
+    drawn = np.concatenate([epoch_rows(rows, weight, seed=1, epoch=e) for e in range(20)])
+    assert (np.bincount(drawn, minlength=1000)[:500] == 40).all()
+    # 20 epochs x 500 faces x 1/4 = 2500 draws of a coin with standard deviation sqrt(10000 x 3/16) = 43
+    assert abs((drawn >= 500).sum() - 2500) < 5 * 43
+    assert not np.array_equal(epoch_rows(rows, weight, 1, 0), epoch_rows(rows, weight, 1, 1))
+
+
+def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
+    pack = Pack(dot_pack)
+    # a deviation of 3 % of a crop of 100 pixels, sqrt(4.5 + 4.5)
+    variance = np.tile(np.eye(2, dtype=np.float32) * 4.5, (len(pack), 51, 1, 1))
+    answers = TeacherLabels(pack.faces.points.copy(), variance, np.full(len(pack), 100, np.float32))
+    source = BatchSource(pack, stage(), torch.device("cpu"), answers)
+    _, _, batch = next(source.batches(0, 1))
+    assert set(batch.weight.unique().tolist()) <= {0.0, 0.25, 1.0}
+    assert 0.25 in batch.weight
+    assert batch.teacher_weight is not None
+    # certainty 3 at sigma 3: one half, also for the points that carry no label
+    torch.testing.assert_close(batch.teacher_weight, torch.full((8, 51), 0.5))
+
+
+def test_teacher_answers_are_kept(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    teacher = train_teacher(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
+    first = teacher_answers([teacher], pack, tmp_path)
+    kept = list(tmp_path.glob("answers-*.npz"))
+    assert len(kept) == 1
+    stamp = kept[0].stat().st_mtime_ns
+    second = teacher_answers([teacher], pack, tmp_path)
+    assert kept[0].stat().st_mtime_ns == stamp
+    np.testing.assert_array_equal(first.points, second.points)
