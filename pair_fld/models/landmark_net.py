@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,14 +13,20 @@ from pair_fld.errors import PairError
 from pair_fld.models.heads import AttentionHead, Net, Outputs
 from pair_fld.models.hourglass import HourglassNet
 from pair_fld.models.nets import CoordNet, HeatmapNet, HeatmapUNet, SimCCNet
-from pair_fld.models.timm_backbone import TimmNet
 from pair_fld.runtime.codec import cell_centres
 from pair_fld.runtime.scheme import NUM_POINTS
 
-ARCHITECTURES: dict[str, type[Net]] = {
+
+def _timm_net(input_size: int, **options: Any) -> Net:
+    from pair_fld.models.timm_backbone import TimmNet  # here, as it imports timm and torchvision
+
+    return TimmNet(input_size, **options)
+
+
+ARCHITECTURES: dict[str, Callable[..., Net]] = {
     "heatmap_unet": HeatmapUNet,
     "hourglass": HourglassNet,
-    "timm": TimmNet,
+    "timm": _timm_net,
     "coord_net": CoordNet,
     "heatmap_net": HeatmapNet,
     "simcc_net": SimCCNet,

@@ -1,6 +1,11 @@
-"""Any of timm's backbones under a heatmap head: SwinV2 and HRNet as teachers, MobileViTv2 as the published student."""
+"""Any of timm's backbones under a heatmap head: SwinV2 and HRNet as teachers, MobileViTv2 as the published student.
+
+Importing this module imports timm.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -9,8 +14,10 @@ from pair_fld.models import timm_compat as library
 from pair_fld.models.heads import Net, heatmap_head
 from pair_fld.models.layers import conv_bn
 
+LinearSelfAttention: Any = library.timm().models.mobilevit.LinearSelfAttention
 
-class BroadcastAttention(library.LinearSelfAttention):
+
+class BroadcastAttention(LinearSelfAttention):
     """Separable self-attention (Mehta and Rastegari, MobileViTv2, 2022), its product left to broadcasting.
 
     timm widens the context vector by `expand_as` first, which the LiteRT converter does not translate rightly.
@@ -54,7 +61,7 @@ class TimmNet(Net):
             raise TypeError(f"input_size {input_size} is no multiple of 64, as patches of 2 x 2 cells need")
         self.backbone, self.channels_last, channels = library.features(backbone, stride, options)
         for module in self.backbone.modules():
-            if type(module) is library.LinearSelfAttention:
+            if type(module) is LinearSelfAttention:
                 module.__class__ = BroadcastAttention  # same weights, same sums
         self.feature_channels = width
         self.laterals = torch.nn.ModuleList(conv_bn(inputs, width, 1, relu=False) for inputs in channels)

@@ -1,55 +1,100 @@
-"""The one door to timm: EMA, optimizer, schedule; and a cure for mismatched torchvision wheels."""
+"""The one door to timm: EMA, optimizer, schedule, backbones; and a cure for mismatched torchvision wheels.
+
+timm and torchvision are imported by the first call that needs them, never by `import pair_fld.models`: they take
+seconds, and what they do not bear on (prediction, another architecture) must run where they do not import.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from pair_fld.errors import PairError
 
-def _mend_torchvision() -> None:
-    """Let torchvision import beside a torch build that it was not compiled for.
+_NO_SCHEMA = "operator torchvision::nms does not exist"
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_schemas: torch.library.Library | None = None  # the operators live as long as this object
 
-    timm imports torchvision unconditionally. A CUDA torchvision beside a CPU torch cannot register its compiled
-    operators, and its import fails looking for their schemas; none of them is used here, so empty schemas will do.
+
+def import_torchvision() -> None:
+    """Import torchvision, which timm cannot do without, also beside a torch build that it was not compiled for.
+
+    A CUDA torchvision beside a CPU torch cannot load its compiled operators, and its import then fails looking for
+    their schemas. None of them is used here, so empty schemas will do. They must not be defined before that failure
+    is seen: a torchvision that does load its operators ends the whole process when it finds them defined.
+
+    Raises:
+        PairError: there is no torchvision, or it does not import for another reason.
     """
     global _schemas
-    if _schemas is None and not hasattr(torch.ops.torchvision, "nms"):
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as fault:
+        if _NO_SCHEMA not in str(fault) or _schemas is not None:
+            raise _unusable("torchvision", fault) from fault
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]  # half imported
         _schemas = torch.library.Library("torchvision", "DEF")
-        _schemas.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _schemas.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _schemas.define(f"nms{_SCHEMA}")
+        _schemas.define(f"qnms{_SCHEMA}")
+        import_torchvision()
+    except (ImportError, OSError) as fault:
+        raise _unusable("torchvision", fault) from fault
 
 
-_schemas: torch.library.Library | None = None
-_mend_torchvision()
+@functools.cache
+def timm() -> ModuleType:
+    """timm with the modules used here; PairError where it or torchvision does not import."""
+    import_torchvision()
+    try:
+        for name in ("optim", "scheduler", "utils", "layers", "models.mobilevit"):
+            importlib.import_module(f"timm.{name}")
+        return importlib.import_module("timm")
+    except (ImportError, OSError, RuntimeError) as fault:
+        raise _unusable("timm", fault) from fault
 
-import timm  # noqa: E402
-import timm.optim  # noqa: E402
-import timm.scheduler  # noqa: E402
-import timm.utils  # noqa: E402
-from timm.layers import BatchNormAct2d, convert_sync_batchnorm  # noqa: E402
-from timm.models.mobilevit import LinearSelfAttention  # noqa: E402
 
-__all__ = ["BatchNormAct2d", "LinearSelfAttention", "convert_sync_batchnorm", "cosine", "ema", "features", "optimizer"]
+def _unusable(package: str, fault: Exception) -> PairError:
+    found = f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+    remedy = f"Run `make setup`, or install it beside torch {torch.__version__}: pip install torch {package}."
+    return PairError(package, "a package that Python can import", found, remedy)
 
 
 def ema(model: nn.Module, decay: float) -> Any:
     """timm's ModelEmaV3 with its warm-up; `.module` holds the averaged weights, `.update(model, step)` moves them."""
-    return timm.utils.ModelEmaV3(model, decay=decay, use_warmup=True)
+    return timm().utils.ModelEmaV3(model, decay=decay, use_warmup=True)
 
 
 def optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW through timm: no decay on norms and biases, fused where torch has it."""
-    return timm.optim.create_optimizer_v2(model, opt="adamw", lr=lr, weight_decay=weight_decay, fused=True)
+    return timm().optim.create_optimizer_v2(model, opt="adamw", lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> Any:
     """timm's cosine schedule by steps, from 0 over `warmup` steps up to the optimizer's rate and down to 1 % of it."""
     top = optimizer.param_groups[0]["lr"]
-    return timm.scheduler.CosineLRScheduler(
+    return timm().scheduler.CosineLRScheduler(
         optimizer, t_initial=steps, lr_min=top / 100, warmup_t=warmup, warmup_prefix=False, t_in_epochs=False
     )
+
+
+def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
+    """`model` with batch norms whose statistics a team of GPUs shares; timm's keep the activations within them."""
+    return timm().layers.convert_sync_batchnorm(model)
+
+
+def activation_within(norm: nn.BatchNorm2d) -> nn.Module:
+    """What a norm does to its result: dropout and activation for timm's BatchNormAct2d, nothing for any other."""
+    # only a net of timm's holds one, and timm is imported by then
+    if "timm" in sys.modules and isinstance(norm, timm().layers.BatchNormAct2d):
+        return nn.Sequential(norm.drop, norm.act)  # type: ignore[arg-type]
+    return nn.Identity()
 
 
 def features(name: str, stride: int, options: dict[str, Any]) -> tuple[nn.Module, bool, list[int]]:
@@ -61,12 +106,12 @@ def features(name: str, stride: int, options: dict[str, Any]) -> tuple[nn.Module
     Raises:
         TypeError: an unknown name, or a stride that the network has no map of.
     """
-    if not timm.is_model(name):
+    if not timm().is_model(name):
         raise TypeError(f"timm knows no {name!r}")
-    probe: Any = timm.create_model(name, features_only=True, **options)
+    probe: Any = timm().create_model(name, features_only=True, **options)
     strides = probe.feature_info.reduction()
     if stride not in strides:
         raise TypeError(f"{name} has maps of strides {strides}, none of {stride}")
     indices = tuple(range(strides.index(stride), len(strides)))
-    net: Any = timm.create_model(name, features_only=True, out_indices=indices, **options)
+    net: Any = timm().create_model(name, features_only=True, out_indices=indices, **options)
     return net, str(getattr(net, "output_fmt", "")).endswith("NHWC"), net.feature_info.channels()

@@ -118,7 +118,7 @@ class Team:
         if self.size == 1:
             return model
         if device.type == "cuda":
-            library.convert_sync_batchnorm(model)  # timm's, which keeps the activations within its norms
+            library.convert_sync_batchnorm(model)
         else:
             share_statistics(model)
         ids = [device.index] if device.type == "cuda" else None
@@ -197,7 +197,6 @@ def share_statistics(model: nn.Module) -> None:
                 shared.weight, shared.bias = child.weight, child.bias
                 for buffer in ("running_mean", "running_var", "num_batches_tracked"):
                     setattr(shared, buffer, getattr(child, buffer))
-                if isinstance(child, library.BatchNormAct2d):
-                    shared.after = nn.Sequential(child.drop, child.act)  # type: ignore[arg-type]
+                shared.after = library.activation_within(child)
                 shared.group = group
                 setattr(parent, name, shared)

@@ -20,8 +20,7 @@ from pair_fld.export.quantization.run import quantize_checkpoint
 from pair_fld.export.tflite.writer import unknown_operators, write_tflite
 from pair_fld.models import LandmarkNet, build_model
 from pair_fld.models.checkpoint import save_checkpoint
-from pair_fld.models.timm_backbone import BroadcastAttention
-from pair_fld.models.timm_compat import LinearSelfAttention
+from pair_fld.models.timm_backbone import BroadcastAttention, LinearSelfAttention
 from pair_fld.runtime.geometry import from_norm
 from pair_fld.runtime.session import model_metadata, normalise
 
