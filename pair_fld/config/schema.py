@@ -1,29 +1,16 @@
-"""Typed, strict configuration: YAML files and `key=value` overrides into frozen models.
-
-A recipe (configs/recipe/NAME.yaml) names one file of each kind (configs/data, teacher, student, quant, budget)
-or holds the section inline. Unknown keys, wrong types and missing files are all reported at once, as sentences.
-"""
+"""What a configuration may hold: one frozen model per section, every key with its unit and its bounds."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from pair_fld.errors import PairError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
     """Base of every section: immutable, unknown keys are errors, no silent conversions between kinds of value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
-
-
-T = TypeVar("T", bound=Strict)
 
 
 class SourceConfig(Strict):
@@ -217,144 +204,3 @@ class RecipeConfig(Strict):
     student: StageConfig
     quant: QuantConfig = QuantConfig()
     budget: BudgetConfig
-
-
-SECTION_FOLDERS = ("data", "teacher", "student", "quant", "budget")
-
-
-def config_root() -> Path:
-    """The configs folder: of the working directory's checkout if there is one, else the installed copy."""
-    package = Path(__file__).parent
-    for folder in (Path.cwd() / "configs", package.parent / "configs", package / "_configs"):
-        if (folder / "recipe").is_dir():
-            return folder
-    raise PairError("configs", "a folder configs/recipe", "none", "Reinstall pair_fld or run from its checkout.")
-
-
-def load_recipe(name: str, overrides: Sequence[str] = (), **sections: str | None) -> RecipeConfig:
-    """A recipe by name (configs/recipe/NAME.yaml) or path, with `section.key=value` overrides applied.
-
-    Args:
-        sections: other files for some sections, e.g. student="coord96"; None leaves the recipe's. Overrides come
-            after them; `student=coord96` as an override does the same.
-
-    Raises:
-        PairError: naming the file, every fault in it, what was expected and what to do.
-    """
-    path = find_config("recipe", name)
-    tree = _read_yaml(path) | {section: name for section, name in sections.items() if name is not None}
-    whole = [text for text in overrides if text.partition("=")[0] in SECTION_FOLDERS]
-    for override in whole:
-        _apply_override(tree, override)
-    for section in SECTION_FOLDERS:
-        if isinstance(tree.get(section), str):
-            tree[section] = _read_yaml(find_config(section, tree[section]))
-    for override in overrides:
-        if override not in whole:
-            _apply_override(tree, override)
-    return _validate(RecipeConfig, tree, path)
-
-
-def load_section(kind: type[T], folder: str, name: str, overrides: Sequence[str] = ()) -> T:
-    """One section by name or path, e.g. `load_section(StageConfig, "student", "tiny96")`. Raises as `load_recipe`."""
-    path = find_config(folder, name)
-    tree = _read_yaml(path)
-    for override in overrides:
-        _apply_override(tree, override)
-    return _validate(kind, tree, path)
-
-
-def find_config(folder: str, name: str) -> Path:
-    """A configuration file by path or by bare name in its folder; PairError lists the names there are."""
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if path.is_file():
-            return path
-        raise PairError(path, "a configuration file", "no such file", f"Known names: {_known(folder)}.")
-    path = config_root() / folder / f"{name}.yaml"
-    if not path.is_file():
-        raise PairError(path, f"a {folder} configuration", "no such file", f"Known names: {_known(folder)}.")
-    return path
-
-
-def _known(folder: str) -> str:
-    return ", ".join(sorted(p.stem for p in (config_root() / folder).glob("*.yaml"))) or "none"
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise PairError(path, "a YAML file", str(fault).replace("\n", " "), "Correct the file.") from None
-    if not isinstance(tree, dict):
-        raise PairError(path, "a mapping of keys to values", type(tree).__name__, "Correct the file.")
-    return tree
-
-
-def _apply_override(tree: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise PairError(f"override {override!r}", "key=value", "no '='", "Write e.g. student.train.epochs=3.")
-    *parents, last = key.split(".")
-    node: Any = tree
-    for parent in parents:
-        node = _step(node, parent, override)
-    value = _override_value(override, text)
-    if isinstance(node, list):
-        _step(node, last, override)
-        node[int(last)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise PairError(f"override {override!r}", f"a section at {'.'.join(parents)!r}", "a value", "Check the key.")
-
-
-def _override_value(override: str, text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise PairError(f"override {override!r}", "a YAML value", repr(text), "Quote the value.") from None
-    if isinstance(value, str):  # YAML 1.1 takes 1e-3 for text
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _step(node: Any, part: str, override: str) -> Any:
-    """One step into a tree: a key of a mapping (made when missing) or an index of a list."""
-    if isinstance(node, list):
-        if part.isdigit() and int(part) < len(node):
-            return node[int(part)]
-        raise PairError(f"override {override!r}", f"an index below {len(node)}", repr(part), "Check the key.")
-    if not isinstance(node, dict):
-        raise PairError(f"override {override!r}", f"a section before {part!r}", repr(node), "Check the key.")
-    return node.setdefault(part, {})
-
-
-def _validate(kind: type[T], tree: dict[str, Any], path: Path) -> T:
-    try:
-        # JSON mode: YAML knows no tuples and writes 1 for 1.0; strictness between kinds of value stays
-        return kind.model_validate_json(_to_json(tree, path))
-    except ValidationError as fault:
-        found = "; ".join(_fault_sentence(e) for e in fault.errors())
-        raise PairError(path, "a valid configuration", found, "Correct the file or the override.") from None
-
-
-def _to_json(tree: dict[str, Any], path: Path) -> str:
-    try:
-        return json.dumps(tree)
-    except TypeError as fault:
-        raise PairError(path, "plain YAML values", str(fault), "Quote the value.") from None
-
-
-def _fault_sentence(fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key {key!r}"
-    if fault["type"] == "missing":
-        return f"missing key {key!r}"
-    if fault["type"] == "value_error":  # a rule of ours over a whole section
-        return fault["msg"].removeprefix("Value error, ")
-    return f"{key!r} = {fault['input']!r} ({fault['msg'][0].lower()}{fault['msg'][1:]})"

@@ -1,0 +1,44 @@
+"""Typed, strict configuration: YAML files and `key=value` overrides into frozen models.
+
+A recipe (configs/recipe/NAME.yaml) names one file per section (configs/data, teacher, student, quant, budget)
+or holds the section inline.
+"""
+
+from pair_fld.config.loading import config_root, find_config, load_recipe, load_section
+from pair_fld.config.schema import (
+    AugmentConfig,
+    BudgetConfig,
+    DataConfig,
+    DetectorConfig,
+    DistillConfig,
+    Limit,
+    ModelConfig,
+    QatConfig,
+    QuantConfig,
+    RecipeConfig,
+    SourceConfig,
+    StageConfig,
+    Strict,
+    TrainConfig,
+)
+
+__all__ = [
+    "AugmentConfig",
+    "BudgetConfig",
+    "DataConfig",
+    "DetectorConfig",
+    "DistillConfig",
+    "Limit",
+    "ModelConfig",
+    "QatConfig",
+    "QuantConfig",
+    "RecipeConfig",
+    "SourceConfig",
+    "StageConfig",
+    "Strict",
+    "TrainConfig",
+    "config_root",
+    "find_config",
+    "load_recipe",
+    "load_section",
+]
