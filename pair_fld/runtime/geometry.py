@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .frame import frame_from_box, frame_matrix
+
 # Above this shrink factor bilinear sampling skips source pixels, so the source is averaged first.
 AREA_SHRINK = 2.0
 
@@ -30,10 +32,9 @@ def points_box(points: np.ndarray, valid: np.ndarray | None = None) -> np.ndarra
 
 
 def crop_matrix(box_img: np.ndarray, size: int, margin: float, rotation: float = 0.0) -> np.ndarray:
-    """The 2x3 matrix from picture to crop pixels: the box policy of every stage.
+    """`frame.frame_matrix` of the box's frame, for callers that know a box only.
 
-    The crop is the square of side `margin` times the box's longer side, centred on the box, turned by
-    `rotation` degrees (the content turns counter-clockwise on screen for a positive angle).
+    `rotation` is the frame's roll: the content turns counter-clockwise on screen for a positive angle.
 
     Args:
         box_img: (4,) x0, y0, x1, y1 in picture pixels.
@@ -43,17 +44,7 @@ def crop_matrix(box_img: np.ndarray, size: int, margin: float, rotation: float =
     Raises:
         ValueError: when the box has no extent or is not finite.
     """
-    x0, y0, x1, y1 = (float(v) for v in box_img)
-    side = max(x1 - x0, y1 - y0) * margin
-    if not np.isfinite([x0, y0, x1, y1]).all() or side <= 0:
-        raise ValueError(f"expected a box with x1 > x0 or y1 > y0, found {(x0, y0, x1, y1)}")
-    angle = np.deg2rad(rotation)
-    scale = size / side
-    c, s = scale * np.cos(angle), scale * np.sin(angle)
-    linear = np.array([[c, s], [-s, c]])
-    centre_img = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
-    centre_crop = np.full(2, (size - 1) / 2)
-    return np.column_stack([linear, centre_crop - linear @ centre_img])
+    return frame_matrix(frame_from_box(box_img, rotation), size, margin)
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
