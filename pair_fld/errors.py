@@ -1,21 +1,41 @@
-"""The one exception that the command line turns into a sentence and exit code 2, and the one for failed gates."""
+"""The exception that the command line turns into one sentence and exit code 2, and the one for failed gates."""
 
 from __future__ import annotations
 
+from typing import overload
+
 
 class PairError(Exception):
-    """A fault of the input or the call: what it is about, what was expected, what was found, what to do.
+    """An error of the input or of the call: what it concerns, what was expected, what was found, what to do.
 
-    `str()` gives the whole message in one or two plain sentences.
+    `str()` is the whole message: "SUBJECT: expected EXPECTED, found FOUND. REMEDY". Where that form twists,
+    `message` stands in its place before the remedy; it must then name the subject itself.
+
+    >>> print(PairError("face.jpg", "a photograph", "an empty file", "Copy it again."))
+    face.jpg: expected a photograph, found an empty file. Copy it again.
+    >>> print(PairError("x*.jpg", message="No images match 'x*.jpg'.", remedy="Correct the pattern."))
+    No images match 'x*.jpg'. Correct the pattern.
     """
 
-    def __init__(self, subject: object, expected: str, found: str, remedy: str) -> None:
-        self.subject, self.expected, self.found, self.remedy = str(subject), expected, found, remedy
-        super().__init__(f"{subject}: expected {expected}, found {found}. {remedy}")
+    @overload
+    def __init__(self, subject: object, expected: str, found: str, remedy: str) -> None: ...
 
-    def __reduce__(self) -> tuple[type[PairError], tuple[str, str, str, str]]:
-        """Exceptions are pickled with their message alone; this one comes out of another process whole."""
-        return type(self), (self.subject, self.expected, self.found, self.remedy)
+    @overload
+    def __init__(self, subject: object, *, message: str, remedy: str) -> None: ...
+
+    def __init__(
+        self, subject: object, expected: str = "", found: str = "", remedy: str = "", *, message: str = ""
+    ) -> None:
+        self.subject, self.expected, self.found, self.remedy = str(subject), expected, found, remedy
+        self.message = message or f"{subject}: expected {expected}, found {found}."
+        super().__init__(self.message, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}"
+
+    def __reduce__(self) -> tuple[type[PairError], tuple[str, str, str, str], dict[str, str]]:
+        """Comes out of another process with all its parts (by default, exceptions are pickled with `args` alone)."""
+        return type(self), (self.subject, self.expected, self.found, self.remedy), {"message": self.message}
 
 
 class GateError(Exception):

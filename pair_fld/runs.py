@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import shutil
@@ -16,6 +14,7 @@ from typing import Any
 
 import pair_fld
 from pair_fld.errors import GateError, PairError
+from pair_fld.io import read_json
 
 RECORD = "run.json"
 MARKER = ".pairfld"  # in every output folder: the stage that made it
@@ -52,36 +51,6 @@ def _git_commit() -> str | None:
         return subprocess.run(call, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def write_json(path: Path, tree: Any) -> None:
-    """Write JSON whole or not at all."""
-    with atomic_path(path) as temporary:
-        # a file name that is no UTF-8 comes with lone surrogates, which no encoder takes
-        text = json.dumps(tree, indent=2, ensure_ascii=False).encode("utf-8", errors="replace")
-        temporary.write_bytes(text + b"\n")
-
-
-def read_json(path: Path, what: str) -> Any:
-    """Read JSON; PairError naming `what` was expected when the file is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PairError(path, what, "no such file", "Check the path, or run the stage that writes it.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
-        raise PairError(path, what, f"damaged JSON ({fault})", "Run the stage that writes it again.") from None
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that is renamed onto it when the block ends well, and removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def claim_folder(folder: Path, stage: str, *, overwrite: bool = False) -> None:
@@ -146,12 +115,6 @@ def _swap(draft: Path, folder: Path) -> None:
         folder.rename(old)
     draft.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def finished(folder: Path, key: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pair_fld.data.dataset import HUMAN, MACHINE, TRAIN, VALID, Faces
-from pair_fld.runs import write_json
+from pair_fld.io import write_json
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pair_fld.errors import GateError, PairError
-from pair_fld.runs import MARKER, atomic_path, claim_folder, fresh_folder, provenance, read_json
+from pair_fld.io import atomic_path, read_json
+from pair_fld.runs import MARKER, claim_folder, fresh_folder, provenance
 
 
 def test_claim_refuses_what_is_not_its_own(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.data.dataset import SHARD, Faces, Pack
-from pair_fld.runs import RECORD, claim_folder, write_json
+from pair_fld.io import write_json
+from pair_fld.runs import RECORD, claim_folder
 
 
 def scale(pack: Pack, out: Path, faces: int) -> None:

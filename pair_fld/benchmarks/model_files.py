@@ -16,7 +16,7 @@ import numpy as np
 from pair_fld.errors import PairError
 from pair_fld.evaluate.validate import Truth, open_model, validate_model
 from pair_fld.export.model_cost import count, oldest_runtime
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 
 BLOCK, BLOCK_SECONDS = 10, 0.5  # calls before the next file has its turn, and the seconds they may take
 DYNAMIC = 128  # what an unknown axis other than the first is taken for

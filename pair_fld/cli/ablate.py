@@ -56,7 +56,7 @@ def ablate(
     budget is an override: student.train.epochs=4 student.train.epoch_steps=100.
     """
     from pair_fld.data.dataset import Pack
-    from pair_fld.runs import atomic_path, write_json
+    from pair_fld.io import atomic_path, write_json
     from pair_fld.train import ablation
     from pair_fld.train.comparison import baselines_of, differences, draw, markdown
 

@@ -26,7 +26,8 @@ from pair_fld.cli.console import (
     workspace,
 )
 from pair_fld.errors import GateError, PairError
-from pair_fld.runs import RECORD, file_hash, finished, fresh_folder, read_json, write_json
+from pair_fld.io import file_hash, read_json, write_json
+from pair_fld.runs import RECORD, finished, fresh_folder
 
 if TYPE_CHECKING:
     from pair_fld.submit.archive import PackageReport

@@ -198,7 +198,7 @@ def _finish(task: _Task, answer: Answer) -> None:
 
 def _write_summaries(task: _Task, sheet: Path | None, json: Path | None, csv: Path | None) -> None:
     from pair_fld.inference.drawing import json_text, write_csv
-    from pair_fld.runs import atomic_path
+    from pair_fld.io import atomic_path
 
     if json == STDOUT:
         sys.stdout.write(json_text(task.records))

@@ -71,7 +71,8 @@ def quantize(
     """
     from pair_fld.data.dataset import Pack
     from pair_fld.export.quantization.run import QuantizeGateError, quantize_checkpoint, recorded
-    from pair_fld.runs import RECORD, file_hash, finished, fresh_folder, read_json
+    from pair_fld.io import file_hash, read_json
+    from pair_fld.runs import RECORD, finished, fresh_folder
 
     place = workspace(recipe, work, overrides)
     source, target = checkpoint or place.student / "best.pt", folder or place.quant

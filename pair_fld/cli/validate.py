@@ -76,7 +76,8 @@ def validate(
     of the means of six points an eye) and box (square root of the area of the box of the 51 points).
     """
     from pair_fld.evaluate.report import ced_plot, tables, write_csv
-    from pair_fld.runs import RECORD, fresh_folder, provenance, write_json
+    from pair_fld.io import write_json
+    from pair_fld.runs import RECORD, fresh_folder, provenance
 
     place = workspace(recipe, work, changes)
     paths = [model or place.shipped_tflite, *(others or [])]

@@ -22,7 +22,8 @@ import numpy as np
 
 from pair_fld.config import DataConfig
 from pair_fld.errors import PairError
-from pair_fld.runs import RECORD, read_json
+from pair_fld.io import read_json
+from pair_fld.runs import RECORD
 
 SHARD = 4096
 TRAIN, VALID, TEST = 0, 1, 2  # learn from; choose by (best epoch, settings); measure once

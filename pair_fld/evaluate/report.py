@@ -27,7 +27,7 @@ from pair_fld.evaluate.metrics import (
     nme,
     region_nme,
 )
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import onnxsim
 import torch
 
 from pair_fld.errors import PairError
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 from pair_fld.runtime.session import METADATA_KEY
 
 INPUT = "input"

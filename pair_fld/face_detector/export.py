@@ -20,8 +20,9 @@ from pair_fld.export.quantization.formats import quantize
 from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.train import Report, fit_detector, rendered_scenes, scrambled, teaching_pictures
 from pair_fld.face_detector.views import SECOND_LOOK, Shown, draw_view
+from pair_fld.io import file_hash, read_json, write_json
 from pair_fld.models.checkpoint import load_checkpoint
-from pair_fld.runs import RECORD, file_hash, provenance, read_json, write_json
+from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.centre_detector import TASK, CentreDetector
 from pair_fld.runtime.detection import Detector, Search

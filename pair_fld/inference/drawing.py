@@ -14,7 +14,7 @@ import numpy as np
 
 from pair_fld.data.packing.contact_sheet import contact_sheet
 from pair_fld.errors import PairError
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 from pair_fld.runtime.geometry import crop_matrix, points_box, transform_points, warp
 from pair_fld.runtime.scheme import CURVES, NUM_POINTS
 

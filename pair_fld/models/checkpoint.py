@@ -11,8 +11,8 @@ import torch
 
 from pair_fld.config import ModelConfig
 from pair_fld.errors import PairError
+from pair_fld.io import atomic_path
 from pair_fld.models.landmark_net import LandmarkNet, build_model
-from pair_fld.runs import atomic_path
 
 FORMAT = 1
 

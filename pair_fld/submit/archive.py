@@ -18,7 +18,7 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.report import markdown_table
 from pair_fld.export.model_cost import ModelCost, count
 from pair_fld.face_detector.files import find_detector
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 from pair_fld.runtime.detection import search_views
 from pair_fld.runtime.detector import FaceFinder, open_detector
 from pair_fld.runtime.pipeline import DEFAULT_REFINE

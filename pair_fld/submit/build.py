@@ -23,7 +23,8 @@ from pair_fld.evaluate.report import Result, ced_plot
 from pair_fld.evaluate.validate import Truth, labelled_faces, open_model, validate_model
 from pair_fld.export.metadata import stamp
 from pair_fld.face_detector.files import find_detector
-from pair_fld.runs import file_hash, provenance, read_json, write_json
+from pair_fld.io import file_hash, read_json, write_json
+from pair_fld.runs import provenance
 from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.session import read_metadata
 from pair_fld.submit.archive import PackageReport, package

@@ -15,7 +15,7 @@ from fpdf.enums import XPos, YPos
 from fpdf.fonts import FontFace
 
 from pair_fld.errors import PairError
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 
 DATE = datetime(2024, 1, 1, tzinfo=UTC)
 _HEADING_POINTS = {1: 17, 2: 13, 3: 11}

@@ -17,9 +17,10 @@ from pair_fld.config import StageConfig
 from pair_fld.data.dataset import MACHINE, NONE, TEST, TRAIN, VALID, Pack
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
+from pair_fld.io import read_json, write_json
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
-from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
+from pair_fld.runs import RECORD, claim_folder, provenance
 from pair_fld.train.batches import steps_per_epoch
 from pair_fld.train.builder import known_terms, start
 from pair_fld.train.comparison import Row, compare

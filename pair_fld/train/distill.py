@@ -12,9 +12,10 @@ import torch
 from pair_fld.config import StageConfig
 from pair_fld.data.dataset import NONE, Pack
 from pair_fld.errors import PairError
+from pair_fld.io import atomic_path, file_hash
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
-from pair_fld.runs import atomic_path, check_claim, file_hash
+from pair_fld.runs import check_claim
 from pair_fld.train.batches import TeacherLabels
 from pair_fld.train.builder import wants_live
 from pair_fld.train.distributed import Team, pick_device

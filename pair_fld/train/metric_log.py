@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 
 METRICS, EVENTS = "metrics.csv", "tensorboard"
 

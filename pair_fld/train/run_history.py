@@ -10,7 +10,8 @@ from typing import Any
 
 from pair_fld.config import StageConfig
 from pair_fld.errors import PairError
-from pair_fld.runs import RECORD, read_json
+from pair_fld.io import read_json
+from pair_fld.runs import RECORD
 from pair_fld.train.interrupts import is_locked
 from pair_fld.train.metric_log import METRICS, curve, read_rows
 

@@ -18,9 +18,10 @@ from pair_fld.config import StageConfig
 from pair_fld.data.dataset import VALID, Pack
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
+from pair_fld.io import read_json, write_json
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_checkpoint, load_model, load_weights, save_checkpoint
-from pair_fld.runs import RECORD, claim_folder, provenance, read_json, write_json
+from pair_fld.runs import RECORD, claim_folder, provenance
 from pair_fld.train.batches import BatchSource, TeacherLabels
 from pair_fld.train.builder import known_terms, start
 from pair_fld.train.distributed import Team, pick_device

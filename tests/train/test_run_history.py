@@ -10,7 +10,7 @@ import pytest
 
 from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
-from pair_fld.runs import write_json
+from pair_fld.io import write_json
 from pair_fld.train import run_history as history
 from pair_fld.train.interrupts import locked
 from pair_fld.train.metric_log import Scalars

@@ -23,7 +23,7 @@ from pair_fld.config import SourceConfig
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.packing.duplicates import THUMB, difference_hash, thumbnail
 from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 from pair_fld.runtime.scheme import NUM_POINTS
 
 PART = 128

@@ -30,7 +30,8 @@ from pair_fld.data.packing.splits import Selection, select
 from pair_fld.data.sample import LeftOut, Sample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
-from pair_fld.runs import RECORD, atomic_path, claim_folder, provenance, read_json, write_json
+from pair_fld.io import atomic_path, read_json, write_json
+from pair_fld.runs import RECORD, claim_folder, provenance
 
 PARTS = "parts"  # folder of an unfinished run
 PLAN = "plan.json"  # in it: what the run is about

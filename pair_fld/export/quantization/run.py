@@ -23,7 +23,8 @@ from pair_fld.export.quantization import qat
 from pair_fld.export.quantization.calibrate import METHODS, Method, quantize_static_qdq
 from pair_fld.export.quantization.formats import QuantizedFile, choose_method, quantize
 from pair_fld.export.tflite.writer import unknown_operators
-from pair_fld.runs import file_hash, provenance, write_json
+from pair_fld.io import file_hash, write_json
+from pair_fld.runs import provenance
 from pair_fld.runtime.session import model_metadata
 
 PARITY_CROPS = 64

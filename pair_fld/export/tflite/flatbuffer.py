@@ -13,7 +13,7 @@ import numpy as np
 
 from pair_fld.errors import PairError
 from pair_fld.export.onnx_graph import Affine
-from pair_fld.runs import atomic_path
+from pair_fld.io import atomic_path
 from pair_fld.runtime.session import METADATA_FILE
 
 try:

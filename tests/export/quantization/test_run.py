@@ -16,7 +16,7 @@ from pair_fld.errors import PairError
 from pair_fld.export.model_cost import count
 from pair_fld.export.quantization import calibrate
 from pair_fld.export.quantization.run import QuantizeGateError, quantize_checkpoint
-from pair_fld.runs import file_hash
+from pair_fld.io import file_hash
 from pair_fld.runtime.session import read_metadata
 from pair_fld.train.distill import distill, train_teacher
 

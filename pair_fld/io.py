@@ -1,0 +1,49 @@
+"""Files written whole or not at all, JSON, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pair_fld.errors import PairError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that is renamed onto it when the block ends well, and removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """Write JSON whole or not at all."""
+    with atomic_path(path) as temporary:
+        # a file name that is no UTF-8 comes with lone surrogates, which no encoder takes
+        text = json.dumps(tree, indent=2, ensure_ascii=False).encode("utf-8", errors="replace")
+        temporary.write_bytes(text + b"\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read JSON; PairError naming `what` was expected when the file is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PairError(path, what, "no such file", "Check the path, or run the stage that writes it.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raise PairError(path, what, f"damaged JSON ({fault})", "Run the stage that writes it again.") from None
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
