@@ -67,6 +67,7 @@ def predict(
     read gets a line on stderr and the others are still done; the exit code is then 2. After Ctrl-C the finished
     files are whole, and --resume does the rest. A camera runs until --frames or Ctrl-C.
     """
+    from pair_fld.data.sources.files import passed_over_sentence
     from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
     from pair_fld.inference.inputs import collect
     from pair_fld.runtime.main import default_threads, make_writable
@@ -74,6 +75,8 @@ def predict(
     if not any((out, draw, sheet, json, csv)):
         out = DEFAULT_OUT
     found = collect(inputs)
+    if sentence := passed_over_sentence(found.passed_over):
+        say(sentence)
     task = _Task(found, out, draw, resume, every, limit)
     task.refuse_existing([p for p in (sheet, json, csv) if p not in (None, STDOUT)], overwrite)
     for folder in {p for p in (out, draw, *(f.parent for f in (sheet, json, csv) if f not in (None, STDOUT))) if p}:

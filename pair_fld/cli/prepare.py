@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,7 @@ def prepare(
     and sheet-*.png show the faces with their points.
     """
     from pair_fld.data.packing.prepare import prepare as pack_faces
+    from pair_fld.data.sources.files import passed_over_sentence
 
     place = workspace(recipe, work, overrides, data=data)
     config = place.recipe.data
@@ -71,4 +73,6 @@ def prepare(
             say(f"{source['name']}: `identity` names nobody in {source['without_identity']} files, split face by face")
     for reason, count in report["left_out"].items():
         say(f"left out: {count} x {reason}")
+    if sentence := passed_over_sentence(Counter(report.get("passed_over", {}))):
+        say(sentence)
     say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")

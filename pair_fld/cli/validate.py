@@ -133,6 +133,10 @@ def _measure(
 
 
 def _truth(data: list[Path], place: Workspace) -> Any:
+    from pair_fld.data.sources.files import passed_over_sentence
     from pair_fld.evaluate import validate as predict
 
-    return predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)
+    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)
+    if sentence := passed_over_sentence(truth.passed_over):
+        say(sentence)
+    return truth

@@ -35,7 +35,7 @@ def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = T
     Args:
         labelled: leave out faces without points.
     """
-    samples = {sample.key: sample for sample in list_samples(pack.config)[0]}
+    samples = {sample.key: sample for sample in list_samples(pack.config).samples}
     faces = pack.faces
     rows = pack.rows(split, labelled=labelled)
     for source in np.unique(faces.source[rows]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -94,11 +94,15 @@ def open_model(path: Path, threads: int = 1) -> Predictor:
 
 @dataclass(frozen=True)
 class Truth:
-    """Labelled faces to measure on: what is listed, and the configuration that says how to read it."""
+    """Labelled faces to measure on: what is listed, and the configuration that says how to read it.
+
+    passed_over: how many files and folders of the sources were no data, by reason.
+    """
 
     config: DataConfig
     samples: list[Sample]
     left_out: list[LeftOut]
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 def labelled_faces(config: DataConfig, split: str = "test") -> Truth:
@@ -127,8 +131,8 @@ def labelled_folder(folders: Sequence[Path]) -> Truth:
 
 
 def _listed(config: DataConfig) -> Truth:
-    samples, left_out = list_samples(config)
-    return Truth(config, samples, left_out)
+    listed = list_samples(config)
+    return Truth(config, listed.samples, listed.left_out, sum(listed.passed_over, Counter()))
 
 
 def validate_model(model: Predictor, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[LeftOut]]:

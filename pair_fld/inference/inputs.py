@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from pair_fld.data.sources.files import file_reason, list_files, passed_over_sentence
 from pair_fld.errors import PairError
-from pair_fld.runtime.image import SUFFIXES
 from pair_fld.runtime.main import read_list
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
@@ -22,10 +22,12 @@ _WILD = "*?["
 
 @dataclass(frozen=True)
 class Collected:
-    """pictures: each with the name of its results, a relative path without suffix. videos: files and camera indices."""
+    """pictures: each with the name of its results, a relative path without suffix. videos: files and camera indices.
+    passed_over: how many files and folders below the folders given are no pictures, by reason."""
 
     pictures: tuple[tuple[Path, str], ...]
     videos: tuple[Path | int, ...]
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 def collect(inputs: Sequence[str]) -> Collected:
@@ -42,6 +44,7 @@ def collect(inputs: Sequence[str]) -> Collected:
     """
     found: dict[str, tuple[Path, Path]] = {}  # by absolute path: a picture named twice is done once
     videos: dict[Path | int, None] = {}
+    passed_over: Counter[str] = Counter()
     for text in inputs:
         path = Path(text)
         if text.isdecimal() and not path.exists():
@@ -49,21 +52,23 @@ def collect(inputs: Sequence[str]) -> Collected:
         elif path.suffix.lower() in VIDEO_SUFFIXES:
             videos[path] = None
         else:
-            for picture, base in _expand(text, path):
+            for picture, base in _expand(text, path, passed_over):
                 found.setdefault(os.path.abspath(picture), (picture, base))
     names = result_names(list(found.values()))
     pictures = tuple(zip((picture for picture, _ in found.values()), names, strict=True))
-    return Collected(pictures, tuple(videos))
+    return Collected(pictures, tuple(videos), passed_over)
 
 
-def _expand(text: str, path: Path) -> list[tuple[Path, Path]]:
+def _expand(text: str, path: Path, passed_over: Counter[str]) -> list[tuple[Path, Path]]:
     """(picture, the folder that its name counts from) of one input."""
     if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if _is_picture(p.relative_to(path)))
-        if not inside:
-            expected = f"pictures ({', '.join(s[1:] for s in SUFFIXES)}) in it"
-            raise PairError(path, expected, "none", "Name a folder with pictures.")
-        return [(p, path) for p in inside]
+        inside = list_files(path)
+        passed_over.update(inside.passed_over)
+        if not inside.files:
+            sentence = passed_over_sentence(inside.passed_over)
+            found = f"none ({sentence})" if sentence else "none"
+            raise PairError(path, "pictures in it", found, "Name a folder with pictures.")
+        return [(p, path) for p in inside.files]
     if path.suffix.lower() == ".txt":
         try:
             return [(p, p.parent) for p in read_list(path)]
@@ -71,17 +76,14 @@ def _expand(text: str, path: Path) -> list[tuple[Path, Path]]:
             raise PairError(path, "a list with one picture path a line", _reason(path, fault), "Correct it.") from None
     if any(c in text for c in _WILD) and not path.exists():
         matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
-        pictures = [p for p in matches if p.is_file() and p.suffix.lower() in SUFFIXES]
+        reasons = {p: file_reason(p) for p in matches if not p.is_dir()}
+        passed_over.update(reason for reason in reasons.values() if reason is not None)
+        pictures = [p for p, reason in reasons.items() if reason is None]
         if not pictures:
             raise PairError(text, "a pattern that pictures match", "no match", "Check the pattern.")
         fixed = Path(*_fixed_parts(path))
         return [(p, fixed) for p in pictures]
     return [(path, path.parent)]
-
-
-def _is_picture(relative: Path) -> bool:
-    hidden = any(part.startswith(".") for part in relative.parts)
-    return not hidden and relative.suffix.lower() in SUFFIXES
 
 
 def _fixed_parts(pattern: Path) -> list[str]:

@@ -8,7 +8,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# What a folder is searched for. .jfif and .jpe are JPEG files; builds of OpenCV differ in the later formats, and where
+# one writes a format it reads it.
+SUFFIXES = (
+    *(
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".pbm",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+    ),
+    *(s for s in (".gif", ".avif", ".jp2", ".sr", ".ras", ".hdr", ".pic") if cv2.haveImageWriter(f"x{s}")),
+)
 
 # First bytes of a format, and the marker that a whole file has near its end: decoders fill what is missing with
 # grey without a word, so a file that was cut short must be recognised before decoding.

@@ -66,7 +66,8 @@ def prepare(
         return report
     started = time.monotonic()
     _refuse_inside_sources(config, out)
-    samples, left_out = list_samples(config)
+    listed = list_samples(config)
+    samples, left_out = listed.samples, listed.left_out
     plan = {"config": _essence(config), "samples": _fingerprint(samples)}
     _open_folder(out, plan, resume=resume, overwrite=overwrite)
     jobs = make_jobs(out / PARTS, samples, config.sources, config.pack_size, config.pack_margin)
@@ -81,6 +82,7 @@ def prepare(
     left_out += selection.left_out
     faces = _faces(samples, rows, selection)
     report = _report(config, samples, faces, left_out, selection)
+    report["passed_over"] = dict(sum(listed.passed_over, Counter()))
     with _writing_faults(out):
         _write_shards(out, jobs, rows, selection.kept)
         with atomic_path(out / "faces.npz") as temporary:

@@ -7,20 +7,32 @@ import csv
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.sample import BAD_LABELS, NO_IMAGE, NO_LABELS, TWO_IMAGES, WRONG_COUNT, LeftOut, Sample
+from pair_fld.data.sources.files import IMAGE_SUFFIXES, FileList, list_files, passed_over_sentence
 from pair_fld.errors import PairError
-from pair_fld.runtime.image import SUFFIXES
 from pair_fld.runtime.scheme import SUPPORTED_COUNTS
 
 IVSLAB_FOLDERS = ("300W", "afw", "helen", "ibug", "IFPW")  # the contest's own spelling of LFPW
 # Neighbouring frames of a video teach nothing new, so this many are taken, evenly spaced over each video.
 YTF_FRAMES = 8
+LABEL_SUFFIX = ".pts"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the sources hold. passed_over: by source, how many files and folders were no data, by reason."""
+
+    samples: list[Sample] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    passed_over: list[Counter[str]] = field(default_factory=list)
 
 
 class _Listing:
@@ -31,6 +43,7 @@ class _Listing:
         self.number, self.root = number, Path(config.root)
         self.samples: list[Sample] = []
         self.left_out: list[LeftOut] = []
+        self.passed_over: Counter[str] = Counter()
         self._identity = _identity_pattern(self.source)
 
     @property
@@ -58,13 +71,19 @@ class _Listing:
             identity = found.group(1) if found else None
         self.samples.append(Sample(path, self.key(path) + suffix, self.number, identity, label, points, index))
 
+    def files(self, folder: Path, *suffixes: str) -> FileList:
+        """`files.list_files`, with what it passed over counted for the report."""
+        found = list_files(folder, suffixes)
+        self.passed_over.update(found.passed_over)
+        return found
+
     def leave_out(self, path: Path, reason: str, sentence: str, suffix: str = "") -> None:
         self.left_out.append(LeftOut(self.key(path) + suffix, self.number, reason, sentence))
 
 
-def list_samples(config: DataConfig) -> tuple[list[Sample], list[LeftOut]]:
-    """All samples of all sources, in a fixed order (that of the sources, then of the names), and what is
-    left out.
+def list_samples(config: DataConfig) -> Listed:
+    """All samples of all sources, in a fixed order (that of the sources, then of the names), what is left out and
+    what is passed over.
 
     Raises:
         PairError: a source's folder is missing, holds nothing of its kind, or is configured in a way that
@@ -75,8 +94,7 @@ def list_samples(config: DataConfig) -> tuple[list[Sample], list[LeftOut]]:
     names = [source.name for source in config.sources]
     if len(set(names)) != len(names):
         raise PairError("data configuration", "sources of different names", ", ".join(names), "Rename one of them.")
-    samples: list[Sample] = []
-    left_out: list[LeftOut] = []
+    listed = Listed()
     for number, source in enumerate(config.sources):
         listing = _Listing(config, number)
         if source.kind != "synthetic" and source.path is None:
@@ -87,6 +105,8 @@ def list_samples(config: DataConfig) -> tuple[list[Sample], list[LeftOut]]:
         _LISTERS[source.kind](listing)
         if not listing.samples:
             found = "none" if not listing.left_out else f"none that can be used ({listing.left_out[0].sentence})"
+            if not listing.left_out and (sentence := passed_over_sentence(listing.passed_over)):
+                found = f"none ({sentence})"
             raise PairError(
                 listing.path, f"faces of kind {source.kind!r}", found, "Check the source's `kind` and `path`."
             )
@@ -95,9 +115,10 @@ def list_samples(config: DataConfig) -> tuple[list[Sample], list[LeftOut]]:
             found = f"no match in {listing.samples[0].path.name} or any other file name"
             remedy = "Correct it, or leave it out: then each face is split by itself."
             raise PairError(f"`identity` of source {source.name!r}", "a pattern that names the person", found, remedy)
-        samples += listing.samples
-        left_out += listing.left_out
-    return samples, left_out
+        listed.samples.extend(listing.samples)
+        listed.left_out.extend(listing.left_out)
+        listed.passed_over.append(listing.passed_over)
+    return listed
 
 
 def _identity_pattern(source: SourceConfig) -> re.Pattern[str] | None:
@@ -115,17 +136,6 @@ def _identity_pattern(source: SourceConfig) -> re.Pattern[str] | None:
     return pattern
 
 
-def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files below a folder by suffix in any case, sorted; hidden ones (macOS leaves `._name.jpg` behind) are
-    no data."""
-    wanted = tuple(suffixes)
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in wanted and not path.name.startswith(".") and path.is_file()
-    )
-
-
 def _need_folder(listing: _Listing) -> None:
     if not listing.path.is_dir():
         raise PairError(
@@ -136,9 +146,14 @@ def _need_folder(listing: _Listing) -> None:
 def _pair_files(listing: _Listing, images: Path, labels: Path) -> None:
     """Pair every picture below `images` with the .pts of the same name below `labels`, and report what has
     no partner."""
-    label_of = {path.relative_to(labels).with_suffix(""): path for path in _files(labels, (".pts",))}
+    if images == labels:
+        found = listing.files(images, *IMAGE_SUFFIXES, LABEL_SUFFIX)
+        pictures, texts = found.of(IMAGE_SUFFIXES), found.of((LABEL_SUFFIX,))
+    else:
+        pictures, texts = listing.files(images, *IMAGE_SUFFIXES).files, listing.files(labels, LABEL_SUFFIX).files
+    label_of = {path.relative_to(labels).with_suffix(""): path for path in texts}
     taken: dict[Path, Path] = {}
-    for path in _files(images, SUFFIXES):
+    for path in pictures:
         stem = path.relative_to(images).with_suffix("")
         if stem not in label_of:
             listing.leave_out(path, NO_LABELS, f"{path.name}: no {stem.name}.pts beside it or in {labels.name}/")
@@ -179,7 +194,7 @@ def _list_unlabelled(listing: _Listing) -> None:
     if box is None or not (box[0] < box[2] and box[1] < box[3]):
         remedy = "Give [x0, y0, x1, y1] as fractions of the picture: where brows to mouth lie on average."
         raise PairError(f"`box` of source {listing.source.name!r}", "a face box", repr(box), remedy)
-    for path in _files(listing.path, SUFFIXES):
+    for path in listing.files(listing.path, *IMAGE_SUFFIXES).files:
         listing.add(path)
 
 
@@ -233,7 +248,7 @@ def _list_ytf(listing: _Listing) -> None:
     if not tables:
         remedy = "Give the folder that the Kaggle archive unpacks to."
         raise PairError(listing.path, "a .csv of videos", "none", remedy)
-    videos = {path.stem: path for path in _files(tables[0].parent, (".npz",))}
+    videos = {path.stem: path for path in listing.files(tables[0].parent, ".npz", ".csv").of((".npz",))}
     seen: set[str] = set()  # the archive's second table repeats a part of the first
     for table in tables:
         header, *lines = _table_lines(table) or [[]]

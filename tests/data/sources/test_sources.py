@@ -17,10 +17,6 @@ from pair_fld.runtime.landmark_files import write_faces
 from tests.data.labelled_folders import add_face, data_config, face_picture, face_points, save_picture
 
 
-def left_out(config) -> list[tuple[str, str]]:
-    return [(entry.path, entry.reason) for entry in list_samples(config)[1]]
-
-
 def test_ibug_pairs_by_name_in_two_folders_and_reports_the_rest(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     add_face(folder, "b", 1)
@@ -29,7 +25,8 @@ def test_ibug_pairs_by_name_in_two_folders_and_reports_the_rest(tmp_path: Path) 
     write_faces(folder / "labels" / "orphan.pts", [face_points()])
     save_picture(folder / "images" / "a.jpg", face_picture(3))  # sorts before a.png and takes the label
     config = data_config(tmp_path, SourceConfig(name="s", kind="ibug", path="set"))
-    samples, skipped = list_samples(config)
+    listed = list_samples(config)
+    samples, skipped = listed.samples, listed.left_out
     assert [s.key for s in samples] == ["set/images/a.jpg", "set/images/b.png"]
     assert [(s.path, s.reason, s.sentence) for s in skipped] == [
         ("set/images/a.png", "second image of one label", "a.png: its label already belongs to a.jpg"),
@@ -52,7 +49,8 @@ def test_ibug_beside_each_other_in_subfolders_ignores_hidden_files(tmp_path: Pat
     write_faces(folder / "gesicht ä.pts", [face_points()])
     save_picture(folder / "._gesicht ä.png", face_picture())
     config = data_config(tmp_path, SourceConfig(name="s", kind="ibug", path="deep"))
-    samples, skipped = list_samples(config)
+    listed = list_samples(config)
+    samples, skipped = listed.samples, listed.left_out
     assert [s.key for s in samples] == ["deep/Bild 1 übung/gesicht ä.png"]
     assert skipped == []
     crop = load_crop(samples[0], config.sources[0], 48, 2.2)
@@ -66,7 +64,7 @@ def test_ivslab_takes_the_contest_folders_and_only_51_points(tmp_path: Path) -> 
     add_face(train / "300W", "x", 1)
     add_face(train / "other", "x", 2)  # no folder of the contest
     config = data_config(tmp_path, SourceConfig(name="c", kind="ivslab", path="."))
-    samples, _ = list_samples(config)
+    samples = list_samples(config).samples
     assert [s.key for s in samples] == [
         "ivslab_facial_train/300W/images/x.png",
         "ivslab_facial_train/IFPW/images/x.png",
@@ -82,7 +80,7 @@ def test_other_schemes_are_brought_to_51(tmp_path: Path, count: int, masked: lis
     points = np.random.default_rng(0).uniform(30, 90, (count, 2))
     add_face(tmp_path / "set", "a", 0, points)
     config = data_config(tmp_path, SourceConfig(name="s", kind="ibug", path="set"))
-    crop = load_crop(list_samples(config)[0][0], config.sources[0], 48, 2.2)
+    crop = load_crop(list_samples(config).samples[0], config.sources[0], 48, 2.2)
     assert np.flatnonzero(~crop.valid).tolist() == masked
     assert (crop.points[masked] == 0).all()
     assert crop.label == label
@@ -105,7 +103,8 @@ def test_csv_lists_a_face_a_line(tmp_path: Path) -> None:
     ]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
     config = data_config(tmp_path, SourceConfig(name="t", kind="csv", path="table.csv"))
-    samples, skipped = list_samples(config)
+    listed = list_samples(config)
+    samples, skipped = listed.samples, listed.left_out
     assert [s.key for s in samples] == ["a b.png#2", "a b.png#3"]
     np.testing.assert_array_equal(samples[0].points, face_points())
     assert not load_crop(samples[1], config.sources[0], 48, 2.2).valid[0]
@@ -128,7 +127,8 @@ def test_ytf_takes_spaced_frames_as_bgr_and_names_the_person(tmp_path: Path) -> 
     (tmp_path / "full.csv").write_text(table)
     (tmp_path / "large.csv").write_text(table.replace("Cy_0,Cy,9\n", ""))
     config = data_config(tmp_path, SourceConfig(name="y", kind="ytf", path="."))
-    samples, skipped = list_samples(config)
+    listed = list_samples(config)
+    samples, skipped = listed.samples, listed.left_out
     assert [s.key for s in samples][:2] == ["videos_1/Ann_Lee_0.npz#0", "videos_1/Ann_Lee_0.npz#3"]
     assert len(samples) == YTF_FRAMES
     assert samples[-1].index == frames - 1
@@ -146,7 +146,7 @@ def test_unlabelled_uses_the_box_as_fractions_of_the_picture(tmp_path: Path) -> 
     save_picture(tmp_path / "u" / "a.png", np.full((100, 200, 3), 7, np.uint8))
     source = SourceConfig(name="u", kind="unlabelled", path="u", labels="none", box=(0.25, 0.5, 0.75, 1.0))
     config = data_config(tmp_path, source)
-    crop = load_crop(list_samples(config)[0][0], source, 48, 2.0)
+    crop = load_crop(list_samples(config).samples[0], source, 48, 2.0)
     # 200 x 100 pixels span [-0.5, 199.5] x [-0.5, 99.5]
     assert crop.box_img.tolist() == [49.5, 49.5, 149.5, 99.5]
     # longer side 100 -> crop of 200 picture pixels on 48: the box is 24 x 12 about the centre 23.5
@@ -162,7 +162,7 @@ def test_identity_is_the_first_group_of_the_expression(tmp_path: Path) -> None:
     for seed, name in enumerate(["Ann_Lee_01a", "Ann_Lee_02b", "odd"]):
         add_face(tmp_path / "set", name, seed)
     source = SourceConfig(name="s", kind="ibug", path="set", identity=r"^(.+)_\d+[ab]\.")
-    samples, _ = list_samples(data_config(tmp_path, source))
+    samples = list_samples(data_config(tmp_path, source)).samples
     assert [s.identity for s in samples] == ["Ann_Lee", "Ann_Lee", None]
     for pattern, wording in (("(", "a regular expression"), ("Ann", "expected a group, found 'Ann'")):
         with pytest.raises(PairError, match=wording):
