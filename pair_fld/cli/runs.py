@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from pair_fld.cli.console import JsonOption, out, print_json, say
 
@@ -58,11 +59,12 @@ def show(
     other = history.find_run(root, against) if against else None
     base = history.configuration(other) if other else history.defaults()
     changed = history.differences(base, history.configuration(run))
-    lines = history.curves(run)
+    lines, made = history.curves(run), history.changes(run)
     if as_json:
         print_json({
             "run": run.as_json(), "against": other.name if other else "defaults",
-            "differences": {key: list(pair) for key, pair in changed.items()}, "curves": lines,
+            "differences": {key: list(pair) for key, pair in changed.items()},
+            "changes": made, "curves": lines,
         })  # fmt: skip
         return
     out.print(f"[bold]{run.name}[/] {run.kind}, {run.epochs_done} of {run.epochs} epochs, {run.state}")
@@ -70,6 +72,8 @@ def show(
     for key, pair in changed.items():
         settings.add_row(key, *(_plain(value) for value in pair))
     out.print(settings)
+    for change in made:
+        out.print(Text(f"from step {change['step']}: {change['key']} = {change['new']} instead of {change['old']}"))
     table = Table("curve", "", "first", "last", "lowest", box=None)
     for key, values in lines.items():
         if values:

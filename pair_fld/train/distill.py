@@ -41,8 +41,12 @@ def distill(stage: StageConfig, pack: Pack, teachers: Sequence[Path], out: Path,
             progress: told (done, all) while a teacher answers.
 
     Raises:
-        PairError: losses that look at the teacher in every batch, and several teachers; and as `fit`.
+        PairError: no such teacher; losses that look at the teacher in every batch, and several teachers; as `fit`.
     """
+    for path in teachers:
+        if not path.is_file():
+            remedy = "Run pairfld train-teacher first, or name another with --teacher."
+            raise PairError(path, "a teacher's checkpoint", "a folder" if path.is_dir() else "no such file", remedy)
     live = live_teacher(stage, teachers)
     if not resume:
         check_claim(out, stage_name("student"), overwrite)  # before the teacher is asked, which takes minutes

@@ -15,6 +15,7 @@ from pair_fld.runs import RECORD
 from pair_fld.train.interrupts import is_locked
 from pair_fld.train.metric_log import METRICS, curve, read_rows
 
+CHANGES = "changes"  # in run.json, see `changes`
 NME = "nme_outer_corners_percent"
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -68,6 +69,11 @@ def find_run(root: Path, name: str) -> RunInfo:
 def configuration(run: RunInfo) -> dict[str, Any]:
     """A run's settings as dotted keys; those that are newer than the run have their defaults."""
     return defaults() | flatten(read_json(run.folder / RECORD, "a run record").get("config", {}))
+
+
+def changes(run: RunInfo) -> list[dict[str, Any]]:
+    """The settings that were changed when the run was resumed: [{"step", "key", "old", "new"}, ...]."""
+    return read_json(run.folder / RECORD, "a run record").get(CHANGES, [])
 
 
 def defaults() -> dict[str, Any]:

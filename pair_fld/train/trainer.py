@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from pair_fld.config import StageConfig
 from pair_fld.data.dataset import VALID, Pack
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
-from pair_fld.io import read_json, write_json
+from pair_fld.io import write_json
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_checkpoint, load_model, load_weights, save_checkpoint
 from pair_fld.runs import RECORD, claim_folder, provenance
@@ -29,9 +27,12 @@ from pair_fld.train.interrupts import StopRequest, is_locked, locked
 from pair_fld.train.loss_terms import TEACHER, TERMS, needed
 from pair_fld.train.metric_log import METRICS, Scalars, append_row
 from pair_fld.train.predict_dataset import predict_pack
+from pair_fld.train.resume import changed_settings, note_changes
+from pair_fld.train.run_history import CHANGES
 from pair_fld.train.train_step import Seen, describe
 
 LAST, BEST = "last.pt", "best.pt"
+_NO_FACES = "Prepare faces of the training split (labelled ones, without a teacher), with weights above 0."
 _LOOK_EVERY = {"cpu": 1}  # steps between looks at the device; waiting for a CPU costs nothing
 _LOOK_EVERY_ELSEWHERE = 20
 
@@ -76,11 +77,12 @@ def fit(
         live: the teacher itself, for terms that need it (see `start.wants_live`).
         extra: more for the record (the teacher's hash, say).
         init_from: start from the weights of another run; everything else starts anew.
-        resume: continue `out` where it stopped; a finished run is left as it is.
+        resume: continue `out` where it stopped; a finished run is left as it is. Settings of `resume.MAY_CHANGE` may
+            differ from those of the run: they hold from here on, and run.json lists them with the step.
         report: told after every step, in the first process only.
 
     Raises:
-        PairError: see `claim_folder`, `load_checkpoint`; a resumed run whose configuration or data differ; a folder
+        PairError: see `claim_folder`, `load_checkpoint`; a resumed run whose other settings or data differ; a folder
             that another process is training in; losses that are not finite; a checkpoint that could not be written.
         KeyboardInterrupt: on SIGINT or SIGTERM, after the step has ended and last.pt is written.
     """
@@ -93,14 +95,21 @@ def fit(
         load_weights(run.model, load_model(init_from)[1]["ema"], init_from)
         run.ema.module.load_state_dict(run.model.state_dict())
     with ExitStack() as stack:
-        resumed = False
+        resumed, changed = False, dict[str, tuple[Any, Any]]()
         if team.first:
-            resumed = _claim(out, record, resume=resume, overwrite=overwrite)
+            resumed = resume and (out / LAST).is_file()
+            if resumed:
+                _refuse_locked(out)
+                changed = changed_settings(out, record)
+            else:
+                _claim(out, record, resume=resume, overwrite=overwrite)
             stack.enter_context(locked(out))
             for left in out.glob(".*.tmp*"):  # by a process that was killed while writing
                 left.unlink()
         if team.told(resumed):
             run.restore(load_checkpoint(out / LAST))
+            if team.first and (made := note_changes(out, record, changed, run.step, run.steps)):
+                record[CHANGES] = made
         run.train(report if team.first else None)
         team.wait()  # nobody returns before the files are written
     return out / BEST
@@ -111,36 +120,19 @@ def stage_name(kind: str) -> str:
     return f"training of a {kind}"
 
 
-def _claim(out: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) -> bool:
-    """Make the run folder and its record, or find it fit to be continued; whether it is to be."""
+def _claim(out: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Make the run folder and its record."""
+    _refuse_locked(out)
+    # a run that stopped before its first checkpoint has nothing to lose
+    unstarted = resume and (out / RECORD).is_file()
+    claim_folder(out, stage_name(record["kind"]), overwrite=overwrite or unstarted)
+    write_json(out / RECORD, record)
+
+
+def _refuse_locked(out: Path) -> None:
     if is_locked(out):
         with locked(out):  # raises, unless it was freed just now
             pass
-    if resume and (out / LAST).is_file():
-        _check_same_run(out, record)
-        return True
-    # a run that stopped before its first checkpoint has nothing to lose
-    unstarted = resume and (out / RECORD).is_file() and not (out / LAST).is_file()
-    claim_folder(out, stage_name(record["kind"]), overwrite=overwrite or unstarted)
-    write_json(out / RECORD, record)
-    return False
-
-
-def _check_same_run(out: Path, record: dict[str, Any]) -> None:
-    old = read_json(out / RECORD, "the record of the run to resume")
-    try:  # settings that are newer than the run have their defaults
-        config = StageConfig.model_validate_json(json.dumps(old.get("config")))
-        old = {"processes": 1} | old | {"config": config.model_dump(mode="json")}
-    except ValidationError:
-        pass  # another version's settings: unequal, as they should be
-    facts = (("config", "configuration"), ("data_hash", "data"), ("kind", "stage"), ("teacher", "teacher"),
-             ("processes", "number of processes"))  # fmt: skip
-    for key, what in facts:
-        if old.get(key) != record.get(key):
-            found = f"another {what} than the one it was started with"
-            raise PairError(
-                out, f"the same {what} to resume", found, "Use another --out, or --overwrite to start anew."
-            )
 
 
 class _Run:
@@ -162,7 +154,8 @@ class _Run:
         drawn = float(self.source.weights.sum())
         if drawn < everyone:
             found = f"{len(self.source.rows)} faces of summed weight {drawn:g} for a step of {everyone}"
-            raise PairError(pack.folder, "at least one batch of faces to train on", found, "Lower train.batch_size.")
+            remedy = "Lower train.batch_size." if drawn >= 1 else _NO_FACES
+            raise PairError(pack.folder, "at least one batch of faces to train on", found, remedy)
         self.steps = train.epochs * self.source.steps
         self.update = start(stage, self.steps, round(train.warmup_epochs * self.source.steps), device, team, live)
         self.model: LandmarkNet = self.update.model

@@ -56,6 +56,14 @@ def test_one_run_is_shown_against_another(root: Path) -> None:
     assert len(tree["curves"]["loss"]) == 2
 
 
+def test_changes_made_on_the_way_are_shown(dot_pack: Path, tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        fit(stage(TINY, epochs=epochs), Pack(dot_pack), tmp_path / "run", kind="teacher", resume=True)
+    assert "from step 5: train.epochs = 2 instead of 1" in pairfld("runs", "show", "run", "--root", str(tmp_path)).out
+    tree = json.loads(pairfld("runs", "show", "run", "--root", str(tmp_path), "--json").out)
+    assert tree["changes"] == [{"step": 5, "key": "train.epochs", "old": 1, "new": 2}]
+
+
 def test_unknown_runs_and_empty_folders(root: Path, tmp_path: Path) -> None:
     done = pairfld("runs", "show", "nothing", "--root", str(root))
     assert done.code == 2

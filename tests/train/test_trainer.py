@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from pair_fld.data.dataset import TRAIN, Pack
+from pair_fld.data.dataset import TRAIN, VALID, Pack
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
+from pair_fld.io import read_json
 from pair_fld.models.checkpoint import load_checkpoint, load_model
 from pair_fld.train.batches import BatchSource, TeacherLabels, epoch_rows
 from pair_fld.train.distill import distill, teacher_answers, train_teacher
@@ -75,13 +76,59 @@ def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "kind", "expected"),
-    [({"lr": 1e-4}, "teacher", "the same configuration to resume"), ({}, "student", "the same stage to resume")],
+    [
+        (
+            {"batch_size": 4},
+            "teacher",
+            r"the same configuration to resume, found train\.batch_size=4 \(it was started with 8\)\. Only train\.lr",
+        ),
+        ({"lr": 1e-4}, "teacher", r"still to be trained, found train\.lr=0\.0001 for a run that has done 5 of 5 steps"),
+        ({}, "student", r"the same stage to resume, .*\(teacher, now student\)"),
+    ],
 )
 def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, kind: str, expected: str) -> None:
     pack = Pack(dot_pack)
     fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
     with pytest.raises(PairError, match=expected):
         fit(stage(epochs=1, **changed), pack, tmp_path / "run", kind=kind, resume=True)
+
+
+def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_path: Path) -> None:
+    """After a stop at step 7 the checkpoint is that of step 5, the end of the first of two epochs."""
+    pack = Pack(dot_pack)
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress) -> None:
+        if progress.step == 7:
+            raise Stop
+
+    fit(stage(), pack, tmp_path / "straight", kind="teacher")
+    with pytest.raises(Stop):
+        fit(stage(), pack, tmp_path / "run", kind="teacher", report=stop)
+    calm = {"lr": 1.5e-3, "checkpoint_minutes": 9.0}
+    fit(stage(**calm), pack, tmp_path / "run", kind="teacher", resume=True)
+    record = read_json(tmp_path / "run/run.json", "a run record")
+    assert (record["config"]["train"]["lr"], record["config"]["train"]["checkpoint_minutes"]) == (1.5e-3, 9.0)
+    changes = [
+        {"step": 5, "key": "train.lr", "old": 3e-3, "new": 1.5e-3},
+        {"step": 5, "key": "train.checkpoint_minutes", "old": 2.0, "new": 9.0},
+    ]
+    assert record["changes"] == load_checkpoint(tmp_path / "run/last.pt")["record"]["changes"] == changes
+    rates = {}
+    for run in ("straight", "run"):
+        with (tmp_path / run / METRICS).open() as stream:
+            rates[run] = [float(row["lr"]) for row in csv.DictReader(stream)]
+    # half the rate from the second epoch on: the schedule falls from the rate to a hundredth of it
+    assert rates["run"] == pytest.approx([rates["straight"][0], rates["straight"][1] / 2])
+    # more epochs make a finished run longer; fewer than are done would have no effect
+    fit(stage(epochs=3, **calm), pack, tmp_path / "run", kind="teacher", resume=True)
+    assert load_checkpoint(tmp_path / "run/last.pt")["step"] == 15
+    added = {"step": 10, "key": "train.epochs", "old": 2, "new": 3}
+    assert read_json(tmp_path / "run/run.json", "a run record")["changes"] == [*changes, added]
+    with pytest.raises(PairError, match=r"found train\.epochs=1 for a run that has done 15 of 5 steps"):
+        fit(stage(epochs=1, **calm), pack, tmp_path / "run", kind="teacher", resume=True)
 
 
 def test_init_from_starts_with_the_weights_only(dot_pack: Path, tmp_path: Path) -> None:
@@ -124,6 +171,19 @@ def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
 def test_settings_that_cannot_work(dot_pack: Path, tmp_path: Path, changes: dict, expected: str) -> None:
     with pytest.raises(PairError, match=expected):
         fit(stage(**changes), Pack(dot_pack), tmp_path / "run", kind="teacher")
+
+
+def test_without_a_face_no_batch_size_would_help(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    pack.faces = replace(pack.faces, split=np.full(len(pack), VALID, np.uint8))
+    with pytest.raises(PairError, match=r"found 0 faces of summed weight 0 for a step of 8\. Prepare faces"):
+        fit(stage(), pack, tmp_path / "run", kind="teacher")
+
+
+def test_a_missing_teacher_says_which_stage_makes_one(dot_pack: Path, tmp_path: Path) -> None:
+    with pytest.raises(PairError, match=r"none\.pt: .*found no such file\. Run pairfld train-teacher first"):
+        distill(stage(), Pack(dot_pack), [tmp_path / "none.pt"], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_epoch_rows_follow_the_weights() -> None:
