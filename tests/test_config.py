@@ -42,6 +42,12 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         (STAGE.replace("epochs: 1, ", ""), "missing key 'train.epochs'"),
         ("- a\n- b\n", "expected a mapping of keys to values, found list"),
         ("model: [\n", "expected a YAML file"),
+        ("", "expected a mapping of keys to values, found an empty file"),
+        ("model: 2020-13-45\n", "expected a YAML file, found month must be in 1..12"),
+        ("[" * 2000, "expected a YAML file"),
+        ("a: &a [*a]\n", "expected plain YAML values, found Circular reference"),
+        (STAGE.replace("wing: 1.0", "wing: .inf"), "expected finite numbers, found 'train.losses.wing' = inf"),
+        (STAGE.replace("coord_net", "coord_net, options: {stages: [[.nan]]}"), "'model.options.stages.0.0' = nan"),
     ],
 )
 def test_faults_are_sentences(tmp_path: Path, text: str, expected: str) -> None:
@@ -72,12 +78,26 @@ def test_missing_file_lists_the_known_names() -> None:
         ("student.train.nonsense=1", "unknown key 'student.train.nonsense'"),
         ("data.sources.9.count=1", "expected an index below"),
         ("name.x=1", "expected a section"),
+        ("data.sources.0.weight=.inf", "found 'data.sources.0.weight' = inf"),
+        ("student.train.lr=nan", "found 'student.train.lr' = nan"),
+        ("data.seed=2020-13-45", "expected a YAML value"),
     ],
 )
 def test_override_faults(override: str, expected: str) -> None:
     with pytest.raises(PairError) as fault:
         load_recipe("synthetic", [override])
     assert expected in str(fault.value)
+
+
+def test_a_folder_named_as_a_configuration(tmp_path: Path) -> None:
+    (tmp_path / "stage.yaml").mkdir()
+    with pytest.raises(PairError, match=r"stage\.yaml: expected a configuration file"):
+        load_section(StageConfig, "student", str(tmp_path / "stage.yaml"))
+
+
+def test_numbers_are_finite_also_when_set_in_python() -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        TrainConfig(epochs=1, lr=float("inf"), losses={"wing": 1.0})
 
 
 def test_frozen() -> None:

@@ -6,7 +6,8 @@ Unknown keys, wrong types and missing files are reported together.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from pair_fld.errors import PairError
 
 T = TypeVar("T", bound=Strict)
 
+_DEEPEST = 32  # levels of a configuration; an alias that holds itself has no end
 SECTIONS = ("data", "teacher", "student", "quant", "budget")
 
 
@@ -83,10 +85,13 @@ def _known(folder: str) -> str:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise PairError(path, "a YAML file", str(fault).replace("\n", " "), "Correct the file.") from None
+    except OSError as fault:
+        raise PairError(path, "a configuration file", fault.strerror or str(fault), "Check the path.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as fault:  # ValueError: no UTF-8, or a date that is none
+        raise PairError(path, "a YAML file", " ".join(str(fault).split()), "Correct the file.") from None
     if not isinstance(tree, dict):
-        raise PairError(path, "a mapping of keys to values", type(tree).__name__, "Correct the file.")
+        found = "an empty file" if tree is None else type(tree).__name__
+        raise PairError(path, "a mapping of keys to values", found, "Correct the file.")
     return tree
 
 
@@ -111,7 +116,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 def _override_value(override: str, text: str) -> Any:
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise PairError(f"override {override!r}", "a YAML value", repr(text), "Quote the value.") from None
     if isinstance(value, str):  # YAML 1.1 takes 1e-3 for text
         try:
@@ -142,10 +147,21 @@ def _validate(kind: type[T], tree: dict[str, Any], path: Path) -> T:
 
 
 def _to_json(tree: dict[str, Any], path: Path) -> str:
+    if keys := list(_not_finite(tree)):
+        raise PairError(path, "finite numbers", ", ".join(keys), "Correct the file or the override.")
     try:
         return json.dumps(tree)
-    except TypeError as fault:
+    except (TypeError, ValueError, RecursionError) as fault:  # ValueError: a YAML alias that holds itself
         raise PairError(path, "plain YAML values", str(fault), "Quote the value.") from None
+
+
+def _not_finite(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
+    """The keys of infinite and not-a-number values, each with its value."""
+    if isinstance(node, float) and not math.isfinite(node):
+        yield f"{key!r} = {node}"
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, child in children if depth < _DEEPEST else ():
+        yield from _not_finite(child, f"{key}.{name}" if key else str(name), depth + 1)
 
 
 def _fault_sentence(fault: Any) -> str:

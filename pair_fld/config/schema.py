@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
-    """Base of every section: immutable, unknown keys are errors, no silent conversions between kinds of value."""
+    """Base of every section: immutable, finite numbers, unknown keys are errors, no silent conversions of types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class SourceConfig(Strict):
