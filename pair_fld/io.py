@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from pair_fld.errors import PairError
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that is renamed onto it when the block ends well, and removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # not made of the name: that may be as long as the system allows
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp{path.suffix[:16]}")
     try:
         yield temporary
         os.replace(temporary, path)

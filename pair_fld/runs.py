@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pair_fld
 from pair_fld.errors import GateError, PairError
 from pair_fld.io import read_json
+from pair_fld.outputs import refuse_inputs_inside
 
 RECORD = "run.json"
 MARKER = ".pairfld"  # in every output folder: the stage that made it
@@ -53,15 +54,16 @@ def _git_commit() -> str | None:
         return None
 
 
-def claim_folder(folder: Path, stage: str, *, overwrite: bool = False) -> None:
+def claim_folder(folder: Path, stage: str, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()) -> None:
     """Make the output folder of a stage; a non-empty one is refused unless `overwrite` (then it is emptied).
 
-    Only a folder that the same stage has made is ever emptied: each carries a marker that names its stage.
+    Only a folder that the same stage has made is ever emptied: each carries a marker that names its stage. One that
+    holds an input of this call is not emptied either.
 
     Raises:
-        PairError: the folder is in use, is another stage's or nobody's, or cannot be made.
+        PairError: the folder is in use, is another stage's or nobody's, holds an input, or cannot be made.
     """
-    check_claim(folder, stage, overwrite)
+    check_claim(folder, stage, overwrite, inputs)
     try:
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -71,7 +73,7 @@ def claim_folder(folder: Path, stage: str, *, overwrite: bool = False) -> None:
         raise PairError(folder, "a folder that can be made", str(fault), "Choose another output folder.") from None
 
 
-def check_claim(folder: Path, stage: str, overwrite: bool) -> None:
+def check_claim(folder: Path, stage: str, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
     """Whether `claim_folder` would do it: PairError if not, and nothing is touched."""
     if folder.exists() and not folder.is_dir():
         raise PairError(folder, "a folder", "a file", "Choose another output folder.")
@@ -86,16 +88,19 @@ def check_claim(folder: Path, stage: str, overwrite: bool) -> None:
     if not overwrite:
         remedy = "Choose another folder, --resume to continue that run as it was, or --overwrite to replace it."
         raise PairError(folder, "a new or empty output folder", f"an earlier run of {stage}", remedy)
+    refuse_inputs_inside(folder, inputs)
 
 
 @contextmanager
-def fresh_folder(folder: Path, stage: str, *, overwrite: bool = False) -> Iterator[Path]:
+def fresh_folder(
+    folder: Path, stage: str, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+) -> Iterator[Path]:
     """A new folder to write a stage's results into; it takes the place of `folder` when the block ends well.
 
     An earlier result stays whole until then. A broken gate counts as an end: what was written is there to look at.
     Raises as `claim_folder`.
     """
-    check_claim(folder, stage, overwrite)
+    check_claim(folder, stage, overwrite, inputs)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     claim_folder(draft, stage, overwrite=True)
     try:

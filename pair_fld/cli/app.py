@@ -1,12 +1,18 @@
-"""The Typer application and the exit codes: 0 good, 1 a gate failed, 2 misuse, 130 interrupted."""
+"""The Typer application and the exit codes: 0 good, 1 a gate failed, 2 misuse, 130 interrupted.
+
+Code 1 is for failed gates alone, so what Typer would end with 1 (a closed pipe, an end of file) is caught before it.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import pair_fld
 from pair_fld.cli import (
@@ -25,8 +31,34 @@ from pair_fld.cli import (
 from pair_fld.cli.console import complain, say
 from pair_fld.errors import GateError, PairError
 
+
+class _Verbs(TyperGroup):
+    """The verbs, with their ends."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            verb = self.get_command(ctx, ctx.invoked_subcommand or "")
+            resumes = verb is not None and any(parameter.name == "resume" for parameter in verb.params)
+            say("interrupted; --resume continues" if resumes else "interrupted")
+            raise typer.Exit(130) from None
+        except EOFError as error:
+            raise PairError(
+                "file", message=f"A file ends too early ({error}).", remedy="Copy or make it anew."
+            ) from None
+        except BrokenPipeError:
+            with suppress(OSError, io.UnsupportedOperation):  # else the interpreter's last flush fails once more
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            message = "stdout was closed before everything was printed."
+            raise PairError("stdout", message=message, remedy="Read it to its end.") from None
+
+
 app = typer.Typer(
     name="pairfld",
+    cls=_Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -68,32 +100,33 @@ for verb in (
 
 
 def main() -> None:
-    """Entry point: faults of the user become a sentence, never a traceback."""
+    """Entry point: errors of the user become a sentence, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets escapes, not an exception
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except PairError as fault:
-        complain("error", fault)
+    except PairError as error:
+        complain("error", error)
         sys.exit(2)
-    except GateError as fault:
-        complain("failed", fault)
+    except GateError as error:
+        complain("failed", error)
         sys.exit(1)
-    except SystemExit as leave:
-        if leave.code == 130:  # Typer's answer to Ctrl-C
-            say("interrupted; --resume continues")
-        raise
-    except OSError as fault:  # disk full, no permission: the user's machine, not our code
-        complain("error", fault)
+    except SystemExit as end:
+        sys.exit(2 if end.code == 1 else end.code)
+    except OSError as error:  # disk full, no permission: the user's machine, not our code
+        complain("error", error)
         sys.exit(2)
-    except ValueError as fault:
-        # the runtime package knows no PairError: its faults are ValueErrors that name a file
-        if os.environ.get("PAIRFLD_TRACEBACK") or not _from_runtime(fault):
+    except ValueError as error:
+        # the runtime package knows no PairError: its errors are ValueErrors that name a file
+        if os.environ.get("PAIRFLD_TRACEBACK") or not _from_runtime(error):
             raise
-        complain("error", fault)
+        complain("error", error)
         sys.exit(2)
 
 
-def _from_runtime(fault: BaseException) -> bool:
-    step, last = fault.__traceback__, ""
+def _from_runtime(error: BaseException) -> bool:
+    step, last = error.__traceback__, ""
     while step is not None:
         last, step = step.tb_frame.f_globals.get("__name__", ""), step.tb_next
     return last.startswith("pair_fld.runtime")

@@ -57,7 +57,7 @@ def bench_detector(
     else:
         say(f"{mine}: no such file, so BlazeFace only; pairfld train-detector makes it")
     pack = Pack(place.data)
-    unlabelled = [p for p, _ in collect(pictures).pictures] if pictures else []
+    unlabelled = [p for p, _ in collect(pictures).images] if pictures else []
     with unpacked(model or shipped_archive()) as folder, tempfile.TemporaryDirectory() as cache:
         landmarks = load_model(folder / "model.tflite")
         rows, costs = compare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
@@ -20,8 +21,16 @@ from pair_fld.config import DataConfig, RecipeConfig, load_recipe
 from pair_fld.data.dataset import Pack
 from pair_fld.runs import RECORD
 
-out = Console(width=None if sys.stdout.isatty() else 140)  # a file or a pipe has no width to wrap at
-err = Console(stderr=True)
+
+class _Console(Console):
+    """Rich's, but a closed pipe is an error here, not an exit with code 1, which means a failed gate."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "closed before everything was printed", "stdout")
+
+
+out = _Console(width=None if sys.stdout.isatty() else 140)  # a file or a pipe has no width to wrap at
+err = _Console(stderr=True)
 
 RecipeOption = Annotated[
     str, typer.Option("--recipe", "-r", help="Recipe: a name in configs/recipe or a path to a .yaml.")
@@ -98,8 +107,9 @@ def workspace(recipe: str, work: Path | None, overrides: list[str] | None = None
 
 
 def print_json(tree: Any) -> None:
-    """JSON on stdout, uncoloured and unwrapped."""
-    sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
+    """JSON on stdout, uncoloured and unwrapped; plain ASCII where stdout takes nothing else."""
+    ascii_only = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=ascii_only) + "\n")
 
 
 def say(message: str) -> None:
@@ -107,9 +117,9 @@ def say(message: str) -> None:
     err.print(message, highlight=False, soft_wrap=True, markup=False)
 
 
-def complain(word: str, fault: BaseException) -> None:
+def complain(word: str, error: BaseException | str) -> None:
     """The sentence that ends a call, after a red word; a path may hold brackets, so it is no markup."""
-    err.print(Text.assemble((word, "bold red"), " ", str(fault)), soft_wrap=True)
+    err.print(Text.assemble((word, "bold red"), " ", str(error)), soft_wrap=True)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,22 +29,44 @@ def shipped_archive() -> Path:
     return found[0]
 
 
+def weight_files(archive: Path) -> list[Path]:
+    """The files that `unpacked` reads: the archive, or the weights in a folder of one unpacked."""
+    return [archive, *(archive / name for name in (*MODEL_FILES, *DETECTOR_FILES))]
+
+
 @contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
-    """A folder with the weights of an archive (.zip, or a folder of one unpacked)."""
+    """A folder with the weights of an archive (.zip, or a folder of one unpacked).
+
+    Raises:
+        PairError: it is no such archive. OSError: its weights cannot be written to the folder for temporary files.
+    """
     if archive.is_dir():
         yield archive
         return
+    weights = _read_weights(archive)
     with tempfile.TemporaryDirectory(prefix="pairfld-model-") as scratch:
         folder = Path(scratch)
         try:
-            with zipfile.ZipFile(archive) as packed:
-                for name in set(packed.namelist()) & {*MODEL_FILES, *DETECTOR_FILES}:
-                    (folder / name).write_bytes(packed.read(name))
-        except (OSError, zipfile.BadZipFile) as fault:
-            found = "no such file" if isinstance(fault, FileNotFoundError) else str(fault)
-            raise PairError(archive, "an archive of pairfld package", found, "Check the path.") from None
+            for name, data in weights.items():
+                (folder / name).write_bytes(data)
+        except OSError as error:  # most often a full disk, which is no fault of the archive
+            reason = error.strerror or str(error)
+            raise OSError(
+                error.errno, f"{reason}. The archive is unpacked there; set TMPDIR to a folder with space", str(folder)
+            ) from None
         yield folder
+
+
+def _read_weights(archive: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            names = sorted(set(packed.namelist()) & {*MODEL_FILES, *DETECTOR_FILES})
+            return {name: packed.read(name) for name in names}
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        # RuntimeError: an encrypted file. NotImplementedError: a compression that Python does not know.
+        found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise PairError(archive, "an archive of pairfld package", found, "Check the path.") from None
 
 
 def open_pipelines(folder: Path, archive: Path, count: int, refine: int | None = None) -> list[Pipeline]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from pair_fld.data.sources.files import file_reason, list_files, passed_over_sentence
 from pair_fld.errors import PairError
+from pair_fld.inference.outputs import result_names, video_titles
 from pair_fld.runtime.main import read_list
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
@@ -21,47 +22,71 @@ _WILD = "*?["
 
 
 @dataclass(frozen=True)
-class Collected:
-    """pictures: each with the name of its results, a relative path without suffix. videos: files and camera indices.
-    passed_over: how many files and folders below the folders given are no pictures, by reason."""
+class Video:
+    """source: a file, or a camera's index. title: what the names of its frames begin with."""
 
-    pictures: tuple[tuple[Path, str], ...]
-    videos: tuple[Path | int, ...]
+    source: Path | int
+    title: str
+
+    def __str__(self) -> str:
+        return f"camera {self.source}" if isinstance(self.source, int) else str(self.source)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a call works on.
+
+    images: each with the name of its results, a relative path without suffix. videos: files and cameras. read: every
+    file that is read, lists included. passed_over: how many files and folders below the folders given are no images,
+    by reason.
+    """
+
+    images: tuple[tuple[Path, str], ...]
+    videos: tuple[Video, ...]
+    read: tuple[Path, ...]
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
 def collect(inputs: Sequence[str]) -> Collected:
-    """Pictures, folders (searched through), globs, lists (.txt), videos and camera indices, in the order given.
+    """Images, folders (searched through), globs, lists (.txt), videos and camera indices, in the order given.
 
-    A picture that is named but not there is kept: its reader says so, and the others are still done.
+    An image that is named but not there is kept: its reader says so, and the others are still done.
 
-    Results are named after their pictures: those below a folder or a glob's fixed part keep their sub-folders.
-    Where two would still share a name, both get the path below the folder that they have in common, and two that
-    differ by suffix only keep it.
+    Results are named after their images: those below a folder or a glob's fixed part keep their sub-folders. No two
+    results share a name, see `pair_fld.inference.outputs`.
 
     Raises:
-        PairError: a folder or a pattern without pictures, an empty or unreadable list.
+        PairError: a folder or a pattern without images, an empty or unreadable list.
     """
-    found: dict[str, tuple[Path, Path]] = {}  # by absolute path: a picture named twice is done once
-    videos: dict[Path | int, None] = {}
+    found: dict[str, tuple[Path, Path]] = {}  # by absolute path: an image named twice is done once
+    videos: dict[str, Path | int] = {}
+    lists: list[Path] = []
     passed_over: Counter[str] = Counter()
     for text in inputs:
         path = Path(text)
-        if text.isdecimal() and not path.exists():
-            videos[int(text)] = None
+        if text.isdecimal() and not os.path.exists(path):
+            videos[text] = int(text)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
-            videos[path] = None
+            videos.setdefault(os.path.abspath(path), path)
         else:
-            for picture, base in _expand(text, path, passed_over):
-                found.setdefault(os.path.abspath(picture), (picture, base))
+            lists += [path] if os.path.isfile(path) else []
+            for image, base in _expand(text, path, passed_over):
+                found.setdefault(os.path.abspath(image), (image, base))
+    paths = [image for image, _ in found.values()]
     names = result_names(list(found.values()))
-    pictures = tuple(zip((picture for picture, _ in found.values()), names, strict=True))
-    return Collected(pictures, tuple(videos), passed_over)
+    sources = list(videos.values())
+    titles = video_titles(sources, names)
+    return Collected(
+        tuple(zip(paths, names, strict=True)),
+        tuple(Video(source, title) for source, title in zip(sources, titles, strict=True)),
+        (*paths, *(source for source in sources if isinstance(source, Path)), *lists),
+        passed_over,
+    )
 
 
 def _expand(text: str, path: Path, passed_over: Counter[str]) -> list[tuple[Path, Path]]:
     """(picture, the folder that its name counts from) of one input."""
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = list_files(path)
         passed_over.update(inside.passed_over)
         if not inside.files:
@@ -74,7 +99,7 @@ def _expand(text: str, path: Path, passed_over: Counter[str]) -> list[tuple[Path
             return [(p, p.parent) for p in read_list(path)]
         except (ValueError, OSError) as fault:
             raise PairError(path, "a list with one picture path a line", _reason(path, fault), "Correct it.") from None
-    if any(c in text for c in _WILD) and not path.exists():
+    if any(c in text for c in _WILD) and not os.path.exists(path):
         matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
         reasons = {p: file_reason(p) for p in matches if not p.is_dir()}
         passed_over.update(reason for reason in reasons.values() if reason is not None)
@@ -102,38 +127,17 @@ def _reason(path: Path, fault: Exception) -> str:
     return str(fault).rpartition("found ")[2]
 
 
-def result_names(pictures: Sequence[tuple[Path, Path]]) -> list[str]:
-    """A different name for each (picture, base folder); see `collect`."""
-    plain = [p.relative_to(base).with_suffix("").as_posix() for p, base in pictures]
-    by_name: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(plain):
-        by_name[name.lower()].append(i)  # one file on systems that do not tell case apart
-    names = list(plain)
-    for group in (g for g in by_name.values() if len(g) > 1):
-        absolute = [Path(os.path.abspath(pictures[i][0])) for i in group]
-        common = Path(os.path.commonpath([p.parent for p in absolute]))
-        below = [p.relative_to(common) for p in absolute]
-        stems = [b.with_suffix("").as_posix().lower() for b in below]
-        for i, b, stem in zip(group, below, stems, strict=True):
-            names[i] = b.as_posix() if stems.count(stem) > 1 else b.with_suffix("").as_posix()
-    twice = next((i for i, name in enumerate(names) if names.index(name) != i), None)
-    if twice is not None:
-        first, second = pictures[names.index(names[twice])][0], pictures[twice][0]
-        remedy = "Rename one of them, or make two runs."
-        raise PairError(second, "a name of its own for its results", f"that of {first}", remedy)
-    return names
-
-
-def frames(video: Path | int, every: int = 1, limit: int | None = None) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, (H, W, 3) uint8 BGR) of every `every`-th frame of a video file or camera, `limit` at most.
+def frames(video: Video, every: int = 1, limit: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, (H, W, 3) uint8 BGR) of every `every`-th frame of a video file or camera, `limit` at most.
 
     Raises:
         PairError: the video cannot be opened, or holds no frame.
     """
-    if isinstance(video, Path) and not video.is_file():
+    if isinstance(video.source, Path) and not os.path.isfile(video.source):
         raise PairError(video, "a video", "no such file", "Check the path.")
-    title = f"camera{video}" if isinstance(video, int) else video.stem
-    capture = _open_video(video)
+    if not _is_utf8(video.source):
+        raise PairError(video, "a name in UTF-8, which OpenCV needs for videos", "another", "Rename the file.")
+    capture = _open_video(video.source)
     number = given = 0
     try:
         while limit is None or given < limit:
@@ -144,28 +148,33 @@ def frames(video: Path | int, every: int = 1, limit: int | None = None) -> Itera
                 good, frame = capture.retrieve()
                 if good and frame is not None:
                     given += 1
-                    yield f"{title}_{number:06d}", frame
+                    yield number, frame
             number += 1
     finally:
         capture.release()
     if given == 0:
-        what = f"camera {video}" if isinstance(video, int) else str(video)
-        raise PairError(what, "frames that OpenCV can decode", "none", "Check the file, or the camera's index.")
+        raise PairError(video, "frames that OpenCV can decode", "none", "Check the file, or the camera's index.")
 
 
-def frame_count(video: Path | int, every: int, limit: int | None) -> int:
+def frame_count(video: Video, every: int, limit: int | None) -> int:
     """How many frames `frames` will give, as far as the file says; `limit` or 0 for a camera."""
-    if isinstance(video, int):
+    if isinstance(video.source, int):
         return limit or 0
-    capture = _open_video(video)
+    capture = _open_video(video.source)
     count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     capture.release()
     count = -(-count // every)
     return count if limit is None else min(count, limit)
 
 
+def _is_utf8(video: Path | int) -> bool:
+    return str(video).encode("utf-8", "replace") == str(video).encode("utf-8", "surrogateescape")
+
+
 def _open_video(video: Path | int) -> cv2.VideoCapture:
     """A capture, open or not, without OpenCV's own lines about it on stderr."""
+    if not _is_utf8(video):
+        return cv2.VideoCapture()  # OpenCV ends the process over such a name
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

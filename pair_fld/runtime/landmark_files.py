@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,7 +96,8 @@ def format_faces(faces: Sequence[np.ndarray]) -> str:
 def write_faces(path: str | Path, faces: Sequence[np.ndarray]) -> None:
     """Write faces as contest text, whole or not at all (a temporary file is renamed into place)."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # not made of the name: that may be as long as the system allows
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
     try:
         temporary.write_text(format_faces(faces), encoding="utf-8")
         os.replace(temporary, path)

@@ -6,6 +6,7 @@ python run_model.py IMAGE_LIST OUTPUT_DIR
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -15,6 +16,9 @@ from pathlib import Path
 from .landmark_files import write_faces
 from .pipeline import Pipeline, load_pipeline
 from .stream import Job, answers
+
+# errors that one file's name or place has, and the others' need not
+_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EILSEQ, errno.EINVAL)
 
 
 def read_list(path: str | Path) -> list[Path]:
@@ -44,7 +48,7 @@ def _locate(name: str, list_folder: Path) -> Path:
     candidates = [Path(name), list_folder / name]
     if "\\" in name:  # written on Windows
         candidates += [Path(name.replace("\\", "/")), list_folder / name.replace("\\", "/")]
-    return next((c for c in candidates if c.is_file()), candidates[0])
+    return next((c for c in candidates if os.path.isfile(c)), candidates[0])  # False for a name too long
 
 
 def output_paths(pictures: Sequence[Path], folder: Path) -> list[Path]:
@@ -60,6 +64,13 @@ def output_paths(pictures: Sequence[Path], folder: Path) -> list[Path]:
     return [folder / f"{picture.stem}.txt" for picture in pictures]
 
 
+def refuse_inputs(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """ValueError when a file to write is one of the inputs, under whatever spelling or through a link."""
+    for target in targets:
+        if os.path.exists(target) and any(os.path.exists(i) and os.path.samefile(target, i) for i in inputs):
+            raise ValueError(f"{target} is an input and is never written over; choose another output folder")
+
+
 def run(
     pipelines: Sequence[Pipeline], pictures: Sequence[Path], folder: Path, *, skip_existing: bool = False
 ) -> tuple[int, int]:
@@ -69,18 +80,25 @@ def run(
         (faces written, pictures failed).
 
     Raises:
-        ValueError: see `output_paths`. OSError: the folder cannot be made or written to.
+        ValueError: see `output_paths`. OSError: the folder cannot be made or written to, or the disk is full.
     """
     targets = {str(p): target for p, target in zip(pictures, output_paths(pictures, folder))}  # noqa: B905 (Python 3.9)
     make_writable(folder)
-    todo = [Job(str(p), p) for p in pictures if not (skip_existing and targets[str(p)].is_file())]
+    todo = [Job(str(p), p) for p in pictures if not (skip_existing and os.path.isfile(targets[str(p)]))]
     faces = failed = 0
     for answer in answers(todo, pipelines):
         if answer.fault is not None:
             print(answer.fault, file=sys.stderr)
             failed += 1
             continue
-        write_faces(targets[answer.job.key], answer.faces)
+        try:
+            write_faces(targets[answer.job.key], answer.faces)
+        except OSError as error:
+            if error.errno not in _ONE_FILE:
+                raise
+            print(f"{answer.job.key}: its landmarks cannot be written ({error.strerror})", file=sys.stderr)
+            failed += 1
+            continue
         faces += len(answer.faces)
     return faces, failed
 
@@ -121,7 +139,7 @@ def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> in
     target = Path(options.output_dir)
     try:
         pictures = read_list(options.image_list)
-        output_paths(pictures, target)  # before any model is loaded
+        refuse_inputs(output_paths(pictures, target), [Path(options.image_list)])  # before any model is loaded
         pipelines = [load_pipeline(folder, refine=options.refine) for _ in range(max(1, options.threads))]
         faces, failed = run(pipelines, pictures, target, skip_existing=options.resume)
     except (ValueError, OSError) as fault:

@@ -76,7 +76,7 @@ def answers(jobs: Iterable[Job], pipelines: Sequence[Pipeline], images: bool = F
 def _answer(pipeline: Pipeline, job: Job, images: bool) -> Answer:
     try:
         if isinstance(job.picture, np.ndarray):
-            faces, image = pipeline.faces(job.picture), job.picture
+            faces, image = job.known if job.known is not None else pipeline.faces(job.picture), job.picture
         elif job.known is None:
             faces, image = pipeline.faces_of_file(job.picture, whole=images)
         else:

@@ -52,7 +52,7 @@ def test_a_folder_keeps_its_shape(photos: Path) -> None:
     right, left = read_faces("landmarks/one.txt")
     assert right[:, 0].mean() > left[:, 0].mean()
     assert Path("landmarks/none.txt").read_bytes() == b""
-    assert "3 of 3 pictures, 4 faces; written: landmarks" in done.err
+    assert "3 of 3 images, 4 faces; written: landmarks" in done.err
     assert done.out == ""
 
 
@@ -88,9 +88,9 @@ def test_bad_pictures_get_a_line_and_the_others_are_done(photos: Path) -> None:
     assert f"{photos / 'bad.png'}: not a picture that OpenCV can decode" in done.err
     assert f"{photos / 'zero.png'}: the file is empty" in done.err
     assert "gone.png: no such file" in done.err
-    assert "3 of 6 pictures, 4 faces" in done.err
-    assert "3 of 6 could not be read" in done.err
-    assert {r["name"] for r in json.loads(done.out) if "fault" in r} == {"bad", "zero", "gone"}
+    assert "3 of 6 images, 4 faces" in done.err
+    assert "error 3 of 6 failed, see above" in done.err
+    assert {r["name"] for r in json.loads(done.out) if "error" in r} == {"bad", "zero", "gone"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_an_interruption_leaves_whole_files_and_is_130(photos: Path, monkeypatch
         calls.append(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pair_fld.runtime.landmark_files.write_faces", interrupted)
+    monkeypatch.setattr("pair_fld.inference.run.write_faces", interrupted)
     done = predict(photos, "--out", "out", "--json", "a.json")
     assert (done.code, len(calls)) == (130, 1)
     assert "--resume continues" in done.err

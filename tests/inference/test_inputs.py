@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.errors import PairError
-from pair_fld.inference.inputs import collect, result_names
+from pair_fld.inference.inputs import Video, collect
+from pair_fld.inference.outputs import result_names
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def named(*inputs: str) -> dict[str, str]:
-    return {name: picture.as_posix() for picture, name in collect(inputs).pictures}
+    return {name: picture.as_posix() for picture, name in collect(inputs).images}
 
 
 def test_folders_are_searched_through_without_what_is_hidden(tree: Path):
@@ -44,15 +44,14 @@ def test_a_picture_named_twice_is_done_once(tree: Path):
     assert list(named("a/1.png", str(tree / "a/1.png"), "a")) == ["1", "2"]
 
 
-def test_names_that_cannot_be_told_apart_are_refused():
+def test_names_that_cannot_be_told_apart_get_a_number():
     pictures = [(Path("x/a/1.png"), Path("x/a")), (Path("x/b/1.png"), Path("x/b")), (Path("x/a/1/q.png"), Path("x"))]
     assert result_names(pictures) == ["a/1", "b/1", "a/1/q"]
     clash = [(Path("x/u.png"), Path("x")), (Path("y/u.png"), Path("y")), (Path("z/x/u.png"), Path("z"))]
-    with pytest.raises(PairError, match=r"expected a name of its own for its results, found that of x/u\.png"):
-        result_names(clash)
+    assert result_names(clash) == ["x/u", "y/u", "x/u-2"]
 
 
 def test_digits_are_a_camera_unless_a_file_is_called_that(tree: Path):
-    assert collect(["0", "clip.MP4"]).videos == (0, Path("clip.MP4"))
+    assert collect(["0", "clip.MP4"]).videos == (Video(0, "camera0"), Video(Path("clip.MP4"), "clip"))
     (tree / "7").touch()
-    assert [p for p, _ in collect(["7"]).pictures] == [Path("7")]
+    assert [p for p, _ in collect(["7"]).images] == [Path("7")]

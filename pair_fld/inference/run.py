@@ -1,0 +1,199 @@
+"""Prediction on everything a person named: each image's files as soon as it is done, the summaries at the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pair_fld.errors import PairError
+from pair_fld.inference.drawing import FaceSheet, check_image_format, draw_faces, write_image
+from pair_fld.inference.inputs import Collected, frame_count, frames
+from pair_fld.inference.outputs import DRAWING, STDOUT, TEXT, Outputs, frame_name, frame_numbers
+from pair_fld.inference.writers import ImageResult, write_csv, write_json
+from pair_fld.outputs import OutputGuard
+from pair_fld.progress import Progress, Say, say_nothing
+from pair_fld.runtime.landmark_files import read_faces, write_faces
+from pair_fld.runtime.main import make_writable
+from pair_fld.runtime.pipeline import Pipeline
+from pair_fld.runtime.scheme import NUM_POINTS
+from pair_fld.runtime.stream import Answer, Job, answers
+
+# errors of the machine, not of one image's file: every further image would meet them too
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
+_ADVICE = "Choose another place, --resume to do only what is missing, or --overwrite to replace them."
+
+
+@dataclass
+class Prediction:
+    """One run over images and videos.
+
+    Args:
+        found: the images and videos. outputs: what to write.
+        inputs: every other file that the call reads (the model); nothing that is read is ever written over.
+        resume: images whose files are there are not done again; no file that is there is replaced.
+        overwrite: earlier results are replaced; together with `resume` only the summaries are.
+        every: take every N-th frame of a video. limit: frames per video at most.
+        say: prints a sentence for the person who watches.
+    """
+
+    found: Collected
+    outputs: Outputs
+    inputs: Sequence[Path] = ()
+    resume: bool = False
+    overwrite: bool = False
+    every: int = 1
+    limit: int | None = None
+    say: Say = say_nothing
+    images: int = 0  # done, failed ones included
+    faces: int = 0
+    failed: int = 0
+    sheet: FaceSheet = field(default_factory=FaceSheet)
+    _results: list[ImageResult] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._guard = OutputGuard([*self.found.read, *self.inputs], overwrite=self.overwrite)
+
+    def check(self) -> None:
+        """Everything that can be refused, before any work: PairError, or OSError for a folder that is not writable."""
+        out = self.outputs
+        if out.json == out.csv == STDOUT:
+            message = "--json - and --csv - would both write to stdout."
+            raise PairError("--csv", message=message, remedy="Give one of them a file.")
+        if out.sheet is not None:
+            check_image_format(out.sheet)
+        for path in out.summaries:
+            self._guard.claim(path)
+        earlier = [path for path in self._planned() if self._is_earlier(path)]
+        if earlier:
+            more = f" and {len(earlier) - 1} more" if len(earlier) > 1 else ""
+            raise PairError(earlier[0], "no earlier results", f"a file of that name{more}", _ADVICE)
+        for folder in {p for p in (out.texts, out.drawings, *(f.parent for f in out.summaries)) if p is not None}:
+            make_writable(folder)
+
+    def _planned(self) -> Iterator[Path]:
+        """The files of all images, and those of the videos' frames that are there already."""
+        for _, name in self.found.images:
+            yield from self.outputs.of_image(name)
+        for video in self.found.videos:
+            for folder, suffix in ((self.outputs.texts, TEXT), (self.outputs.drawings, DRAWING)):
+                if folder is None:
+                    continue
+                for number in frame_numbers(folder, video.title, suffix):
+                    if number % self.every == 0 and (self.limit is None or number < self.limit * self.every):
+                        yield folder / f"{frame_name(video.title, number)}{suffix}"
+
+    def _is_earlier(self, path: Path) -> bool:
+        """Whether an earlier result is in the way; PairError when it is an input."""
+        self._guard.check(path, kept=True)
+        return os.path.exists(path) and not (self.resume or self.overwrite)
+
+    def run(self, pipelines: Sequence[Pipeline], progress: Progress) -> None:
+        """Predict and write the files of every image; one that fails gets a sentence and the others are done."""
+        total = len(self.found.images) + sum(frame_count(v, self.every, self.limit) for v in self.found.videos)
+        wanted = self.outputs.drawings is not None or self.outputs.sheet is not None
+        try:
+            for answer in answers(self._jobs(), pipelines, images=wanted):
+                self._finish(answer)
+                progress(self.images, max(total, self.images), f"{self.faces} faces")
+        except KeyboardInterrupt:
+            if not any(isinstance(video.source, int) for video in self.found.videos):
+                raise
+            self.say("camera stopped")  # it ends no other way: what it showed is kept
+
+    def _jobs(self) -> Iterator[Job]:
+        """The images, then the frames; faces that an earlier run wrote come with their job."""
+        for path, name in self.found.images:
+            yield from self._job(name, str(path), path)
+        for video in self.found.videos:
+            try:
+                for number, frame in frames(video, self.every, self.limit):
+                    name = frame_name(video.title, number)
+                    yield from self._job(name, name, frame)
+            except PairError as error:
+                self._note_error(video.title, str(video), str(error))
+
+    def _job(self, name: str, image: str, source: Path | np.ndarray) -> Iterator[Job]:
+        text = self.outputs.text(name)
+        try:
+            yield Job(name, source, _earlier_faces(text) if self.resume and text is not None else None)
+        except (ValueError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            reason = reason.removeprefix(f"{text}: ").removeprefix(f"{text}, ")
+            self._note_error(name, image, f"{text} is kept, but holds no landmarks of ours ({reason}). Move it away.")
+
+    def _finish(self, answer: Answer) -> None:
+        name, source = answer.job.key, answer.job.picture
+        image = str(source) if isinstance(source, Path) else name
+        if answer.fault is not None:
+            self._note_error(name, image, answer.fault)
+            return
+        try:
+            self._write(name, answer)
+        except PairError as error:
+            self._note_error(name, image, str(error))
+            return
+        except OSError as error:
+            if error.errno in _FATAL:
+                raise
+            self._note_error(name, image, f"{image}: its results cannot be written ({error.strerror or error})")
+            return
+        if self.outputs.sheet is not None and answer.image is not None:
+            self.sheet.add(answer.image, answer.faces)
+        self._keep(ImageResult(name, image, answer.faces))
+        self.faces += len(answer.faces)
+
+    def _write(self, name: str, answer: Answer) -> None:
+        text, drawing = self.outputs.text(name), self.outputs.drawing(name)
+        if text is not None and self._may_write(text):
+            text.parent.mkdir(parents=True, exist_ok=True)
+            write_faces(text, answer.faces)
+        if drawing is not None and answer.image is not None and self._may_write(drawing):
+            write_image(drawing, draw_faces(answer.image, answer.faces))
+
+    def _may_write(self, path: Path) -> bool:
+        """Claim a file; False where it is there and stays. PairError as `OutputGuard.claim`."""
+        self._guard.claim(path, kept=self.resume)
+        return not (self.resume and os.path.exists(path))
+
+    def _note_error(self, name: str, image: str, error: str) -> None:
+        self.say(error)
+        self.failed += 1
+        self._keep(ImageResult(name, image, error=error))
+
+    def _keep(self, result: ImageResult) -> None:
+        self.images += 1
+        if self.outputs.json is not None or self.outputs.csv is not None:
+            self._results.append(result)
+
+    def write_summaries(self) -> None:
+        """The JSON, the CSV and the sheet of all images."""
+        out = self.outputs
+        if out.json is not None:
+            write_json(out.json, self._results)
+        if out.csv is not None:
+            write_csv(out.csv, self._results)
+        if out.sheet is None:
+            return
+        if not self.sheet.crops:
+            self.say(f"{out.sheet}: not written, no face was found")
+            return
+        self.sheet.write(out.sheet)
+        if self.sheet.left_out:
+            shown = len(self.sheet.crops)
+            self.say(f"{out.sheet} shows the first {shown} faces, {self.sheet.left_out} more were found")
+
+
+def _earlier_faces(text: Path) -> tuple[np.ndarray, ...] | None:
+    """The faces of an earlier run's file, None where there is none. ValueError, OSError when it holds others."""
+    if not os.path.exists(text):
+        return None
+    faces = tuple(read_faces(text))
+    for face in faces:
+        if face.shape != (NUM_POINTS, 2) or not np.isfinite(face).all():
+            raise ValueError(f"{text}: expected {NUM_POINTS} finite points per face")
+    return faces
