@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.config import AugmentConfig, StageConfig, TrainConfig, config_root, load_recipe, load_section
+from pair_fld.config import (
+    AugmentConfig,
+    DataConfig,
+    DetectorConfig,
+    DistillConfig,
+    QuantConfig,
+    StageConfig,
+    TrainConfig,
+    config_root,
+    load_recipe,
+    load_section,
+    read_recorded,
+)
+from pair_fld.config.renamed import RENAMED
 from pair_fld.errors import PairError
 
 STAGE = "model: {arch: coord_net}\ntrain: {epochs: 1, losses: {wing: 1.0}}\n"
@@ -57,6 +70,31 @@ def test_faults_are_sentences(tmp_path: Path, text: str, expected: str) -> None:
     assert "stage.yaml" in str(fault.value)
 
 
+def test_a_renamed_key_names_the_new_one(tmp_path: Path) -> None:
+    with pytest.raises(PairError, match=r"found 'train.epoch_steps', which is now called 'steps_per_epoch'"):
+        load_section(StageConfig, "student", written(tmp_path, STAGE), ["train.epoch_steps=5"])
+    with pytest.raises(PairError, match=r"'student.distill.live', .* 'teacher_mode' \(cached or per_step\)"):
+        load_recipe("synthetic", ["student.distill.live=true"])
+
+
+def test_every_renamed_key_has_a_place() -> None:
+    sections = (DataConfig, TrainConfig, DistillConfig, QuantConfig, DetectorConfig)
+    keys = {key for section in sections for key in section.model_fields}
+    assert set(RENAMED.values()) <= keys
+    assert not set(RENAMED) & keys
+
+
+def test_records_of_earlier_versions_are_read() -> None:
+    """A record keeps its meaning; names that the user chose are no keys, even where they look like an old one."""
+    train = {"epochs": 1, "losses": {"wing": 1.0}, "epoch_steps": 7, "weights": {"live": 2.0, "empty": 0.0}}
+    tree = {"model": {"arch": "x", "options": {"views": 3}}, "train": train, "distill": {"live": True, "fill": 1.5}}
+    stage = read_recorded(StageConfig, tree)
+    assert stage.train.steps_per_epoch == 7
+    assert stage.train.source_weights == {"live": 2.0, "empty": 0.0}
+    assert stage.model.options == {"views": 3}
+    assert (stage.distill.teacher_mode, stage.distill.fill_max_sigma) == ("per_step", 1.5)
+
+
 def test_all_faults_at_once(tmp_path: Path) -> None:
     with pytest.raises(PairError) as fault:
         load_section(StageConfig, "student", written(tmp_path, STAGE.replace("epochs: 1", "epochs: x, huh: 1")))
@@ -73,7 +111,7 @@ def test_missing_file_lists_the_known_names() -> None:
     ("override", "expected"),
     [
         ("student.train.epochs", "expected key=value, found no '='"),
-        ("quant.kinds=[fp32]", "ship: int8-static needs that kind among kinds"),
+        ("quant.precisions=[fp32]", "release: int8-static needs int8-static in precisions"),
         ("data.seed=[1", "expected a YAML value, found '[1'"),
         ("student.train.nonsense=1", "unknown key 'student.train.nonsense'"),
         ("data.sources.9.count=1", "expected an index below"),

@@ -53,7 +53,7 @@ def ablate(
     """Train the student with no teacher, heatmap KD, coordinate KD and all of it, equal in budget, over several seeds.
 
     Leaves ablation.md, ablation.json and ablation.png in the output folder, beside a folder for every run. A smaller
-    budget is an override: student.train.epochs=4 student.train.epoch_steps=100.
+    budget is an override: student.train.epochs=4 student.train.steps_per_epoch=100.
     """
     from pair_fld.data.dataset import Pack
     from pair_fld.io import atomic_path, write_json

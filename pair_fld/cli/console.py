@@ -89,7 +89,7 @@ class Workspace:
     @property
     def shipped_tflite(self) -> Path:
         """The file that `pairfld quantize` made to be shipped."""
-        return self.quant / f"model-{self.recipe.quant.ship}.tflite"
+        return self.quant / f"model-{self.recipe.quant.release}.tflite"
 
     @property
     def validate(self) -> Path:

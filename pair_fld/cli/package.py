@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def package(
     overrides: Overrides = None,
     model: Annotated[
-        Path | None, typer.Option("--model", help="The .tflite to ship. [default: WORK/quant/model-SHIP.tflite]")
+        Path | None, typer.Option("--model", help="The .tflite to ship. [default: WORK/quant/model-RELEASE.tflite]")
     ] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Put the .onnx beside the .tflite into the archive too.")

@@ -5,6 +5,7 @@ or holds the section inline.
 """
 
 from pair_fld.config.loading import config_root, find_config, load_recipe, load_section
+from pair_fld.config.renamed import current_keys, read_recorded
 from pair_fld.config.schema import (
     AugmentConfig,
     BudgetConfig,
@@ -38,7 +39,9 @@ __all__ = [
     "Strict",
     "TrainConfig",
     "config_root",
+    "current_keys",
     "find_config",
     "load_recipe",
     "load_section",
+    "read_recorded",
 ]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from pair_fld.config.renamed import unknown_key
 from pair_fld.config.schema import RecipeConfig, Strict
 from pair_fld.errors import PairError
 
@@ -167,7 +168,7 @@ def _not_finite(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
 def _fault_sentence(fault: Any) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {key!r}"
+        return unknown_key(fault["loc"])
     if fault["type"] == "missing":
         return f"missing key {key!r}"
     if fault["type"] == "value_error":  # a rule of ours over a whole section

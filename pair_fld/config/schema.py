@@ -45,7 +45,7 @@ class DataConfig(Strict):
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
     near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit picture hashes
     seed: int = 0
-    workers: int = Field(default=0, ge=0)  # 0: one a core
+    num_workers: int = Field(default=0, ge=0)  # loading processes; 0: one per core
 
 
 class AugmentConfig(Strict):
@@ -74,13 +74,13 @@ class ModelConfig(Strict):
 class TrainConfig(Strict):
     """Optimisation. `losses` maps a term of pair_fld.train.loss_terms to its weight.
 
-    A step updates the weights once, from batch_size x accumulate faces in each process.
+    A step updates the weights once, from batch_size x grad_accumulation faces in each process.
     """
 
     epochs: int = Field(ge=1)
-    epoch_steps: int = Field(default=0, ge=0)  # 0: as many as the faces fill
+    steps_per_epoch: int = Field(default=0, ge=0)  # 0: as many as the faces fill
     batch_size: int = Field(default=64, ge=1)
-    accumulate: int = Field(default=1, ge=1)  # batches whose gradients a step adds up; batch norm sees each alone
+    grad_accumulation: int = Field(default=1, ge=1)  # batches whose gradients a step sums; batch norm sees each alone
     lr: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
@@ -91,32 +91,31 @@ class TrainConfig(Strict):
     threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
     checkpoint_minutes: float = Field(default=2.0, gt=0)
     losses: dict[str, float]
-    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict
-    )  # of sources, in place of the data's own
+    # sampling weights of sources by name, in place of those in the data's configuration
+    source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     augment: AugmentConfig = AugmentConfig()
 
 
 class DistillConfig(Strict):
-    """How a teacher's answers are used. Distances in crop percent.
+    """How a student uses its teacher's predictions. Standard deviations in percent of the crop's side.
 
-    certainty: deviation of a teacher's answer at which it counts half.
-    machine_labels: weight of machine-made labels beside the teacher's answers (human ones count 1).
-    fill: a point that a labelled face lacks takes the teacher's place as its label, with the weight of machine labels,
-    where the teacher's deviation is below this; 0 leaves it out.
-    unlabelled: faces without labels are trained on too, through the teacher.
-    views: on how many views of a face the teacher answers, every second one mirrored, from the third on turned and
-    scaled a little; their mean is its answer, and their disagreement is part of its deviation.
-    live: the teacher also looks at every batch as the student sees it, and `kd_l2` takes its heatmaps from there rather
-    than from the cached answers. Terms that cannot do without switch it on.
+    half_weight_sigma: standard deviation at which a teacher prediction gets weight 0.5.
+    machine_labels: weight of machine-made labels beside a teacher (human labels have weight 1).
+    fill_max_sigma: a missing label is filled with the teacher's prediction, weighted as a machine-made label, where
+    the prediction's standard deviation is below this; 0 fills none.
+    unlabelled: train on faces without labels too, with the teacher's predictions as targets.
+    teacher_views: views of each face that the teacher predicts on: every second one mirrored, from the third on
+    rotated and scaled a little. Their mean is the prediction; their disagreement adds to its variance.
+    teacher_mode: `cached` predictions are computed once per face. `per_step` also runs the teacher on every batch as
+    the student sees it, and `kd_l2` compares with those heatmaps. Terms that need `per_step` switch it on.
     """
 
-    certainty: float = Field(default=3.0, gt=0)
+    half_weight_sigma: float = Field(default=3.0, gt=0)
     machine_labels: float = Field(default=0.25, ge=0)
-    fill: float = Field(default=0.0, ge=0)
+    fill_max_sigma: float = Field(default=0.0, ge=0)
     unlabelled: bool = True
-    views: int = Field(default=2, ge=1, le=10)
-    live: bool = False
+    teacher_views: int = Field(default=2, ge=1, le=10)
+    teacher_mode: Literal["cached", "per_step"] = "cached"
 
 
 class StageConfig(Strict):
@@ -137,29 +136,30 @@ class QatConfig(Strict):
 class QuantConfig(Strict):
     """What `pairfld quantize` writes and how the int8 ranges are found."""
 
-    kinds: list[Literal["fp32", "fp16", "int8-static", "int8-weights"]] = ["fp32", "int8-static"]
+    precisions: list[Literal["fp32", "fp16", "int8-static", "int8-weights"]] = ["fp32", "int8-static"]
     formats: list[Literal["onnx", "tflite"]] = ["onnx", "tflite"]
     method: Literal["auto", "minmax", "entropy", "percentile"] = "auto"
     calibration_images: int = Field(default=256, ge=1)
     tflite_input: Literal["float32", "uint8"] = "float32"
-    ship: Literal["fp32", "fp16", "int8-static", "int8-weights"] = "int8-static"
+    release: Literal["fp32", "fp16", "int8-static", "int8-weights"] = "int8-static"
     max_fp32_drift_px: float = Field(default=1e-3, gt=0)  # torch = ONNX = TFLite, worst point, crop pixels
     max_nme_loss: float = Field(default=0.15, gt=0)  # percentage points that int8 may lose (outer corners)
     max_drift_px: float = Field(default=8.0, gt=0)  # worst int8 point against float, crop pixels
     qat: QatConfig = QatConfig()  # used with --qat only
 
     @model_validator(mode="after")
-    def _ships_what_it_makes(self) -> QuantConfig:
-        if self.ship not in self.kinds or "tflite" not in self.formats:
-            raise ValueError(f"ship: {self.ship} needs that kind among kinds, and tflite among formats")
+    def _releases_what_it_makes(self) -> QuantConfig:
+        if self.release not in self.precisions or "tflite" not in self.formats:
+            raise ValueError(f"release: {self.release} needs {self.release} in precisions and tflite in formats")
         return self
 
 
 class DetectorConfig(Strict):
-    """The project's own face finder (`pairfld train-detector`): net, optimisation, and what it is shown.
+    """The project's own face detector (`pairfld train-detector`): net, optimisation, and training images.
 
-    widths: channels at strides 2, 4, 8, 16, 32. pictures, valid_pictures: of each source, at most.
-    scenes, empty: rendered pictures with and without faces.
+    widths: channels at strides 2, 4, 8, 16, 32.
+    images_per_source, valid_images_per_source: images of each source at most, training and validation split.
+    synthetic_images, negative_images: rendered images with and without faces.
     """
 
     input_size: int = Field(default=128, ge=64, multiple_of=32)
@@ -171,10 +171,10 @@ class DetectorConfig(Strict):
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
     threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
     seed: int = 0
-    pictures: int = Field(default=1200, ge=1)
-    valid_pictures: int = Field(default=120, ge=1)
-    scenes: int = Field(default=300, ge=0)
-    empty: int = Field(default=600, ge=1)
+    images_per_source: int = Field(default=1200, ge=1)
+    valid_images_per_source: int = Field(default=120, ge=1)
+    synthetic_images: int = Field(default=300, ge=0)
+    negative_images: int = Field(default=600, ge=1)
     calibration_images: int = Field(default=256, ge=1)
 
 

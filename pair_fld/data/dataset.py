@@ -10,7 +10,6 @@ A pack is a folder:
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.config import DataConfig
+from pair_fld.config import DataConfig, read_recorded
 from pair_fld.errors import PairError
 from pair_fld.io import read_json
 from pair_fld.runs import RECORD
@@ -82,7 +81,7 @@ class Pack:
         self.record: dict[str, Any] = read_json(self.folder / RECORD, "a prepare record")
         self.faces = Faces.load(self.folder / "faces.npz")
         # as prepared: --root and overrides may have made it differ from the recipe's
-        self.config = DataConfig.model_validate_json(json.dumps(self.record["config"]))
+        self.config = read_recorded(DataConfig, self.record["config"])
         self.size, self.margin = self.config.pack_size, self.config.pack_margin
         self.data_hash: str = self.record["data_hash"]
         self._maps: list[np.memmap] = [np.load(p, mmap_mode="r") for p in sorted(self.folder.glob("shard-*.npy"))]
@@ -144,6 +143,6 @@ class Pack:
         unknown = sorted(set(changes or {}) - set(own))
         if unknown:
             raise PairError(
-                "train.weights", f"sources among {', '.join(own)}", ", ".join(unknown), "Correct the names."
+                "train.source_weights", f"sources among {', '.join(own)}", ", ".join(unknown), "Correct the names."
             )
         return np.array(list((own | dict(changes or {})).values()))[self.faces.source]

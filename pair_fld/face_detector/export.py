@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.config import DetectorConfig
+from pair_fld.config import DetectorConfig, current_keys
 from pair_fld.data.dataset import VALID, Pack
 from pair_fld.data.source_images import pack_pictures
 from pair_fld.evaluate.matching import MATCH_IOU, match_boxes
@@ -57,9 +57,9 @@ def train_detector(
     guide = BlazeFace(teacher, search=replace(Search(), candidate=0.3, threshold=0.3))
     say(f"looking at training pictures with {guide.name}")
     shown = teaching_pictures(pack, guide, config, report)
-    scenes, empty = rendered_scenes(config.scenes, config.empty)
+    scenes, empty = rendered_scenes(config.synthetic_images, config.negative_images)
     rng = np.random.default_rng((config.seed, 2))
-    for photograph in shown[:: max(1, 2 * len(shown) // config.empty)]:
+    for photograph in shown[:: max(1, 2 * len(shown) // config.negative_images)]:
         empty.append(Shown(scrambled(photograph.image, rng), np.zeros((0, 4)), np.zeros(0, bool)))
     shown += scenes
     say(f"training on {len(shown)} pictures with {sum(len(s.boxes) for s in shown)} faces and {len(empty)} without")
@@ -115,7 +115,7 @@ def choose_threshold(files: Sequence[Path], pack: Pack, config: DetectorConfig, 
     """
     finder = CentreDetector(next(f for f in files if f.suffix == ".tflite"), search=_LOOSE)
     matched, unconfirmed, pictures, faces = [], [], 0, 0
-    for picture in pack_pictures(pack, VALID, config.valid_pictures):
+    for picture in pack_pictures(pack, VALID, config.valid_images_per_source):
         boxes, scores = finder.detect(picture.image)
         pictures, faces = pictures + 1, faces + len(picture.boxes)
         matches = match_boxes(boxes, picture.boxes, MATCH_IOU)
@@ -164,7 +164,10 @@ def finished_detector(out: Path, config: DetectorConfig, pack: Pack) -> bool:
     if not all((out / name).is_file() for name in (*FILES, RECORD)):
         return False
     record = read_json(out / RECORD, "a run record")
-    same = record.get("config") == config.model_dump(mode="json") and record.get("data_hash") == pack.data_hash
+    same = (
+        current_keys(record.get("config")) == config.model_dump(mode="json")
+        and record.get("data_hash") == pack.data_hash
+    )
     return same and not record.get("unfinished")
 
 
@@ -173,4 +176,4 @@ def resumable(out: Path, config: DetectorConfig, pack: Pack) -> bool:
     if not (out / "last.pt").is_file():
         return False
     record = load_checkpoint(out / "last.pt")["record"]
-    return record["config"] == config.model_dump(mode="json") and record["data_hash"] == pack.data_hash
+    return current_keys(record["config"]) == config.model_dump(mode="json") and record["data_hash"] == pack.data_hash

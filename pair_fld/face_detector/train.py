@@ -42,8 +42,8 @@ def teaching_pictures(pack: Pack, teacher: Detector, config: DetectorConfig, rep
     """
     seen: list[tuple[Picture, np.ndarray, np.ndarray]] = []
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    total = picture_count(pack, TRAIN, config.pictures, labelled=False)
-    for picture in pack_pictures(pack, TRAIN, config.pictures, labelled=False):
+    total = picture_count(pack, TRAIN, config.images_per_source, labelled=False)
+    for picture in pack_pictures(pack, TRAIN, config.images_per_source, labelled=False):
         boxes, scores = teacher.detect(picture.image)
         seen.append((picture, boxes, scores))
         matched = match_boxes(boxes, picture.boxes, 0.15).pairs

@@ -91,7 +91,7 @@ def ablate(
     plan = {"config": stage.model_dump(mode="json"), "teacher": teacher_id(teachers), "data_hash": pack.data_hash}
     _claim(out, plan, resume=resume, overwrite=overwrite)
     told = (lambda done, total: progress(done, total, "faces answered by the teacher")) if progress else None
-    teacher_answers(teachers, pack, cache or out, views=stage.distill.views, device=device, progress=told)
+    teacher_answers(teachers, pack, cache or out, views=stage.distill.teacher_views, device=device, progress=told)
     on_cpu, arms = pick_device(device).type == "cpu", arms_for(pack)
     jobs = jobs or ((os.cpu_count() or 1) if on_cpu else 1)
     threads = 1 if on_cpu and jobs > 1 else 0
@@ -147,14 +147,16 @@ def _stage(stage: StageConfig, arm: str, seed: int, pack: Pack) -> StageConfig:
         return part.heatmap if name in HEATMAP_KD else part.coordinate if name in COORDINATE_KD else part.other
 
     losses = {name: weight for name, weight in stage.train.losses.items() if stays(name)}
-    labelled = pack.weights(stage.train.weights)[pack.rows(TRAIN, labelled=True)]
-    steps = stage.train.epoch_steps or steps_per_epoch(labelled, stage.train.batch_size * stage.train.accumulate)
-    train = {"losses": losses, "seed": seed, "epoch_steps": steps}
-    teaching: dict[str, Any] = {"unlabelled": part.unlabelled, "live": stage.distill.live}
+    labelled = pack.weights(stage.train.source_weights)[pack.rows(TRAIN, labelled=True)]
+    steps = stage.train.steps_per_epoch or steps_per_epoch(
+        labelled, stage.train.batch_size * stage.train.grad_accumulation
+    )
+    train = {"losses": losses, "seed": seed, "steps_per_epoch": steps}
+    teaching: dict[str, Any] = {"unlabelled": part.unlabelled, "teacher_mode": stage.distill.teacher_mode}
     if not part.less_machine:
         teaching["machine_labels"] = 1.0
     if not (part.heatmap and part.coordinate):
-        teaching["fill"] = 0.0  # a filled label is a coordinate of the teacher's
+        teaching["fill_max_sigma"] = 0.0  # a filled label is a coordinate of the teacher's
     return stage.model_copy(
         update={"train": stage.train.model_copy(update=train), "distill": stage.distill.model_copy(update=teaching)}
     )
@@ -203,7 +205,7 @@ def _run_side_by_side(calls: list[tuple], jobs: int, tell: Callable[[], None]) -
 def _tell(progress: Callable[[int, int, str], None] | None, runs: dict[Path, StageConfig]) -> None:
     if progress is None:
         return
-    total = sum(stage.train.epochs * stage.train.epoch_steps for stage in runs.values())
+    total = sum(stage.train.epochs * stage.train.steps_per_epoch for stage in runs.values())
     done = 0
     for folder in runs:
         rows = read_rows(folder / METRICS)

@@ -82,7 +82,7 @@ class BatchSource:
 
     Attributes:
         rows, weights: the faces drawn from, and how often in an epoch. steps: in an epoch.
-        size: faces of a step in this process, train.batch_size x train.accumulate.
+        size: faces of a step in this process, train.batch_size x train.grad_accumulation.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class BatchSource:
     ) -> None:  # fmt: skip
         self.pack, self.model, self.train, self.device = pack, stage.model, stage.train, device
         self.rows = pack.rows(TRAIN, labelled=teacher is None or not stage.distill.unlabelled)
-        self.size = stage.train.batch_size * stage.train.accumulate
+        self.size = stage.train.batch_size * stage.train.grad_accumulation
         self._all, self._part = self.size * team.size, slice(team.rank * self.size, (team.rank + 1) * self.size)
-        self.weights = pack.weights(stage.train.weights)[self.rows]
-        self.steps = stage.train.epoch_steps or steps_per_epoch(self.weights, self._all)
+        self.weights = pack.weights(stage.train.source_weights)[self.rows]
+        self.steps = stage.train.steps_per_epoch or steps_per_epoch(self.weights, self._all)
         self._order = (-1, np.zeros(0, int))
         self.streams = pack.streams
         faces, self._boxes = pack.faces, pack.faces.box.astype(np.float32)
@@ -104,13 +104,13 @@ class BatchSource:
             self._weight[faces.label == MACHINE] *= stage.distill.machine_labels
             sigma = teacher.sigma
             # points that a labelled face lacks, where the teacher is sure of them
-            gaps = ~faces.valid & (faces.label != NONE)[:, None] & (sigma < stage.distill.fill)
+            gaps = ~faces.valid & (faces.label != NONE)[:, None] & (sigma < stage.distill.fill_max_sigma)
             self._points = np.where(gaps[..., None], teacher.points, faces.points)
             self._weight[gaps] = stage.distill.machine_labels
             # the configured box of an unlabelled face is a guess: the teacher's points give a better one
             blank = faces.label == NONE
             self._boxes[blank] = np.concatenate([teacher.points.min(axis=1), teacher.points.max(axis=1)], axis=1)[blank]
-            certainty = 1 / (1 + (sigma / np.float32(stage.distill.certainty)) ** 2)
+            certainty = 1 / (1 + (sigma / np.float32(stage.distill.half_weight_sigma)) ** 2)
             self._teacher = teacher.points, certainty, teacher.covariance
 
     def rows_of(self, step: int) -> np.ndarray:

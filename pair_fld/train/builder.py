@@ -17,7 +17,7 @@ from pair_fld.train.train_step import Step, Trainee
 def wants_live(stage: StageConfig) -> bool:
     """Whether the stage's losses look at the teacher's answer to every batch."""
     names = known_terms(stage)
-    return LIVE in needed(names) or (stage.distill.live and "kd_l2" in names)
+    return LIVE in needed(names) or (stage.distill.teacher_mode == "per_step" and "kd_l2" in names)
 
 
 def known_terms(stage: StageConfig) -> list[str]:

@@ -51,7 +51,7 @@ def distill(stage: StageConfig, pack: Pack, teachers: Sequence[Path], out: Path,
     if not resume:
         check_claim(out, stage_name("student"), overwrite)  # before the teacher is asked, which takes minutes
     answers = teacher_answers(
-        teachers, pack, cache or out.parent, views=stage.distill.views, device=device, progress=progress
+        teachers, pack, cache or out.parent, views=stage.distill.teacher_views, device=device, progress=progress
     )
     return fit(stage, pack, out, kind="student", teacher=answers, live=live,
                extra={"teacher": teacher_id(teachers)}, init_from=init_from, resume=resume, overwrite=overwrite,

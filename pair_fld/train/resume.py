@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pair_fld.config import StageConfig
+from pair_fld.config import StageConfig, read_recorded
 from pair_fld.errors import PairError
 from pair_fld.io import read_json, write_json
 from pair_fld.runs import RECORD
@@ -78,7 +77,7 @@ def _record(out: Path) -> dict[str, Any]:
         remedy = "Use another --out, or --overwrite to start anew."
         raise PairError(path, "the record of the run to resume", "one without a configuration", remedy)
     try:
-        config = StageConfig.model_validate_json(json.dumps(old["config"]))
+        config = read_recorded(StageConfig, old["config"])
         old = old | {"config": config.model_dump(mode="json")}
     except ValidationError:
         pass  # another version's settings: they differ, as they should

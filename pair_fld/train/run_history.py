@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pair_fld.config import StageConfig
+from pair_fld.config import StageConfig, current_keys
 from pair_fld.errors import PairError
 from pair_fld.io import read_json
 from pair_fld.runs import RECORD
@@ -68,7 +68,7 @@ def find_run(root: Path, name: str) -> RunInfo:
 
 def configuration(run: RunInfo) -> dict[str, Any]:
     """A run's settings as dotted keys; those that are newer than the run have their defaults."""
-    return defaults() | flatten(read_json(run.folder / RECORD, "a run record").get("config", {}))
+    return defaults() | flatten(current_keys(read_json(run.folder / RECORD, "a run record").get("config", {})))
 
 
 def changes(run: RunInfo) -> list[dict[str, Any]]:

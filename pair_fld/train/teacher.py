@@ -29,10 +29,14 @@ class LiveTeacher:
     ) -> None:
         if model.config.margin != student.margin:
             expected, found = f"a teacher with the student's model.margin of {student.margin}", str(model.config.margin)
-            raise PairError("distill.live", expected, found, "Give both the same margin, or teach by cached answers.")
+            raise PairError(
+                "distill.teacher_mode", expected, found, "Give both the same margin, or teach by cached answers."
+            )
         if (heatmaps and model.output_kind != "heatmap") or (fused and not model.has_maps):
             expected = "a teacher with the attention head" if fused else "a teacher with heatmaps"
-            raise PairError("distill.live", expected, model.config.arch, "Choose another teacher or other losses.")
+            raise PairError(
+                "distill.teacher_mode", expected, model.config.arch, "Choose another teacher or other losses."
+            )
         self.model, self.amp = model.to(device).eval(), amp
 
     @torch.no_grad()

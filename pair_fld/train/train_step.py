@@ -78,7 +78,7 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         if self.live is not None:
             batch = self.live(images, batch)
-        parts = _split(images, batch, self.train.accumulate)
+        parts = _split(images, batch, self.train.grad_accumulation)
         shares = self._shares([part for _, part in parts])
         values = torch.zeros_like(self._values)
         for k, (pixels, part) in enumerate(parts):

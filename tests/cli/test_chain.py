@@ -11,7 +11,7 @@ import pytest
 from tests.cli.command import pairfld
 
 SMALL = (
-    "data.sources.0.count=160", "data.sources.1.count=24", "data.workers=1", "data.valid_fraction=0.2",
+    "data.sources.0.count=160", "data.sources.1.count=24", "data.num_workers=1", "data.valid_fraction=0.2",
     "teacher.train.epochs=3", "teacher.train.threads=1", "student.train.epochs=3", "student.train.threads=1",
     "quant.calibration_images=32", "quant.method=minmax", "quant.max_nme_loss=5", "quant.max_drift_px=30",
 )  # fmt: skip

@@ -10,15 +10,15 @@ import pytest
 from pair_fld.runtime.centre_detector import CentreDetector
 from tests.cli.command import pairfld
 
-TINY = ("--config", "quick", "steps=4", "batch_size=4", "pictures=40", "valid_pictures=6", "scenes=4", "empty=4",
-        "calibration_images=4", "widths=[4,4,8,8,8]")  # fmt: skip
+TINY = ("--config", "quick", "steps=4", "batch_size=4", "images_per_source=40", "valid_images_per_source=6",
+        "synthetic_images=4", "negative_images=4", "calibration_images=4", "widths=[4,4,8,8,8]")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with packed faces and a face finder that was hardly trained."""
     folder = tmp_path_factory.mktemp("finder")
-    sizes = ("data.sources.0.count=60", "data.sources.1.count=6", "data.valid_fraction=0.2", "data.workers=1")
+    sizes = ("data.sources.0.count=60", "data.sources.1.count=6", "data.valid_fraction=0.2", "data.num_workers=1")
     done = pairfld("prepare", "--work", str(folder), *sizes)
     assert done.code == 0, done.err
     done = pairfld("train-detector", "--work", str(folder), *TINY)

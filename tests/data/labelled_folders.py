@@ -41,5 +41,5 @@ def add_face(folder: Path, name: str, seed: int, points: np.ndarray | None = Non
 
 def data_config(root: Path, *sources: SourceConfig, **more: object) -> DataConfig:
     """A configuration with small crops and one process."""
-    settings = {"sources": list(sources), "root": str(root), "pack_size": 48, "workers": 1, **more}
+    settings = {"sources": list(sources), "root": str(root), "pack_size": 48, "num_workers": 1, **more}
     return DataConfig.model_validate(settings)

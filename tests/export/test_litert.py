@@ -89,7 +89,7 @@ def test_int8_tflite_of_it_is_refused(stage: StageConfig, net: LandmarkNet, dot_
     record = {"config": stage.model_dump(mode="json")}
     save_checkpoint(checkpoint, {"model": net.state_dict(), "ema": net.state_dict(), "record": record})
     config = QuantConfig(method="minmax", calibration_images=4)
-    with pytest.raises(PairError, match=r"found int8-static with .*Softmax.*Set quant.kinds=\[fp32, fp16\]"):
+    with pytest.raises(PairError, match=r"found int8-static with .*Softmax.*Set quant.precisions=\[fp32, fp16\]"):
         quantize_checkpoint(checkpoint, Pack(dot_pack), config, tmp_path / "out")
 
 
@@ -98,7 +98,7 @@ def test_float_files_through_litert(stage: StageConfig, net: LandmarkNet, dot_pa
     checkpoint, out = tmp_path / "best.pt", tmp_path / "out"
     record = {"config": stage.model_dump(mode="json")}
     save_checkpoint(checkpoint, {"model": net.state_dict(), "ema": net.state_dict(), "record": record})
-    config = QuantConfig(method="minmax", calibration_images=4, kinds=["fp32", "fp16"], ship="fp16")
+    config = QuantConfig(method="minmax", calibration_images=4, precisions=["fp32", "fp16"], release="fp16")
     report = quantize_checkpoint(checkpoint, Pack(dot_pack), config, out)
     names = [f"model-{kind}.{form}" for kind in ("fp32", "fp16") for form in ("onnx", "tflite")]
     assert [f.file for f in report.files] == names

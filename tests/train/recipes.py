@@ -55,10 +55,10 @@ def narrowed(section: str, name: str, case: Case) -> StageConfig:
     stage = load_section(StageConfig, section, name)
     merged = {**stage.model.options, **options}
     model = ModelConfig(arch=stage.model.arch, input_size=side, margin=stage.model.margin, options=merged)
-    changes = {"epochs": 1, "epoch_steps": steps, "batch_size": 32, "lr": lr, "weight_decay": 0.0, "ema_decay": 0.9,
-               "warmup_epochs": 0.05, "amp": False, "threads": 0, "weights": {}, "augment": STILL}  # fmt: skip
+    changes = {"epochs": 1, "steps_per_epoch": steps, "batch_size": 32, "lr": lr, "weight_decay": 0.0, "ema_decay": 0.9,
+               "warmup_epochs": 0.05, "amp": False, "threads": 0, "source_weights": {}, "augment": STILL}  # fmt: skip
     distill = stage.distill.model_copy(
-        update={"views": 1}
+        update={"teacher_views": 1}
     )  # a teacher that knows faces by heart knows no mirrored ones
     return stage.model_copy(
         update={"model": model, "train": stage.train.model_copy(update=changes), "distill": distill}

@@ -27,7 +27,9 @@ def teacher(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arm_stage(arm: str, pack: Pack) -> StageConfig:
-    base = stage(HEAT, losses=LOSSES).model_copy(update={"distill": DistillConfig(machine_labels=0.2, fill=1.0)})
+    base = stage(HEAT, losses=LOSSES).model_copy(
+        update={"distill": DistillConfig(machine_labels=0.2, fill_max_sigma=1.0)}
+    )
     return ablation._stage(base, arm, seed=7, pack=pack)
 
 
@@ -47,9 +49,12 @@ def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
         assert (set(found.train.losses), found.distill.machine_labels) == (losses, machine), arm
         assert found.distill.unlabelled == unlabelled
         assert found.train.seed == 7
-        assert found.train.epoch_steps == 5  # 40 labelled faces in steps of 8: the budget of all arms alike
+        assert found.train.steps_per_epoch == 5  # 40 labelled faces in steps of 8: the budget of all arms alike
     # a filled gap is a coordinate of the teacher's: no part of less than all the teaching
-    assert {arm for arm in ARMS if arm_stage(arm, pack).distill.fill} == {"all KD", "all KD, unlabelled faces too"}
+    assert {arm for arm in ARMS if arm_stage(arm, pack).distill.fill_max_sigma} == {
+        "all KD",
+        "all KD, unlabelled faces too",
+    }
 
 
 def test_arms_that_would_be_the_same_are_left_out(dot_pack: Path) -> None:

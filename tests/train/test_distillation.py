@@ -120,7 +120,9 @@ def unsure(pack: Pack, sigma: float) -> TeacherLabels:
 @pytest.mark.parametrize(("fill", "filled"), [(0.0, False), (0.9, False), (1.1, True)])
 def test_gaps_are_filled_where_the_teacher_is_sure(dot_pack: Path, fill: float, filled: bool) -> None:
     pack = Pack(dot_pack)  # point 43 lacks on every fifth face
-    settings = stage(TINY, batch_size=40).model_copy(update={"distill": DistillConfig(machine_labels=0.25, fill=fill)})
+    settings = stage(TINY, batch_size=40).model_copy(
+        update={"distill": DistillConfig(machine_labels=0.25, fill_max_sigma=fill)}
+    )
     source = BatchSource(pack, settings, CPU, unsure(pack, 1.0))
     _, _, batch = source.draw(0)
     gaps = torch.from_numpy(~pack.faces.valid[source.rows_of(0), 43])
@@ -145,9 +147,9 @@ def test_faces_without_labels_are_drawn_only_if_wanted(dot_pack: Path) -> None:
 
 def test_sampling_weights_of_a_stage_replace_the_datas(dot_pack: Path) -> None:
     pack = Pack(dot_pack)
-    assert BatchSource(pack, stage(TINY, weights={"dots": 2.0}), CPU).steps == 10  # 2 x 40 faces in steps of 8
+    assert BatchSource(pack, stage(TINY, source_weights={"dots": 2.0}), CPU).steps == 10  # 2 x 40 faces in steps of 8
     with pytest.raises(PairError, match="expected sources among dots, found spots"):
-        BatchSource(pack, stage(TINY, weights={"spots": 2.0}), CPU)
+        BatchSource(pack, stage(TINY, source_weights={"spots": 2.0}), CPU)
 
 
 def test_the_live_teacher_sees_the_students_views(dot_pack: Path, teachers: list[Path]) -> None:

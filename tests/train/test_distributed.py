@@ -108,8 +108,8 @@ def test_accumulated_parts_weigh_as_one_batch(dot_pack: Path, tmp_path: Path) ->
     pack.faces = replace(pack.faces, valid=valid)
     losses = []
     for size, parts in ((8, 1), (4, 2)):
-        source = BatchSource(pack, stage(SMALL, batch_size=size, accumulate=parts), torch.device("cpu"))
-        step = start(stage(SMALL, batch_size=size, accumulate=parts), 10, 0, torch.device("cpu"), ALONE)
+        source = BatchSource(pack, stage(SMALL, batch_size=size, grad_accumulation=parts), torch.device("cpu"))
+        step = start(stage(SMALL, batch_size=size, grad_accumulation=parts), 10, 0, torch.device("cpu"), ALONE)
         step.model.eval()
         step(*source.draw(0))
         losses.append((step.look().losses["loss"], step.model.net.head.weight.detach().clone()))  # type: ignore[union-attr]

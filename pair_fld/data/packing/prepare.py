@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pair_fld.config import DataConfig
+from pair_fld.config import DataConfig, current_keys
 from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Faces
 from pair_fld.data.packing.chunks import PartJob, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
@@ -72,7 +72,7 @@ def prepare(
     _open_folder(out, plan, resume=resume, overwrite=overwrite)
     jobs = make_jobs(out / PARTS, samples, config.sources, config.pack_size, config.pack_margin)
     with _writing_faults(out):
-        loaded = _load(jobs, config.workers, progress)
+        loaded = _load(jobs, config.num_workers, progress)
     loading = time.monotonic() - started
     rows, unusable = read_rows(jobs)
     left_out += unusable
@@ -117,7 +117,7 @@ def _writing_faults(out: Path) -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool:
-        remedy = "Run again with --resume and fewer `workers`; large pictures need memory."
+        remedy = "Run again with --resume and fewer `num_workers`; large pictures need memory."
         raise PairError(out, "loading processes that run to their end", "one that was killed", remedy) from None
     except OSError as fault:
         remedy = "Make room or correct the permissions and run again with --resume."
@@ -135,7 +135,11 @@ def content_hash(faces: Faces) -> str:
 
 def _essence(config: DataConfig) -> dict[str, Any]:
     """The part of a configuration that decides what is packed."""
-    return {key: value for key, value in config.model_dump(mode="json").items() if key != "workers"}
+    return _decisive(config.model_dump(mode="json"))
+
+
+def _decisive(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if key != "num_workers"}
 
 
 def _finished_report(config: DataConfig, out: Path) -> dict[str, Any] | None:
@@ -145,7 +149,7 @@ def _finished_report(config: DataConfig, out: Path) -> dict[str, Any] | None:
     record = read_json(out / RECORD, "a prepare record")
     if not isinstance(record, dict) or "report" not in record or not (out / "faces.npz").is_file():
         raise PairError(out, "a pack", "a run of another stage", "Choose another output folder.")
-    if _essence(config) != {key: value for key, value in record["config"].items() if key != "workers"}:
+    if _essence(config) != _decisive(current_keys(record["config"])):
         remedy = "Choose another folder, or --overwrite to replace it."
         raise PairError(out, "a pack of this configuration to resume", "one of another configuration", remedy)
     shutil.rmtree(out / PARTS, ignore_errors=True)  # left when the run was killed just before its last step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 
-from pair_fld.config import QatConfig, StageConfig
+from pair_fld.config import QatConfig, StageConfig, read_recorded
 from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
 from pair_fld.export.onnx import load_onnx, save_onnx
@@ -44,7 +43,7 @@ class Trained:
 
 def stage_of(state: dict[str, Any]) -> StageConfig:
     """The configuration that a checkpoint was trained with."""
-    return StageConfig.model_validate_json(json.dumps(state["record"]["config"]))
+    return read_recorded(StageConfig, state["record"]["config"])
 
 
 def answers_of(
@@ -58,7 +57,7 @@ def answers_of(
     wanted = state["record"].get("teacher")
     if wanted is None:
         return None
-    views = stage_of(state).distill.views
+    views = stage_of(state).distill.teacher_views
     kept = cached_answers(wanted, pack, cache, views)
     if kept is not None:
         return kept

@@ -149,7 +149,7 @@ def quantize_checkpoint(
         if fine_tune:
             before = tuple(r for r in reports if r.kind == "int8-static")
             if not before:
-                raise PairError("--qat", "int8-static among quant.kinds", ", ".join(config.kinds), "Add it.")
+                raise PairError("--qat", "int8-static among quant.precisions", ", ".join(config.precisions), "Add it.")
             say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
             int8_float = Path(folder) / "trained" / "model.onnx"
             qdq = quantize_static_qdq(plain, calibration, metadata, method)
@@ -196,23 +196,23 @@ def _write(
     options: dict[str, Any] = {"method": method, "tflite_input": config.tflite_input}
     unknown = unknown_operators(plain) if "tflite" in config.formats else ""
     if not unknown:
-        return quantize(plain, out, calibration, config.kinds, formats=config.formats, **options)
-    others = [kind for kind in config.kinds if kind not in litert.KINDS]
+        return quantize(plain, out, calibration, config.precisions, formats=config.formats, **options)
+    others = [kind for kind in config.precisions if kind not in litert.KINDS]
     if others or config.tflite_input != "float32":
         found = f"{', '.join(others) or 'a uint8 input'} with {unknown}"
-        remedy = "Set quant.kinds=[fp32, fp16], quant.ship=fp16 and quant.tflite_input=float32."
+        remedy = "Set quant.precisions=[fp32, fp16], quant.release=fp16 and quant.tflite_input=float32."
         raise PairError(out, "TFLite of fp32 or fp16 for operators that only litert-torch knows", found, remedy)
     litert.require(out, unknown)
     files = quantize(
-        plain, out, calibration, config.kinds, formats=[f for f in config.formats if f == "onnx"], **options
+        plain, out, calibration, config.precisions, formats=[f for f in config.formats if f == "onnx"], **options
     )
     for kind in litert.KINDS:
-        if kind in config.kinds:
+        if kind in config.precisions:
             path = out / f"{plain.stem}-{kind}.tflite"
             facts = metadata | {"quantization": {"kind": kind}}
             litert.write_with_litert(model.net, model.input_size, path, facts, kind, unknown)
             files.append(QuantizedFile(kind, "tflite", path, None))
-    return sorted(files, key=lambda file: (config.kinds.index(file.kind), file.format))
+    return sorted(files, key=lambda file: (config.precisions.index(file.kind), file.format))
 
 
 def _method(
@@ -221,7 +221,7 @@ def _method(
     """The configured calibration method, or the one whose file has the lowest NME."""
     methods: list[Method] = list(METHODS) if config.method == "auto" else [config.method]
     say(f"calibrating on {len(calibration)} training crops ({', '.join(methods)})")
-    if "int8-static" not in config.kinds or len(methods) == 1:
+    if "int8-static" not in config.precisions or len(methods) == 1:
         return methods[0], {}
     choice = choose_method(plain, calibration, score, methods)
     return choice.method, {str(k): v for k, v in choice.scores.items()}

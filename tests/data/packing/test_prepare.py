@@ -284,7 +284,7 @@ def test_one_process_and_two_write_the_same_bytes(tmp_path: Path) -> None:
         add_face(tmp_path / "in", f"f{seed:03d}", seed)
     one = data_config(tmp_path, ibug("in"))
     prepare(one, tmp_path / "one")
-    prepare(one.model_copy(update={"workers": 2}), tmp_path / "two")
+    prepare(one.model_copy(update={"num_workers": 2}), tmp_path / "two")
     first, second = Pack(tmp_path / "one"), Pack(tmp_path / "two")
     assert first.data_hash == second.data_hash
     shards = [(tmp_path / name / "shard-00000.npy").read_bytes() for name in ("one", "two")]

@@ -100,7 +100,7 @@ def test_a_float_convolution_in_an_int8_file_breaks_a_gate(
 def test_the_shipped_kind_has_no_float_convolution(workspace: Path, dot_pack: Path, tmp_path: Path, form: str) -> None:
     config = QuantConfig(**LOOSE)
     quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, tmp_path)
-    cost = count(tmp_path / f"model-{config.ship}.{form}")
+    cost = count(tmp_path / f"model-{config.release}.{form}")
     assert cost.heavy_not_int8() == {}
     heavy = {key: n for key, n in cost.ops.items() if "conv" in key[0].lower()}
     # stem; 3 inverted residuals of 3; 2 laterals; merge of 3; head: 16 convolutions, of which 4 depthwise
