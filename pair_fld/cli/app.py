@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 import pair_fld
 from pair_fld.cli import (
     ablate,
+    annotate,
     benchmark,
     benchmark_runner,
     package,
@@ -87,6 +88,7 @@ for verb in (
     prepare,
     train,
     ablate,
+    annotate,
     quantize,
     validate,
     benchmark,
