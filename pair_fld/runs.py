@@ -19,7 +19,16 @@ from pair_fld.outputs import refuse_inputs_inside
 
 RECORD = "run.json"
 MARKER = ".pairfld"  # in every output folder: the stage that made it
-_PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "onnx", "onnxruntime", "ai-edge-litert")
+_PACKAGES = (
+    "torch",
+    "timm",
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+)
 
 
 def provenance(config: dict[str, Any], *, seed: int | None = None, data_hash: str | None = None) -> dict[str, Any]:
