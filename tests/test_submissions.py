@@ -11,7 +11,7 @@ import pytest
 
 from pair_fld.config import BudgetConfig, load_section
 from pair_fld.evaluate.validate import labelled_folder, open_model, validate_model
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 ENTRIES = sorted(p.parent for p in SUBMISSIONS.glob("*/metrics.json"))
@@ -42,7 +42,7 @@ def test_archive_is_what_its_metrics_describe(entry: Path) -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: p.name)
 def test_archive_keeps_the_budget_and_is_all_int8(entry: Path, tmp_path: Path) -> None:
-    cost = count(unpacked(entry, tmp_path))
+    cost = model_cost(unpacked(entry, tmp_path))
     budget = load_section(BudgetConfig, "budget", "pair2024")
     assert cost.gflops <= budget.gflops.max
     assert cost.size_mb <= budget.model_mb.max

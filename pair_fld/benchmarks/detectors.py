@@ -17,7 +17,7 @@ from pair_fld.data.synthetic import render_scene
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import Truth
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.face_detector.train import scrambled
 from pair_fld.runtime.detection import search_views
 from pair_fld.runtime.detector import FaceFinder, open_detector
@@ -26,7 +26,7 @@ from pair_fld.runtime.image import read_image
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.scheme import to_51
 from pair_fld.runtime.session import Model
-from pair_fld.submit.archive import PICTURE
+from pair_fld.submit.budget import IMAGE_SIDE
 from pair_fld.submit.build import box_policy
 
 FACELESS_SEED = 2024  # no training and no tuning draws from it
@@ -54,7 +54,7 @@ class SetRow:
 
 @dataclass(frozen=True)
 class CostRow:
-    """One finder's cost: its file, one view, and the search of a PICTURE x PICTURE picture with one candidate.
+    """One finder's cost: its file, one view, and the search of a IMAGE_SIDE x IMAGE_SIDE picture with one candidate.
 
     looks_a_picture: network runs that the measured pictures took on average, second looks included; small pictures
     have no tiles.
@@ -88,7 +88,7 @@ def compare(
             box policies.
     """
     rows, costs = [], []
-    landmarks = count(model.path)
+    landmarks = model_cost(model.path)
     for path in finders:
         finder = open_detector(path)
         policy = box_policy(pack, path, cache / f"box-policy-{finder.name}.json", say)
@@ -98,7 +98,7 @@ def compare(
         with _counted(finder) as looks:
             mine = _measure(pipeline, _cases(truth, unlabelled, faceless))
         rows += mine
-        cost, views = count(path), len(list(search_views(PICTURE, PICTURE, finder.search, finder.side)))
+        cost, views = model_cost(path), len(list(search_views(IMAGE_SIDE, IMAGE_SIDE, finder.search, finder.side)))
         searched = (views + 1) * cost.gflops
         looks_a_picture = looks[0] / max(sum(row.pictures for row in mine), 1)
         costs.append(

@@ -15,7 +15,7 @@ import numpy as np
 
 from pair_fld.errors import PairError
 from pair_fld.evaluate.validate import Truth, open_model, validate_model
-from pair_fld.export.model_cost import count, oldest_runtime
+from pair_fld.export.model_cost import model_cost, oldest_runtime
 from pair_fld.io import atomic_path
 
 BLOCK, BLOCK_SECONDS = 10, 0.5  # calls before the next file has its turn, and the seconds they may take
@@ -109,8 +109,8 @@ def _describe(path: Path, dynamic: int) -> Row:
             raise PairError(path, "an .onnx or .tflite file", found, remedy)
         row.size_mb = path.stat().st_size / 1e6
         row.runtime = oldest_runtime(path)
-        cost = count(path, dynamic)
-        row.params, row.gflops, row.ops = cost.params, cost.gflops, cost.as_json()["ops"]
+        cost = model_cost(path, dynamic)
+        row.params, row.gflops, row.ops = cost.params, cost.gflops, cost.to_json()["ops"]
         row.heavy_not_int8 = sum(cost.heavy_not_int8().values())
     except PairError as fault:
         row.faults.append(f"found {fault.found}, expected {fault.expected}")

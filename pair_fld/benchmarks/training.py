@@ -56,7 +56,7 @@ class Speed:
     ratio_maps: float
     ratio_decoding: float
 
-    def as_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float]:
         return asdict(self)
 
 

@@ -28,6 +28,7 @@ from pair_fld.cli import (
     train,
     train_detector,
     validate,
+    verify,
 )
 from pair_fld.cli.console import complain, say
 from pair_fld.errors import GateError, PairError
@@ -93,6 +94,7 @@ for verb in (
     validate,
     benchmark,
     package,
+    verify,
     predict,
     train_detector,
     benchmark_runner,

@@ -31,7 +31,7 @@ def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption 
         return
     runs = list_runs(root)
     if as_json:
-        print_json([run.as_json() for run in runs])
+        print_json([run.to_json() for run in runs])
         return
     if not runs:
         say(f"no training runs below {root}")
@@ -62,7 +62,7 @@ def show(
     lines, made = history.curves(run), history.changes(run)
     if as_json:
         print_json({
-            "run": run.as_json(), "against": other.name if other else "defaults",
+            "run": run.to_json(), "against": other.name if other else "defaults",
             "differences": {key: list(pair) for key, pair in changed.items()},
             "changes": made, "curves": lines,
         })  # fmt: skip

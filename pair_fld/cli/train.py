@@ -132,11 +132,11 @@ def bench_train(
             if profile:
                 profiles[name] = bench.profile(stage, pack, teacher=place.recipe.teacher.model, device=device)
     if as_json:
-        print_json({name: result.as_json() | {"profile": profiles.get(name)} for name, result in results.items()})
+        print_json({name: result.to_json() | {"profile": profiles.get(name)} for name, result in results.items()})
         return
     table = Table("faces/s", *results, box=None)
     for key in bench.ROWS:
-        table.add_row(bench.ROWS[key], *(f"{result.as_json()[key]:.4g}" for result in results.values()))
+        table.add_row(bench.ROWS[key], *(f"{result.to_json()[key]:.4g}" for result in results.values()))
     console.out.print(table)
     for name, text in profiles.items():
         console.out.print(f"\n[bold]{name}[/]")

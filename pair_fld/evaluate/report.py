@@ -55,6 +55,20 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class GroupScores:
+    """One group of faces: scores by normaliser; NME in percent by region and normaliser, None where not measured."""
+
+    faces: int
+    scores: Mapping[str, Scores]
+    regions: Mapping[str, Mapping[str, float]] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; a figure that is not finite is null, as in `Result.to_json`."""
+        tree: dict[str, Any] = {"faces": self.faces, **_flat(self.scores)}
+        return tree if self.regions is None else tree | {"regions": _flat_regions(self.regions)}
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that `evaluate` measured.
 
@@ -77,10 +91,17 @@ class Result:
             "faces": self.faces,
             **_flat(self.overall),
             "sources": {s: {"faces": self.source_names.count(s), **_flat(v)} for s, v in self.sources.items()},
-            "regions": {
-                r: {f"nme_{n}_percent": _number(v) for n, v in values.items()} for r, values in self.regions.items()
-            },
+            "regions": _flat_regions(self.regions),
         }
+
+    def groups(self) -> dict[str, GroupScores]:
+        """The scores of "all" faces, with regions, and of each source; of the source alone where there is but one."""
+        names = list(self.sources)
+        whole = names[0] if len(names) == 1 else "all"
+        groups = {whole: GroupScores(self.faces, self.overall, self.regions)}
+        for name in names if len(names) > 1 else ():
+            groups[name] = GroupScores(self.source_names.count(name), self.sources[name])
+        return groups
 
 
 def evaluate(
@@ -201,7 +222,13 @@ def markdown_table(headings: Sequence[str], body: Sequence[Sequence[str]]) -> st
     return "\n".join(lines) + "\n"
 
 
-_FIGURE = re.compile(r"-|[-+]?\d[\d.,]*|nan|inf")
+NOT_SCORED = "not scored"
+_FIGURE = re.compile(rf"-|[-+]?\d[\d.,]*|nan|inf|{NOT_SCORED}")
+
+
+def figure(value: float, digits: int) -> str:
+    """A figure for a table; "not scored" for nan, the mean over no face."""
+    return NOT_SCORED if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def ced_plot(results: Mapping[str, Result], path: Path, normaliser: str = "outer_corners", limit: float = 0.10) -> None:
@@ -225,6 +252,10 @@ def ced_plot(results: Mapping[str, Result], path: Path, normaliser: str = "outer
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     plt.close(figure)
+
+
+def _flat_regions(regions: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | int | None]]:
+    return {r: {f"nme_{n}_percent": _number(v) for n, v in values.items()} for r, values in regions.items()}
 
 
 def _flat(scores: Mapping[str, Scores]) -> dict[str, float | int | None]:

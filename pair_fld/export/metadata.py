@@ -10,7 +10,7 @@ from pair_fld.export.onnx import load_onnx, save_onnx, set_metadata
 from pair_fld.export.tflite.flatbuffer import save_tflite
 
 
-def stamp(path: Path, metadata: dict[str, Any]) -> None:
+def replace_metadata(path: Path, metadata: dict[str, Any]) -> None:
     """Give an .onnx or .tflite file of ours other metadata; weights and graph stay byte for byte."""
     if path.suffix == ".onnx":
         model = load_onnx(path)

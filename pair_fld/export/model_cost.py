@@ -130,7 +130,7 @@ class ModelCost:
         """Convolutions and matrix products that are not 8-bit: empty for a full-int8 file."""
         return {key: n for key, n in self.ops.items() if key[0] in HEAVY and key[1] not in ("int8", "uint8")}
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Plain values; operators as {"CONV_2D int8": 12}."""
         ops = {f"{op} {kind}": n for (op, kind), n in self.ops.items()}
         return {
@@ -142,7 +142,7 @@ class ModelCost:
         }
 
 
-def count(path: Path, dynamic: int = 0) -> ModelCost:
+def model_cost(path: Path, dynamic: int = 0) -> ModelCost:
     """The cost of an .onnx or .tflite file at batch 1.
 
     Args:

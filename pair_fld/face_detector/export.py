@@ -13,8 +13,8 @@ from pair_fld.config import DetectorConfig, current_keys
 from pair_fld.data.dataset import VALID, Pack
 from pair_fld.data.source_images import pack_pictures
 from pair_fld.evaluate.matching import MATCH_IOU, match_boxes
-from pair_fld.export.metadata import stamp
-from pair_fld.export.model_cost import count
+from pair_fld.export.metadata import replace_metadata
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.face_detector.net import DetectorNet
@@ -143,8 +143,10 @@ def choose_threshold(files: Sequence[Path], pack: Pack, config: DetectorConfig, 
     best = [row for row in good if row["recall_percent"] == max(r["recall_percent"] for r in good)]
     chosen = best[(len(best) - 1) // 2]
     for path in files:
-        stamp(path, read_metadata(path) | {"search": _search_json(replace(_LOOSE, threshold=chosen["threshold"]))})
-    cost = {path.name: count(path).as_json() for path in files}
+        replace_metadata(
+            path, read_metadata(path) | {"search": _search_json(replace(_LOOSE, threshold=chosen["threshold"]))}
+        )
+    cost = {path.name: model_cost(path).to_json() for path in files}
     return {
         "chosen": chosen,
         "valid_pictures": pictures,

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from pair_fld.config import RecipeConfig
 from pair_fld.data.dataset import TRAIN, Pack
-from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipFace
 from pair_fld.data.source_images import pack_pictures
-from pair_fld.data.synthetic import render_scene
-from pair_fld.errors import PairError
+from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.matching import learn_box_policy, measure_detector
 from pair_fld.evaluate.report import Result, ced_plot
-from pair_fld.evaluate.validate import Truth, labelled_faces, open_model, validate_model
-from pair_fld.export.metadata import stamp
-from pair_fld.face_detector.files import find_detector
+from pair_fld.evaluate.validate import labelled_faces, open_model, validate_model
+from pair_fld.export.metadata import replace_metadata
 from pair_fld.io import file_hash, read_json, write_json
-from pair_fld.runs import provenance
+from pair_fld.progress import Say, say_nothing
+from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.session import read_metadata
-from pair_fld.submit.archive import PackageReport, package
+from pair_fld.submit.archive import PackageReport, package, runtime_hash
 
-Say = Callable[[str], None]
 POLICY_FACES = 400  # training pictures that the box policy is learnt on
-SCENES = 12  # rendered pictures for verification where a recipe has no photographs
 
 
 def box_policy(pack: Pack, detector: Path, cache: Path, say: Say) -> dict[str, Any]:
@@ -63,63 +57,108 @@ def _training_pictures(pack: Pack) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 @dataclass(frozen=True)
+class ArchiveSpec:
+    """What an archive is made of.
+
+    Attributes:
+        recipe: budget and provenance.
+        name: of the archive, without its suffix.
+        tflite: the released model file.
+        onnx: the same model for ONNX Runtime; None leaves it out.
+        detector: .tflite and licence text of the face detector.
+        teacher: a checkpoint that the recipe's teacher section may describe.
+    """
+
+    recipe: RecipeConfig
+    name: str
+    tflite: Path
+    onnx: Path | None
+    detector: tuple[Path, str]
+    teacher: Path | None = None
+
+    def check(self) -> None:
+        """PairError for a missing model file, GateError for one whose own quantize run broke a gate."""
+        if not self.tflite.is_file():
+            remedy = "Run pairfld quantize first."
+            raise PairError(self.tflite, "a .tflite of pairfld quantize", "no such file", remedy)
+        if self.onnx is not None and not self.onnx.is_file():
+            remedy = "Quantize with format onnx too."
+            raise PairError(self.onnx, "the .onnx beside the .tflite", "no such file", remedy)
+        record = self.tflite.parent / RECORD
+        if record.is_file() and read_json(record, "a quantize record").get("passed") is False:
+            raise GateError(f"{self.tflite}: broke a parity gate of pairfld quantize, see {record}; "
+                            "quantize again before packing")  # fmt: skip
+
+    def key(self) -> dict[str, Any]:
+        """What the run record of a finished archive holds, if it was made of the same things."""
+        return {
+            "config": self.recipe.model_dump(mode="json"),
+            "model": file_hash(self.tflite),
+            "onnx": self.onnx is not None,
+            "detector": file_hash(self.detector[0]),
+            "runtime": runtime_hash(),
+        }
+
+
+@dataclass(frozen=True)
 class Built:
-    """An archive, the figures of its model on labelled boxes, and its provenance."""
+    """An archive, and the scores of its model on labelled boxes."""
 
     report: PackageReport
     result: Result
-    record: dict[str, Any]
 
 
-def build(
-    recipe: RecipeConfig,
-    pack: Pack,
-    tflite: Path,
-    onnx: Path | None,
-    out: Path,
-    name: str,
-    say: Say,
-    finder: tuple[Path, str] | None = None,
-    teacher: Path | None = None,
-) -> Built:
-    """Stamp, measure and pack; `out` is an empty folder and gets NAME.zip, the models, metrics.json, ced.png.
+def build(spec: ArchiveSpec, pack: Pack, out: Path, say: Say = say_nothing) -> Built:
+    """Write metadata, measure and pack.
 
-    finder: the face finder's .tflite and licence, default `find_detector`'s. With `onnx` a finder.onnx beside it goes
-    along. teacher: a checkpoint that the recipe's teacher section describes.
+    Args:
+        spec: what to pack.
+        pack: the data set that the model was trained on; its test faces are measured.
+        out: an empty folder; gets NAME.zip, the model files, metrics.json, ced.png and run.json.
+        say: takes sentences on the progress.
 
     Raises:
-        GateError: a bound of the budget is broken. PairError: inputs that cannot be used.
+        GateError: a bound of the budget is broken.
+        PairError: inputs that cannot be used.
     """
-    detector, licence = finder or find_detector()
-    beside = detector.with_suffix(".onnx") if onnx and detector.with_suffix(".onnx").is_file() else None
-    _check_data(tflite, pack)
+    spec.check()
+    _check_data(spec.tflite, pack)
+    detector, _ = spec.detector
+    detector_onnx = detector.with_suffix(".onnx") if spec.onnx and detector.with_suffix(".onnx").is_file() else None
     policy = box_policy(pack, detector, out.parent / "box-policy.json", say)
-    models = []
-    for source in (tflite, *([onnx] if onnx else [])):
-        metadata = read_metadata(source)
-        metadata["crop"]["from_detector"] = policy
-        models.append(out / source.name)
-        shutil.copyfile(source, models[-1])
-        stamp(models[-1], metadata)
-    say("measuring the shipped file on the test faces")
+    models = [_with_policy(file, policy, out) for file in (spec.tflite, spec.onnx) if file is not None]
+    say("measuring the released file on the test faces")
     result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(pack.config))
-    metrics = _by_source(result)
-    ced_plot({name: result}, out / "ced.png")
-    record = _record(recipe, pack, read_metadata(models[0]), teacher)
-    record["data_report"] = {"sources": pack.record["report"]["sources"]}
+    ced_plot({spec.name: result}, out / "ced.png")
+    record = _record(spec.recipe, pack, read_metadata(models[0]), spec.teacher)
     say("packing")
     report = package(
-        models, out / f"{name}.zip", recipe.budget, metrics=metrics, record=record, name=name,
-        detector=(detector, licence), detector_onnx=beside, ced_png=out / "ced.png",
+        models, out / f"{spec.name}.zip", spec.recipe.budget, scores=result.groups(), record=record, name=spec.name,
+        detector=spec.detector, detector_onnx=detector_onnx, ced_png=out / "ced.png",
     )  # fmt: skip
-    tree = {"metrics": metrics, "package": report.to_json(), "box_policy": policy}
-    plain = tflite.with_name("model-fp32.tflite")
-    if plain.is_file() and plain != tflite:
+    figures = {"metrics": _scores_json(result), "package": report.to_json(), "box_policy": policy}
+    float_file = spec.tflite.with_name("model-fp32.tflite")
+    if float_file.is_file() and float_file != spec.tflite:
         say("measuring the float file beside it")
-        float_result, _ = validate_model(open_model(plain, threads=2), labelled_faces(pack.config))
-        tree["float_file"] = _by_source(float_result)
-    write_json(out / "metrics.json", tree)
-    return Built(report, result, record)
+        float_result, _ = validate_model(open_model(float_file, threads=2), labelled_faces(pack.config))
+        figures["float_file"] = _scores_json(float_result)
+    write_json(out / "metrics.json", figures)
+    write_json(out / RECORD, record | spec.key())
+    return Built(report, result)
+
+
+def _with_policy(file: Path, policy: dict[str, Any], out: Path) -> Path:
+    """A copy of a model file in `out` that carries the detector's box policy."""
+    metadata = read_metadata(file)
+    metadata["crop"]["from_detector"] = policy
+    copy = out / file.name
+    shutil.copyfile(file, copy)
+    replace_metadata(copy, metadata)
+    return copy
+
+
+def _scores_json(result: Result) -> dict[str, Any]:
+    return {name: group.to_json() for name, group in result.groups().items()}
 
 
 def _check_data(tflite: Path, pack: Pack) -> None:
@@ -127,12 +166,12 @@ def _check_data(tflite: Path, pack: Pack) -> None:
     own = read_metadata(tflite).get("data_hash")
     if own is not None and own != pack.data_hash:
         found = f"one of {own[:12]}"
-        remedy = "Give the pack that it was quantized with (--data), or quantize anew."
+        remedy = "Give the pack that it was quantized with (--data), or quantize again."
         raise PairError(tflite, f"a model of the data {pack.data_hash[:12]} in {pack.folder}", found, remedy)
 
 
 def _record(recipe: RecipeConfig, pack: Pack, metadata: dict[str, Any], teacher: Path | None) -> dict[str, Any]:
-    """Provenance of the shipped model: the student as it was really trained, the teacher only if it is the recipe's."""
+    """Provenance of the released model: the student as it was trained, the teacher only if it is the recipe's."""
     config = recipe.model_dump(mode="json")
     trained = metadata.get("trained") or {}
     if "config" in trained:
@@ -141,47 +180,4 @@ def _record(recipe: RecipeConfig, pack: Pack, metadata: dict[str, Any], teacher:
         config.pop("teacher")
     record = provenance(config, seed=trained.get("seed"), data_hash=pack.data_hash)
     about = {"trained_at_commit": trained.get("commit"), "teacher_sha256": trained.get("teacher")}
-    return record | about
-
-
-def _by_source(result: Result) -> dict[str, dict[str, Any]]:
-    """`Result.to_json()` by source, with the regions only where there is one source."""
-    tree = result.to_json()
-    if len(result.sources) == 1:
-        return {next(iter(result.sources)): tree}
-    return {"all": tree, **tree["sources"]}
-
-
-def verification_pictures(truth: Truth, folder: Path, limit: int) -> tuple[list[Path], dict[str, list[np.ndarray]]]:
-    """Pictures to run an archive on, and their faces by stem: photographs of the test sources, else rendered scenes.
-
-    Args:
-        folder: where rendered scenes are written. limit: photographs at most, evenly spread over each source.
-    """
-    pictures: list[Path] = []
-    faces: dict[str, list[np.ndarray]] = {}
-    kinds = {source.kind for source in truth.config.sources}
-    if kinds <= {"ibug", "ivslab", "csv"}:
-        for number in range(len(truth.config.sources)):
-            mine = [s for s in truth.samples if s.source == number]
-            share = max(1, limit // len(truth.config.sources))
-            for k in np.unique(np.linspace(0, len(mine) - 1, min(share, len(mine))).astype(int)):
-                sample = mine[int(k)]
-                if sample.path.stem in faces:
-                    continue  # a second picture of that name would overwrite the first one's answer
-                try:
-                    raw = read_face(sample, truth.config.sources[sample.source])[1]
-                except SkipFace:
-                    continue
-                pictures.append(sample.path)
-                faces[sample.path.stem] = [] if raw is None else [raw]
-        return pictures, faces
-    folder.mkdir(parents=True, exist_ok=True)
-    seed = 1 + max(source.seed for source in truth.config.sources)
-    for k in range(SCENES):
-        scene = render_scene(seed, k, faces=(1, 1, 2, 0)[k % 4])
-        path = folder / f"scene{k:03d}.png"
-        cv2.imwrite(str(path), scene.image)
-        pictures.append(path)
-        faces[path.stem] = [np.asarray(points) for points in scene.faces]
-    return pictures, faces
+    return record | about | {"data_report": {"sources": pack.record["report"]["sources"]}}

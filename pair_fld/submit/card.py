@@ -1,4 +1,4 @@
-"""The texts of an archive: model card, budget report, technical report."""
+"""The texts of an archive: model card and technical report."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import NORMALISERS, THRESHOLDS
-from pair_fld.evaluate.report import markdown_table
+from pair_fld.evaluate.report import GroupScores, figure, markdown_table
 
 RESEARCH_NOTICE = (
-    "Research use only. The training pictures come from data sets whose terms allow research and not "
+    "Research use only. The training images come from data sets whose terms allow research and not "
     "commerce; weights learnt from them carry the same limit. The code is under the MIT licence."
 )
 SYNTHETIC_NOTICE = (
@@ -18,11 +19,11 @@ SYNTHETIC_NOTICE = (
     "landmark coordinates of a research data set. The code is under the MIT licence."
 )
 LIMITS = (
-    "Made for one upright face in a crop; heads turned by more than about 60 degrees, or rolled by more "
+    "Made for one upright face per crop; heads turned by more than about 60 degrees, or rolled by more "
     "than about 30, are outside what it was trained for.",
     "Occluded points are guessed; there is no visibility and no confidence in the output.",
-    "The face finder misses faces narrower than about a twentieth of the picture's longer side and faces "
-    "that are cut by more than half; what it takes for a face gets landmarks, face or not.",
+    "The face detector misses faces narrower than about a twentieth of the image's longer side and faces "
+    "that are cut by more than half; every detection gets landmarks, also a false one.",
     "Errors differ between groups of people as far as the training data are unbalanced; they were not "
     "measured by age, sex or skin tone.",
     "Not a tool for identifying people and not for decisions about them.",
@@ -31,187 +32,202 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class DataRow:
-    """One source of training data as the card lists it."""
+    """One source of training data as the card lists it; faces per split."""
 
     name: str
     kind: str
     labels: str
-    train_faces: int | None
-    valid_faces: int | None
-    test_faces: int | None
+    train_faces: int
+    valid_faces: int
+    test_faces: int
     weight: float
 
 
+@dataclass(frozen=True)
+class ModelCard:
+    """What a card states.
+
+    Attributes:
+        name: of the archive.
+        metadata: of the released .tflite.
+        data: sources of the training data; None when they were not recorded.
+        training: sentences on teacher, student, versions and hashes; empty when they were not recorded.
+        scores: by group of faces; empty when nothing was measured.
+        budget_table: Markdown.
+        remarks: further limits.
+    """
+
+    name: str
+    metadata: Mapping[str, Any]
+    data: tuple[DataRow, ...] | None
+    training: tuple[str, ...]
+    scores: Mapping[str, GroupScores]
+    budget_table: str
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, name: str, metadata: Mapping[str, Any], record: Mapping[str, Any] | None,
+        scores: Mapping[str, GroupScores], budget_table: str, remarks: Sequence[str] = (),
+    ) -> ModelCard:  # fmt: skip
+        """The card of a model with a run record: provenance, `config` (a recipe), `data_report` (of prepare).
+
+        Raises:
+            PairError: the record lacks a figure that the card states.
+        """
+        try:
+            data = None if record is None else tuple(data_rows(record))
+            training = () if record is None else tuple(training_lines(record))
+        except KeyError as error:
+            remedy = "Train and package again with this version."
+            raise PairError("run record", f"an entry {error} for the model card", "none", remedy) from None
+        return cls(name, metadata, data, training, scores, budget_table, tuple(remarks))
+
+    def markdown(self) -> str:
+        """The card as Markdown: what the model is, data, training, figures, limits, licence."""
+        size, margin = self.metadata["input"]["size"], self.metadata["crop"]["margin"]
+        photographs = self.data is None or any(row.kind != "synthetic" for row in self.data)
+        sections = [
+            f"# {self.name}",
+            "51 facial landmarks (the inner points of the iBUG 68-point scheme) of every face in an image, "
+            "for the PAIR competition (IEEE ICME 2024). `run_model.py` detects the faces, this model places the "
+            "points.",
+            "## Input and output",
+            f"- Input: {size} x {size} BGR crop, the square of {margin:g} times the longer side of the "
+            "51-point box.\n"
+            f"- Output: {self.metadata['output']['kind']}, decoded by `runtime/session.py` into crop pixels.\n"
+            f"- Weights: {_weights(self.metadata)}.",
+            "## Data",
+            "Not recorded." if self.data is None else _data_table(self.data),
+            "## Training",
+            "\n".join(f"- {line}" for line in self.training) or "Not recorded.",
+            "## Measured",
+            score_table(self.scores) if self.scores else "Not measured.",
+            "NME: mean distance of the points from the labels over the named normaliser. FR: share of faces "
+            "above the threshold. AUC: area under the cumulative error distribution up to the threshold, 1 is "
+            "best.",
+            region_table(self.scores),
+            "## Cost",
+            self.budget_table,
+            "## Limits",
+            "\n".join(f"- {line}" for line in (*LIMITS, *self.remarks)),
+            "## Licence",
+            RESEARCH_NOTICE if photographs else SYNTHETIC_NOTICE,
+        ]
+        return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
 def data_rows(record: Mapping[str, Any]) -> list[DataRow]:
-    """The sources of a record: counts as `pairfld prepare` reported them (record["data_report"]["sources"]),
-    weights from the recipe (record["config"]["data"]["sources"])."""
-    weights = {s["name"]: s.get("weight", 1.0) for s in record.get("config", {}).get("data", {}).get("sources", [])}
+    """The sources of a record: faces from record["data_report"], weights from record["config"]; KeyError if absent."""
+    weights = {source["name"]: source["weight"] for source in record["config"]["data"]["sources"]}
     return [
         DataRow(
-            name=s["name"],
-            kind=s["kind"],
-            labels=s["labels"],
-            train_faces=s.get("train"),
-            valid_faces=s.get("valid"),
-            test_faces=s.get("test"),
-            weight=weights.get(s["name"], 1.0),
+            *(s["name"], s["kind"], s["labels"], s["train"], s["valid"], s["test"]),
+            weight=weights[s["name"]],
         )
-        for s in record.get("data_report", {}).get("sources", [])
+        for s in record["data_report"]["sources"]
     ]
 
 
-def metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown table of `Result.to_json()` trees by name of the set measured."""
+def training_lines(record: Mapping[str, Any]) -> list[str]:
+    """Teacher, student, versions and hashes of a record, as sentences; KeyError for a record without them.
+
+    The teacher is absent where the student had none; commit, seed and data hash are where they are None.
+    """
+    lines = []
+    for stage in ("teacher", "student"):
+        if stage in record["config"]:
+            model, train = record["config"][stage]["model"], record["config"][stage]["train"]
+            losses = ", ".join(f"{term} x {weight:g}" for term, weight in train["losses"].items())
+            lines.append(
+                f"{stage}: {model['arch']}, {model['input_size']} x {model['input_size']}, {train['epochs']} epochs, "
+                f"batch {train['batch_size']}, learning rate {train['lr']:g}, losses {losses}"
+            )
+    labels = {"commit": "code", "data_hash": "data hash", "seed": "seed", "python": "Python"}
+    lines += [f"{label}: {record[key]}" for key, label in labels.items() if record[key] is not None]
+    lines.append("packages: " + ", ".join(f"{name} {version}" for name, version in sorted(record["packages"].items())))
+    return lines
+
+
+def score_table(scores: Mapping[str, GroupScores]) -> str:
+    """Markdown table of the scores of each group of faces under each normaliser."""
     headings = ["measured on", "faces", "normaliser", "NME %"]
     headings += [f"FR {t:.2f} %" for t in THRESHOLDS] + [f"AUC {t:.2f}" for t in THRESHOLDS]
     body = []
-    for name, tree in metrics.items():
-        for n in NORMALISERS:
-            row = [name, str(tree.get("faces", "")), n, _figure(tree.get(f"nme_{n}_percent"), 2)]
-            row += [_figure(tree.get(f"failure_at_{t:.2f}_{n}_percent"), 2) for t in THRESHOLDS]
-            row += [_figure(tree.get(f"auc_at_{t:.2f}_{n}_fraction"), 4) for t in THRESHOLDS]
+    for name, group in scores.items():
+        for normaliser in NORMALISERS:
+            one = group.scores[normaliser]
+            row = [name, str(one.faces), normaliser, figure(one.nme_percent, 2)]
+            row += [figure(one.failure_percent[t], 2) for t in THRESHOLDS]
+            row += [figure(one.auc_fraction[t], 4) for t in THRESHOLDS]
             body.append(row)
     return markdown_table(headings, body)
 
 
-def region_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown table of the outer-corner NME by region, one column a set."""
-    metrics = {name: tree for name, tree in metrics.items() if tree.get("regions")}
-    regions = list(dict.fromkeys(r for tree in metrics.values() for r in tree.get("regions", {})))
+def region_table(scores: Mapping[str, GroupScores]) -> str:
+    """Markdown table of the outer-corner NME by region, one column per group that was measured by region."""
+    columns = {name: group.regions for name, group in scores.items() if group.regions}
+    if not columns:
+        return ""
+    regions = list(dict.fromkeys(region for values in columns.values() for region in values))
     body = [
-        [
-            r,
-            *(
-                _figure(tree.get("regions", {}).get(r, {}).get("nme_outer_corners_percent"), 2)
-                for tree in metrics.values()
-            ),
-        ]
-        for r in regions
+        [region, *(figure(values[region]["outer_corners"], 2) for values in columns.values())] for region in regions
     ]
-    return markdown_table(["region, NME % (outer corners)", *metrics], body)
-
-
-def _figure(value: float | int | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def model_card(
-    name: str,
-    metadata: Mapping[str, Any],
-    record: Mapping[str, Any],
-    metrics: Mapping[str, Mapping[str, Any]],
-    budget_table: str,
-    *,
-    remarks: Sequence[str] = (),
-) -> str:
-    """The model card as Markdown: what it is, data, training, figures, limits, licence.
-
-    Args:
-        metadata: of the shipped .tflite. record: configuration and provenance (see `data_rows`,
-        `training_lines`).
-        metrics: `Result.to_json()` by set. budget_table: Markdown.
-    """
-    size, margin = metadata["input"]["size"], metadata["crop"]["margin"]
-    data = data_rows(record)
-    photographs = not data or any(row.kind != "synthetic" for row in data)
-    parts = [
-        f"# {name}",
-        "51 facial landmarks (the inner points of the iBUG 68-point scheme) of every face in a picture, "
-        "for the PAIR competition (IEEE ICME 2024). `run_model.py` finds the faces, this model places the "
-        "points.",
-        "## Input and output",
-        f"- Input: {size} x {size} BGR crop, the square of {margin:g} times the longer side of the "
-        "51-point box.\n"
-        f"- Output: {metadata['output']['kind']}, decoded by `runtime/session.py` into crop pixels.\n"
-        f"- Weights: {metadata.get('quantization', metadata.get('kind', 'as in the file'))}.",
-        "## Data",
-        _data_table(data) if data else "Not recorded.",
-        "## Training",
-        "\n".join(f"- {line}" for line in training_lines(record)) or "Not recorded.",
-        "## Measured",
-        metric_table(metrics) if metrics else "Not measured.",
-        "NME: mean distance of the points from the labels over the named normaliser. FR: share of faces "
-        "above the threshold. AUC: area under the cumulative error distribution up to the threshold, 1 is "
-        "best.",
-        region_table(metrics) if metrics else "",
-        "## Cost",
-        budget_table,
-        "## Limits",
-        "\n".join(f"- {line}" for line in (*LIMITS, *remarks)),
-        "## Licence",
-        RESEARCH_NOTICE if photographs else SYNTHETIC_NOTICE,
-    ]
-    return "\n\n".join(p.strip() for p in parts if p.strip()) + "\n"
+    return markdown_table(["region, NME % (outer corners)", *columns], body)
 
 
 def _data_table(data: Sequence[DataRow]) -> str:
     headings = ("source", "kind", "labels by", "train faces", "valid faces", "test faces", "weight")
     body = [
-        (
-            *(r.name, r.kind, r.labels),
-            *(_figure(n, 0) for n in (r.train_faces, r.valid_faces, r.test_faces)),
-            f"{r.weight:g}",
-        )
+        (r.name, r.kind, r.labels, str(r.train_faces), str(r.valid_faces), str(r.test_faces), f"{r.weight:g}")
         for r in data
     ]
     return markdown_table(headings, body)
 
 
-def training_lines(record: Mapping[str, Any]) -> list[str]:
-    """Teacher, student, versions and hashes of a record as sentences; what is missing is left out."""
-    lines = []
-    config = record.get("config", {})
-    for stage in ("teacher", "student"):
-        if stage in config:
-            model, train = config[stage]["model"], config[stage]["train"]
-            lines.append(
-                f"{stage}: {model['arch']}, {model['input_size']} x {model['input_size']}, "
-                f"{train['epochs']} epochs, batch {train['batch_size']}, learning rate {train['lr']:g}, "
-                "losses " + ", ".join(f"{k} x {v:g}" for k, v in train["losses"].items())
-            )
-    for key, label in (
-        ("commit", "code"),
-        ("data_hash", "data hash"),
-        ("seed", "seed"),
-        ("python", "Python"),
-    ):
-        if record.get(key) is not None:
-            lines.append(f"{label}: {record[key]}")
-    packages = record.get("packages") or {}
-    if packages:
-        lines.append("packages: " + ", ".join(f"{k} {v}" for k, v in sorted(packages.items())))
-    return lines
+def _weights(metadata: Mapping[str, Any]) -> str:
+    """The released file's precision and calibration in words."""
+    record = metadata.get("quantization")
+    if record is None:
+        return "as in the checkpoint"
+    text = f"{record['kind']}"
+    if "method" in record:
+        text += f", activation ranges by {record['method']} on {record['calibration_images']} training crops "
+        text += f"(sha256 {record['calibration_sha256'][:12]}...)"
+    return text
 
 
-def _finder(policy: Mapping[str, Any]) -> str:
-    return "MediaPipe's BlazeFace" if str(policy.get("detector", "")).startswith("blazeface") else "this project's own"
+def _detector_name(policy: Mapping[str, Any]) -> str:
+    blazeface = str(policy.get("detector", "")).startswith("blazeface")
+    return "MediaPipe's BlazeFace" if blazeface else "trained by this project"
 
 
-def technical_report(
-    name: str, card: str, contents: Sequence[tuple[str, int]], policy: Mapping[str, Any], ced: bool
-) -> str:
+def technical_report(name: str, card: str, sizes: Mapping[str, int], policy: Mapping[str, Any], ced: bool) -> str:
     """The technical report as Markdown: how the archive works, then the card's figures.
 
     Args:
-        contents: (file, bytes) of the archive. policy: crop.from_detector. ced: whether ced.png is there to
-        show.
+        name: of the archive.
+        card: Markdown.
+        sizes: bytes of each file of the archive.
+        policy: metadata["crop"]["from_detector"].
+        ced: whether ced.png is there to show.
     """
     offset, scale = policy["offset"], policy["scale"]
     sections = [
         f"# Technical report: {name}",
-        "## How a picture is answered",
-        f"The face finder ({_finder(policy)}) searches the whole picture and overlapping "
-        "tiles; each candidate is looked at a second time at the size the network knows best. Its box "
+        "## From an image to landmarks",
+        f"The face detector ({_detector_name(policy)}) searches the whole image and overlapping "
+        "tiles, and runs a second time on each candidate, scaled to the size that it detects best. Its box "
         f"becomes a 51-point box: the centre moves by ({offset[0]:+.3f}, {offset[1]:+.3f}) and the size is "
         f"multiplied by ({scale[0]:.3f}, {scale[1]:.3f}), in units of the box, means learnt on training "
-        "data. The landmark model sees the square crop, and its points return to the picture through the "
-        "inverse of the crop's matrix. Several faces are written from the picture's right to its left; "
-        "none is an empty file.",
+        "data. The landmark model runs on the square crop, and its points return to the image through the "
+        "inverse of the crop's matrix. Several faces are written from the image's right to its left; "
+        "an image without a face gets an empty file.",
         "Usage: `pip install -r requirements.txt`, then `python run_model.py IMAGE_LIST OUTPUT_DIR`. It "
         "runs in ai-edge-litert or tflite-runtime, whichever is installed.",
         "## Archive",
-        markdown_table(("file", "bytes"), [(file, f"{size}") for file, size in contents]),
+        markdown_table(("file", "bytes"), [(f"`{file}`", f"{size}") for file, size in sizes.items()]),
         "## Cumulative error distribution\n\n![CED](ced.png)" if ced else "",
         card.replace("\n# ", "\n## ").replace(f"# {name}", "## Model card", 1),
     ]
-    return "\n\n".join(s.strip() for s in sections if s.strip()) + "\n"
+    return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"

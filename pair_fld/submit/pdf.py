@@ -1,24 +1,33 @@
-"""Markdown to PDF, as much of it as the reports use: headings, paragraphs, bullet lists, tables, pictures,
-code.
+"""Markdown to PDF: markdown-it parses, fpdf2 lays out.
 
 The same input gives the same bytes: the document's date is fixed and only the PDF core fonts are used.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
-from fpdf.fonts import FontFace
+from fpdf.fonts import TextStyle
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 
 DATE = datetime(2024, 1, 1, tzinfo=UTC)
-_HEADING_POINTS = {1: 17, 2: 13, 3: 11}
+_TEXT_POINTS, _TABLE_POINTS = 10, 8
+_CELL_PADDING = 6.0  # mm, both sides together
+_IMAGE_POINTS = 340  # width of an image, of the 493 between the margins
+_STYLES = {
+    "h1": TextStyle(font_style="B", font_size_pt=17, t_margin=2, b_margin=0.5),
+    "h2": TextStyle(font_style="B", font_size_pt=13, t_margin=5, b_margin=0.5),
+    "h3": TextStyle(font_style="B", font_size_pt=11, t_margin=4, b_margin=0.5),
+    "pre": TextStyle(font_family="courier", font_size_pt=8, t_margin=2, b_margin=2),
+    "code": TextStyle(font_family="courier"),
+}
 # The core fonts hold Latin-1 only
 _REPLACE = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "’": "'", "‘": "'", "“": '"', "”": '"', "≤": "<=", "≥": ">="}
@@ -27,114 +36,80 @@ _REPLACE = str.maketrans(
 
 
 def write_pdf(markdown: str, path: Path, folder: Path | None = None) -> None:
-    """Write `markdown` as an A4 PDF; pictures are looked up in `folder`.
+    """Write CommonMark with tables as an A4 PDF; images are read from `folder`.
 
     Raises:
-        PairError: when a picture is missing.
+        PairError: when an image is missing.
     """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(markdown.translate(_REPLACE).encode("latin-1", errors="replace").decode("latin-1"))
     pdf = FPDF(format="A4")
     pdf.set_creation_date(DATE)
     pdf.set_margin(18)
     pdf.set_auto_page_break(True, margin=18)
     pdf.add_page()
-    pdf.set_font("Helvetica", size=10)
-    for block in _blocks(markdown):
-        _draw(pdf, block, folder)
+    for start, table in _tables(tokens):
+        _lay_out_table(pdf, tokens, start, table)
+    _set_images(tokens, folder or Path())
+    pdf.set_font("Helvetica", size=_TEXT_POINTS)
+    html = parser.renderer.render(tokens, parser.options, {})
+    html = html.replace("<table", f'<font size="{_TABLE_POINTS}"><table').replace("</table>", "</table></font>")
+    pdf.write_html(html, font_family="helvetica", tag_styles=_STYLES, li_prefix_color=(0, 0, 0),
+                   table_line_separators=True)  # fmt: skip
     with atomic_path(path) as temporary:
         pdf.output(str(temporary))
 
 
-def _blocks(markdown: str) -> list[list[str]]:
-    """Lines grouped into blocks: blank lines separate, a heading stands alone, a code fence stays whole."""
-    blocks: list[list[str]] = []
-    current: list[str] = []
-    fenced = False
-    for line in markdown.splitlines():
-        if line.startswith("```"):
-            fenced = not fenced
-        alone = not fenced and line.startswith(("#", "!["))
-        if alone or (not fenced and not line.strip()):
-            blocks.append(current)
-            current = []
-            if alone:
-                blocks.append([line])
-            continue
-        current.append(line)
-    blocks.append(current)
-    return [b for b in blocks if b]
+def _tables(tokens: Sequence[Token]) -> Iterator[tuple[int, list[list[int]]]]:
+    """Of each table, where it opens and the places of its cells' opening tokens, by row."""
+    start, rows = 0, list[list[int]]()
+    for place, token in enumerate(tokens):
+        if token.type == "table_open":
+            start, rows = place, []
+        elif token.type == "tr_open":
+            rows.append([])
+        elif token.type in ("th_open", "td_open"):
+            rows[-1].append(place)
+        elif token.type == "table_close":
+            yield start, rows
 
 
-def _draw(pdf: FPDF, block: list[str], folder: Path | None) -> None:
-    first = block[0]
-    if heading := re.match(r"(#+)\s+(.*)", first):
-        level = min(len(heading.group(1)), 3)
-        pdf.ln(2)
-        _text(pdf, f"**{heading.group(2)}**", size=_HEADING_POINTS[level])
-    elif picture := re.match(r"!\[.*\]\((.*)\)", first):
-        file = (folder or Path()) / picture.group(1)
-        if not file.is_file():
-            raise PairError(file, "a picture of the report", "no such file", "Write it first or leave it out.")
-        pdf.image(str(file), w=min(120.0, pdf.epw))
-    elif first.startswith("|"):
-        _table(pdf, block)
-    elif first.startswith("```"):
-        pdf.set_font("Courier", size=8)
-        pdf.multi_cell(0, 4, _latin("\n".join(block[1:-1])), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-    elif first.startswith("- "):
-        for item in _items(block):
-            _text(pdf, f"-  {item}", indent=3)
-    else:
-        _text(pdf, " ".join(line.strip() for line in block))
-    pdf.ln(2)
+def _lay_out_table(pdf: FPDF, tokens: list[Token], start: int, rows: list[list[int]]) -> None:
+    """Set what fpdf2 does not work out by itself: plain text in the cells, alignment, column widths."""
+    natural = [0.0] * len(rows[0])
+    for number, row in enumerate(rows):
+        pdf.set_font("Helvetica", style="" if number else "B", size=_TABLE_POINTS)
+        for column, place in enumerate(row):
+            opening, inline = tokens[place], tokens[place + 1]
+            plain = "".join(child.content for child in inline.children or ())
+            inline.children = [Token("text", "", 0, content=plain)]
+            opening.attrs["align"] = "RIGHT" if "right" in str(opening.attrs.pop("style", "")) else "LEFT"
+            natural[column] = max(natural[column], pdf.get_string_width(plain) + _CELL_PADDING)
+    widths = fitted(natural, pdf.epw)
+    for place, width in zip(rows[0], widths, strict=True):
+        tokens[place].attrs["width"] = f"{100 * width / sum(widths):.3f}%"
+    tokens[start].attrs["width"] = f"{100 * sum(widths) / pdf.epw:.3f}%"
+    tokens[start].attrs["align"] = "LEFT"
 
 
-def _items(block: list[str]) -> list[str]:
-    items: list[str] = []
-    for line in block:
-        if line.startswith("- "):
-            items.append(line[2:].strip())
-        else:
-            items[-1] += " " + line.strip()
-    return items
+def _set_images(tokens: Sequence[Token], folder: Path) -> None:
+    for token in tokens:
+        for child in token.children or ():
+            if child.type == "image":
+                file = folder / str(child.attrs["src"])
+                if not file.is_file():
+                    raise PairError(file, "an image of the report", "no such file", "Write it first or leave it out.")
+                child.attrs |= {"src": str(file), "width": _IMAGE_POINTS}
 
 
-def _text(pdf: FPDF, text: str, size: float = 10, indent: float = 0) -> None:
-    pdf.set_font("Helvetica", size=size)
-    pdf.set_x(pdf.l_margin + indent)
-    text = re.sub(r"`([^`]*)`", r"\1", text)
-    pdf.multi_cell(0, size * 0.5, _latin(text), markdown=True, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+def fitted(natural: Sequence[float], room: float) -> list[float]:
+    """Column widths for a table at most `room` wide: natural where they fit, else the widest share what is left.
 
-
-def _table(pdf: FPDF, block: list[str]) -> None:
-    rows = [_cells(line) for line in block if line is not block[1]]
-    align = tuple("RIGHT" if rule == "--:" else "LEFT" for rule in _cells(block[1]))
-    pdf.set_font("Helvetica", size=8)
-    padding = 6.0
-    natural = [max(pdf.get_string_width(row[i], markdown=False) for row in rows) + padding for i in range(len(align))]
-    widths = _fit(natural, pdf.epw)
-    with pdf.table(
-        width=sum(widths),
-        col_widths=tuple(widths),
-        align="LEFT",
-        text_align=align,
-        line_height=4.5,
-        headings_style=FontFace(emphasis="B"),
-        borders_layout="HORIZONTAL_LINES",
-    ) as table:
-        for row in rows:
-            cells = table.row()
-            for cell in row:
-                cells.cell(cell)
-
-
-def _cells(line: str) -> list[str]:
-    """Cells of a table line, without marks; `\\|` is a bar inside a cell."""
-    inner = line.strip().removeprefix("|").removesuffix("|")
-    return [_latin(re.sub(r"[`*]", "", c.strip().replace("\\|", "|"))) for c in re.split(r"(?<!\\)\|", inner)]
-
-
-def _fit(natural: list[float], room: float) -> list[float]:
-    """Column widths: natural where they fit, else the widest columns share what the others leave."""
+    >>> fitted([10, 20], 40)
+    [10, 20]
+    >>> fitted([10, 50, 100], 60)
+    [10, 25.0, 25.0]
+    """
     widths = list(natural)
     while sum(widths) > room + 1e-6:
         widest = max(widths)
@@ -144,7 +119,3 @@ def _fit(natural: list[float], room: float) -> list[float]:
         for i in wide:
             widths[i] = max(share, second)
     return widths
-
-
-def _latin(text: str) -> str:
-    return text.translate(_REPLACE).encode("latin-1", errors="replace").decode("latin-1")

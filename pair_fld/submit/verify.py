@@ -1,41 +1,51 @@
-"""Prove an archive: unpack it, install what it asks for in a fresh environment, run it, read what it
-wrote."""
+"""Prove an archive: unpack it, install its requirements in a fresh environment, run it, read its results."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
+from pair_fld.data.load_face import read_face
+from pair_fld.data.sample import SkipFace
+from pair_fld.data.synthetic import render_scene
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.report import Result, evaluate
+from pair_fld.evaluate.validate import Truth
 from pair_fld.runtime.landmark_files import order_right_to_left, read_faces
 from pair_fld.runtime.scheme import NUM_POINTS, to_51
 
 TIMEOUT_S = 1800
+SCENES = 12  # rendered images to run on where a recipe has no photographs
 
 
 @dataclass(frozen=True)
 class VerifyReport:
     """What a clean run of the archive did.
 
-    faces: by picture stem, what was written. setup_s: making the environment; run_s: run_model.py, start
-    included.
-    matched, missed, unmatched: faces against truth, 0 without truth; unmatched finds may be faces nobody
-    labelled.
-    result: NME end to end of the matched faces.
+    Attributes:
+        images: number of images that it ran on.
+        faces: detected faces by image stem.
+        setup_s: seconds to make the environment.
+        run_s: seconds of run_model.py, start included.
+        labelled: faces with a label; 0 without labels.
+        missed: labelled faces that were not detected.
+        unmatched: detected faces without a label; nobody may have labelled them.
+        result: errors of the detected faces with a label, end to end; None without such faces.
     """
 
-    pictures: int
+    images: int
     faces: Mapping[str, int]
     setup_s: float
     run_s: float
@@ -44,11 +54,16 @@ class VerifyReport:
     unmatched: int = 0
     result: Result | None = None
 
+    @property
+    def recall_percent(self) -> float | None:
+        """Labelled faces that were detected; None without labels."""
+        return 100 * (self.labelled - self.missed) / self.labelled if self.labelled else None
+
     def to_json(self) -> dict[str, Any]:
         tree: dict[str, Any] = {
-            "pictures": self.pictures,
+            "images": self.images,
             "faces": sum(self.faces.values()),
-            "faces_by_picture": dict(self.faces),
+            "faces_by_image": dict(self.faces),
             "setup_seconds": round(self.setup_s, 1),
             "run_seconds": round(self.run_s, 2),
         }
@@ -65,7 +80,7 @@ class VerifyReport:
 
 def verify(
     archive: Path,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     truth: Mapping[str, Sequence[np.ndarray]] | None = None,
     *,
     python: str = sys.executable,
@@ -74,19 +89,21 @@ def verify(
     """Run an archive as a grader would.
 
     Args:
-        pictures: what to run on. truth: faces (N, 2) _img in any supported scheme by picture stem.
-        python: the interpreter to build the environment with. install: False runs in `python` as it stands
-        (no
-            environment is made: quick, and no proof of requirements.txt).
+        archive: a zip of pairfld package.
+        images: image files to run on.
+        truth: labelled faces (N, 2) _img in any supported scheme, by image stem.
+        python: the interpreter to build the environment with.
+        install: False runs in `python` as it stands: quick, and no proof of requirements.txt.
 
     Raises:
-        PairError: no archive or no pictures. GateError: the installation or the run failed, or what it wrote
-            is not what the contest asks for; the message says which.
+        PairError: no archive or no images.
+        GateError: the installation or the run failed, or the results are not what the contest asks for; the message
+            says which.
     """
     if not zipfile.is_zipfile(archive):
         raise PairError(archive, "a submission archive (zip)", "no such file or no zip", "Run pairfld package first.")
-    if not pictures:
-        raise PairError("pictures", "at least one to run the archive on", "none", "Name some.")
+    if not images:
+        raise PairError("images", "at least one to run the archive on", "none", "Name some.")
     with tempfile.TemporaryDirectory(prefix="pairfld-verify-") as scratch:
         folder = Path(scratch) / "archive"
         with zipfile.ZipFile(archive) as packed:
@@ -95,15 +112,54 @@ def verify(
         interpreter = _environment(Path(scratch) / "venv", folder, python) if install else python
         setup_s = time.perf_counter() - started
         listing, out = Path(scratch) / "list.txt", Path(scratch) / "out"
-        listing.write_text("".join(f"{p.resolve()}\n" for p in pictures), encoding="utf-8")
+        listing.write_text("".join(f"{path.resolve()}\n" for path in images), encoding="utf-8")
         started = time.perf_counter()
         _call([interpreter, "run_model.py", str(listing), str(out)], folder, "run_model.py")
         run_s = time.perf_counter() - started
-        answers = {p.stem: _read_answer(out / f"{p.stem}.txt") for p in pictures}
-    counts = {stem: len(faces) for stem, faces in answers.items()}
-    if not truth:
-        return VerifyReport(len(pictures), counts, setup_s, run_s)
-    return _score(answers, truth, VerifyReport(len(pictures), counts, setup_s, run_s))
+        predictions = {path.stem: _read_prediction(out / f"{path.stem}.txt") for path in images}
+    counts = {stem: len(faces) for stem, faces in predictions.items()}
+    report = VerifyReport(len(images), counts, setup_s, run_s)
+    return _score(predictions, truth, report) if truth else report
+
+
+def verification_images(truth: Truth, folder: Path, limit: int) -> tuple[list[Path], dict[str, list[np.ndarray]]]:
+    """Images to run an archive on, and their labelled faces by stem: photographs, or rendered scenes.
+
+    Args:
+        truth: the test sources. Where all of them are photographs on disk, these are taken.
+        folder: where rendered scenes are written.
+        limit: photographs at most, evenly spread over each source.
+    """
+    if {source.kind for source in truth.config.sources} <= {"ibug", "ivslab", "csv"}:
+        return _photographs(truth, limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    images, faces = [], {}
+    seed = 1 + max(source.seed for source in truth.config.sources)
+    for k in range(SCENES):
+        scene = render_scene(seed, k, faces=(1, 1, 2, 0)[k % 4])
+        images.append(folder / f"scene{k:03d}.png")
+        cv2.imwrite(str(images[-1]), scene.image)
+        faces[images[-1].stem] = [np.asarray(points) for points in scene.faces]
+    return images, faces
+
+
+def _photographs(truth: Truth, limit: int) -> tuple[list[Path], dict[str, list[np.ndarray]]]:
+    images: list[Path] = []
+    faces: dict[str, list[np.ndarray]] = {}
+    share = max(1, limit // len(truth.config.sources))
+    for number, source in enumerate(truth.config.sources):
+        samples = [sample for sample in truth.samples if sample.source == number]
+        for k in np.unique(np.linspace(0, len(samples) - 1, min(share, len(samples))).astype(int)):
+            path = samples[int(k)].path
+            if path.stem in faces:
+                continue  # a second image of that name would overwrite the first one's results
+            try:
+                raw = read_face(samples[int(k)], source)[1]
+            except SkipFace:
+                continue
+            images.append(path)
+            faces[path.stem] = [] if raw is None else [raw]
+    return images, faces
 
 
 def _environment(venv: Path, folder: Path, python: str) -> str:
@@ -120,53 +176,51 @@ def _call(command: Sequence[str], folder: Path, what: str) -> None:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=_clean_environment()
         )
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise GateError(f"{what} failed: {fault}") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GateError(f"{what} failed: {error}") from None
     if done.returncode != 0:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise GateError(f"{what} ended with exit code {done.returncode}:\n{last}")
 
 
 def _clean_environment() -> dict[str, str]:
-    """The environment without what would let the caller's packages in."""
-    import os
-
+    """The environment without the variables that would let the caller's packages in."""
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
 
 
-def _read_answer(path: Path) -> list[np.ndarray]:
+def _read_prediction(path: Path) -> list[np.ndarray]:
     if not path.is_file():
         raise GateError(f"run_model.py wrote no {path.name}")
     try:
         faces = read_faces(path)
-    except ValueError as fault:
-        raise GateError(f"run_model.py wrote what cannot be read: {fault}") from None
+    except ValueError as error:
+        raise GateError(f"run_model.py wrote a file that cannot be read: {error}") from None
     for face in faces:
         if face.shape != (NUM_POINTS, 2) or not np.isfinite(face).all():
-            raise GateError(f"{path.name}: expected {NUM_POINTS} finite points a face, found an array {face.shape}")
+            raise GateError(f"{path.name}: expected {NUM_POINTS} finite points per face, found an array {face.shape}")
     ordered = order_right_to_left(faces)
     if any(a is not b for a, b in zip(faces, ordered, strict=True)):
-        raise GateError(f"{path.name}: expected the faces from the picture's right to its left, found another order")
+        raise GateError(f"{path.name}: expected the faces from the image's right to its left, found another order")
     return faces
 
 
 def _score(
-    answers: Mapping[str, Sequence[np.ndarray]],
+    predictions: Mapping[str, Sequence[np.ndarray]],
     truth: Mapping[str, Sequence[np.ndarray]],
     report: VerifyReport,
 ) -> VerifyReport:
-    """Pair answers with labels by box overlap and measure the pairs."""
+    """Pair predicted with labelled faces by box overlap and measure the pairs."""
     predicted, labels, masks, names = [], [], [], []
     labelled = missed = unmatched = 0
     for stem, raw in truth.items():
-        if stem not in answers:
+        if stem not in predictions:
             continue
         known = [to_51(face) for face in raw]
-        matches = match_faces(answers[stem], [np.where(valid[:, None], p, np.nan) for p, valid in known])
+        matches = match_faces(predictions[stem], [np.where(valid[:, None], p, np.nan) for p, valid in known])
         labelled, missed = labelled + len(known), missed + len(matches.missed)
         unmatched += len(matches.unmatched)
         for i, j in matches.pairs:
-            predicted.append(answers[stem][i])
+            predicted.append(predictions[stem][i])
             labels.append(known[j][0])
             masks.append(known[j][1])
             names.append(stem)
@@ -174,6 +228,4 @@ def _score(
     if predicted:
         sources = ["end to end"] * len(names)
         result = evaluate(np.stack(predicted), np.stack(labels), np.stack(masks), sources, names)
-    return VerifyReport(
-        report.pictures, report.faces, report.setup_s, report.run_s, labelled, missed, unmatched, result
-    )
+    return replace(report, labelled=labelled, missed=missed, unmatched=unmatched, result=result)

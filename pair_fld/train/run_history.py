@@ -36,7 +36,7 @@ class RunInfo:
     state: str
     changed: datetime
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {**vars(self), "folder": str(self.folder), "changed": self.changed.isoformat(timespec="seconds")}
 
 

@@ -21,7 +21,7 @@ def test_measure_gives_speeds_and_their_ratios(dot_pack: Path) -> None:
         progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert told == [(1, 1)]
-    assert set(speed.as_json()) == set(ROWS)
+    assert set(speed.to_json()) == set(ROWS)
     assert speed.ratio == pytest.approx(speed.data / speed.naive)
     assert speed.data_percent == pytest.approx(100 * speed.training / speed.data)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pair_fld.config import ModelConfig
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import compare
 from pair_fld.export.quantization.formats import quantize
@@ -61,7 +61,7 @@ def test_simcc_in_every_format(tmp_path: Path) -> None:
     assert worst["net-int8-static.onnx"] < 2
     assert worst["net-int8-static.tflite"] < 2
     for name in ("net-int8-static.onnx", "net-int8-static.tflite"):
-        assert not count(files[name]).heavy_not_int8()
+        assert not model_cost(files[name]).heavy_not_int8()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pair_fld.config import ModelConfig, QuantConfig, StageConfig, load_section
 from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
 from pair_fld.export import litert
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import compare
 from pair_fld.export.quantization.run import quantize_checkpoint
@@ -114,4 +114,4 @@ def test_float_files_through_litert(stage: StageConfig, net: LandmarkNet, dot_pa
     assert 0 < worst["model-fp16.tflite"] < 0.1
     sizes = {name: (out / name).stat().st_size for name in names}
     assert sizes["model-fp16.tflite"] < 0.6 * sizes["model-fp32.tflite"]
-    assert count(out / "model-fp32.tflite").macs == count(out / "model-fp16.tflite").macs > 1e6
+    assert model_cost(out / "model-fp32.tflite").macs == model_cost(out / "model-fp16.tflite").macs > 1e6

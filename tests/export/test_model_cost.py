@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from pair_fld.errors import PairError
-from pair_fld.export.model_cost import ModelCost, count, oldest_runtime
+from pair_fld.export.model_cost import ModelCost, model_cost, oldest_runtime
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.export.tflite.flatbuffer import FlatBuilder, save_tflite
 from tests.export.conftest import Export
@@ -40,7 +40,7 @@ def test_three_layers_by_hand(export: Export, tmp_path: Path) -> None:
     assert MACS == 282624
     assert PARAMS == 209302
     for file in quantize(export(ThreeLayers()).path, tmp_path, random_crops(2)):
-        cost = count(file.path)
+        cost = model_cost(file.path)
         assert (cost.macs, cost.params) == (MACS, PARAMS), file
         assert cost.gflops == pytest.approx(0.000565248)
         assert cost.size_mb == file.path.stat().st_size / 1e6
@@ -48,7 +48,7 @@ def test_three_layers_by_hand(export: Export, tmp_path: Path) -> None:
 
 def test_operators_by_type(export: Export, tmp_path: Path) -> None:
     net = export(ThreeLayers()).path
-    costs = {(f.kind, f.format): count(f.path).ops for f in quantize(net, tmp_path, random_crops(2))}
+    costs = {(f.kind, f.format): model_cost(f.path).ops for f in quantize(net, tmp_path, random_crops(2))}
     assert costs["fp32", "onnx"] == {("Conv", "float32"): 3, ("Relu", "float32"): 2, ("Reshape", "float32"): 1}
     assert costs["int8-static", "tflite"] == {
         ("CONV_2D", "int8"): 2,
@@ -105,7 +105,7 @@ def test_foreign_graphs(tmp_path: Path) -> None:
     stored.append(weights("wq", 9, 3, 3, 3, dtype=np.uint8))
     model = helper.make_model(helper.make_graph(nodes, "g", inputs, outputs, stored), ir_version=9)
     onnx.save(model, str(tmp_path / "foreign.onnx"))
-    cost = count(tmp_path / "foreign.onnx")
+    cost = model_cost(tmp_path / "foreign.onnx")
     assert cost.macs == 2400 + 4200 + 21 + 972
     assert cost.params == 96 + 4200 + 21 + 3 + 243
     assert cost.ops["ConvInteger", "int8"] == 1
@@ -118,7 +118,7 @@ def test_a_foreign_tflite_with_a_fully_connected_layer(tmp_path: Path) -> None:
     matrix, bias = flat.constant("m", np.ones((4, 10), np.int8)), flat.constant("b", np.ones(4, np.float32))
     flat.operator("FULLY_CONNECTED", [x, matrix, bias], [y], 3, "FullyConnectedOptions")
     save_tflite(flat.finish({"x": x}, {"y": y}), tmp_path / "dynamic.tflite", {})
-    cost = count(tmp_path / "dynamic.tflite")
+    cost = model_cost(tmp_path / "dynamic.tflite")
     assert (cost.macs, cost.params) == (40, 44)
     assert cost.heavy_not_int8() == {("FULLY_CONNECTED", "hybrid"): 1}  # int8 weights alone are not int8
 
@@ -126,21 +126,21 @@ def test_a_foreign_tflite_with_a_fully_connected_layer(tmp_path: Path) -> None:
 def test_plain_values() -> None:
     cost = ModelCost(2_000_000, 10, 3_000_000, {("Conv", "int8"): 2})
     expected = {"macs": 2_000_000, "gflops": 0.004, "params": 10, "size_mb": 3.0, "ops": {"Conv int8": 2}}
-    assert cost.as_json() == expected
+    assert cost.to_json() == expected
 
 
 def test_faults(tmp_path: Path) -> None:
     with pytest.raises(PairError, match=r"expected an .onnx or .tflite file, found .pt"):
-        count(tmp_path / "a.pt")
+        model_cost(tmp_path / "a.pt")
     (tmp_path / "b.tflite").write_bytes(b"nonsense, and short")
     with pytest.raises(PairError, match="expected a TFLite file, found damaged"):
-        count(tmp_path / "b.tflite")
+        model_cost(tmp_path / "b.tflite")
     with pytest.raises(PairError, match="expected a TFLite file, found No such file"):
-        count(tmp_path / "c.tflite")
+        model_cost(tmp_path / "c.tflite")
     node = helper.make_node("Conv", ["x", "w"], ["y"])
     free = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])]
     result = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     graph = helper.make_graph([node], "g", free, result, [weights("w", 4, 3, 3, 3)])
     onnx.save(helper.make_model(graph, ir_version=9), str(tmp_path / "d.onnx"))
     with pytest.raises(PairError, match=r"expected a known shape of 'y'.*Export with fixed sizes"):
-        count(tmp_path / "d.onnx")
+        model_cost(tmp_path / "d.onnx")

@@ -11,7 +11,7 @@ import torch
 from pair_fld.config import QuantConfig, StageConfig, load_section
 from pair_fld.data.load_face import load_crop
 from pair_fld.evaluate.validate import labelled_folder
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import compare
 from pair_fld.export.quantization.formats import quantize
@@ -57,7 +57,7 @@ def test_the_configured_students_on_64_real_crops(name: str, shared_data: Path, 
     for form in ("onnx", "tflite"):
         assert drift[f"net-fp32.{form}"][1] < bounds.max_fp32_drift_px == 1e-3
         assert 0 < drift[f"net-int8-static.{form}"][1] < bounds.max_drift_px
-        assert count(tmp_path / f"net-int8-static.{form}").heavy_not_int8() == {}
+        assert model_cost(tmp_path / f"net-int8-static.{form}").heavy_not_int8() == {}
     onnx_file, tflite_file = (tmp_path / f"net-int8-static.{form}" for form in ("onnx", "tflite"))
     (apart,) = compare({"onnx": onnx_file, "tflite": tflite_file}, measured)
     assert apart.mean_px < 0.1

@@ -105,7 +105,7 @@ def test_a_face_is_found_in_picture_pixels(files: Path, monkeypatch: pytest.Monk
 
 
 def test_the_search_travels_with_the_file(files: Path):
-    from pair_fld.export.metadata import stamp
+    from pair_fld.export.metadata import replace_metadata
     from pair_fld.runtime.session import read_metadata
 
     path = files / "detector.tflite"
@@ -113,6 +113,6 @@ def test_the_search_travels_with_the_file(files: Path):
     metadata["search"] |= {"threshold": 0.7, "tiles": [0.5, 0.3]}
     copy = files / "copy.tflite"
     copy.write_bytes(path.read_bytes())
-    stamp(copy, json.loads(json.dumps(metadata)))
+    replace_metadata(copy, json.loads(json.dumps(metadata)))
     assert CentreDetector(copy).search.threshold == 0.7
     assert CentreDetector(copy).search.tiles == (0.5, 0.3)

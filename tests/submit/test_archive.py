@@ -9,14 +9,20 @@ import pytest
 import pair_fld.runtime
 from pair_fld.config import BudgetConfig, Limit, load_section
 from pair_fld.errors import GateError, PairError
-from pair_fld.evaluate.report import evaluate
+from pair_fld.evaluate.report import GroupScores, evaluate
 from pair_fld.export.model_cost import ModelCost
 from pair_fld.face_detector import files as detector_file
-from pair_fld.submit.archive import budget_checks, budget_table, package, write_zip
+from pair_fld.submit.archive import ArchiveContents, package
+from pair_fld.submit.budget import archive_check, budget_table, files_check, model_checks
+from pair_fld.submit.card import ModelCard
 from tests.submit.conftest import POLICY, tiny_model
 
 RECORD = {
     "commit": "0123456789ab",
+    "data_hash": "fa94",
+    "seed": 0,
+    "python": "3.11.7",
+    "packages": {"torch": "2.9"},
     "config": {"data": {"sources": [{"name": "photos", "weight": 2.0}]}},
     "data_report": {
         "sources": [{"name": "photos", "kind": "ibug", "labels": "human", "train": 805, "valid": 20, "test": 112}]
@@ -30,17 +36,17 @@ def budget() -> BudgetConfig:
 
 
 @pytest.fixture(scope="module")
-def metrics() -> dict:
+def scores() -> dict[str, GroupScores]:
     truth = np.random.default_rng(0).uniform(0, 100, (3, 51, 2))
     truth[:, 19], truth[:, 28] = [0, 50], [100, 50]
-    result = evaluate(truth + [3.0, 0.0], truth, np.ones((3, 51), bool), ["t"] * 3, ["1", "2", "3"])
-    return {"test set": result.to_json()}
+    result = evaluate(truth + [3.0, 0.0], truth, np.ones((3, 51), bool), ["test set"] * 3, ["1", "2", "3"])
+    return result.groups()
 
 
 @pytest.fixture(scope="module")
-def archive(models, detector, budget, metrics, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(models, detector, budget, scores, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pack") / "tiny.zip"
-    package([models["tflite"]], path, budget, metrics=metrics, record=RECORD, name="tiny", detector=detector)
+    package([models["tflite"]], path, budget, scores=scores, record=RECORD, name="tiny", detector=detector)
     return path
 
 
@@ -89,6 +95,19 @@ def test_the_card_states_data_figures_limits_and_licence(archive: Path):
     assert "Research use only" in card
 
 
+def test_a_figure_that_nobody_measured_is_not_shown_as_a_dash(scores: dict[str, GroupScores]):
+    metadata = {"input": {"size": 96}, "crop": {"margin": 1.45}, "output": {"kind": "coords"}}
+    truth = np.random.default_rng(0).uniform(0, 100, (1, 51, 2))
+    blind = np.arange(51)[None] != 19  # without an outer eye corner two normalisers have no unit
+    unscored = evaluate(truth, truth, blind, ["x"], ["1"]).groups()
+    card = ModelCard.of("tiny", metadata, RECORD, unscored, "").markdown()
+    assert "| x | 0 | outer_corners | not scored | not scored |" in card
+    assert "| x | 1 | box | 0.00 |" in card
+    damaged = {**RECORD, "data_report": {"sources": [{"name": "photos", "kind": "ibug", "labels": "human"}]}}
+    with pytest.raises(PairError, match="expected an entry 'train' for the model card"):
+        ModelCard.of("tiny", metadata, damaged, scores, "")
+
+
 def test_a_model_of_rendered_faces_is_not_called_research_only(models, detector, budget, tmp_path: Path):
     record = json.loads(json.dumps(RECORD))
     record["data_report"]["sources"][0]["kind"] = "synthetic"
@@ -96,9 +115,9 @@ def test_a_model_of_rendered_faces_is_not_called_research_only(models, detector,
     assert "Research use only" not in read(tmp_path / "s.zip", "model_card.md")
 
 
-def test_equal_input_gives_equal_bytes(archive: Path, models, detector, budget, metrics, tmp_path: Path):
+def test_equal_input_gives_equal_bytes(archive: Path, models, detector, budget, scores, tmp_path: Path):
     again = tmp_path / "again.zip"
-    package([models["tflite"]], again, budget, metrics=metrics, record=RECORD, name="tiny", detector=detector)
+    package([models["tflite"]], again, budget, scores=scores, record=RECORD, name="tiny", detector=detector)
     assert again.read_bytes() == archive.read_bytes()
 
 
@@ -110,7 +129,7 @@ def test_onnx_goes_in_on_request(models, detector, budget, tmp_path: Path):
     tree = json.loads(json.dumps(report.to_json()))
     assert tree["costs"]["detector.tflite"]["gflops"] == pytest.approx(0.0615, abs=1e-4)
     assert tree["archive_mb"] * 1e6 == pytest.approx((tmp_path / "two.zip").stat().st_size, abs=1)
-    assert f"| {report.archive_mb:.2f} |" in read(tmp_path / "two.zip", "budget.md")
+    assert "held to 2.25 MB" in read(tmp_path / "two.zip", "budget.md")
 
 
 def test_a_broken_bound_writes_nothing_and_shows_the_table(models, detector, budget, tmp_path: Path):
@@ -139,28 +158,28 @@ COST = ModelCost(macs=20_000_000, params=400_000, size_bytes=500_000, ops={})
     [
         ({}, None),
         ({"size_bytes": 2_250_001}, "model size, MB"),
-        ({"macs": 40_000_001}, "model GFLOPs a face"),
+        ({"macs": 40_000_001}, "model GFLOPs per face"),
         ({"params": 2_250_001}, "model parameters, million"),
     ],
 )
 def test_each_bound_is_checked_on_the_landmark_model_alone(budget: BudgetConfig, change: dict, fails: str | None):
     huge = replace(COST, size_bytes=10**9, macs=10**12)
     costs = {"model.tflite": replace(COST, **change), "detector.tflite": huge}
-    checks = budget_checks(costs, 1.0, budget.required_files, budget)
+    checks = [*model_checks(costs, budget), archive_check(1.0, budget), files_check(budget.required_files, budget)]
     assert [c.name for c in checks if not c.passed] == ([fails] if fails else [])
 
 
 def test_totals_by_hand(budget: BudgetConfig):
     costs = {"model.tflite": COST, "detector.tflite": replace(COST, macs=30_000_000, params=100, size_bytes=250_000)}
-    table = budget_table(costs, budget_checks(costs, 1.0, [], budget), views=5, refine=1)
+    table = budget_table(costs, model_checks(costs, budget), budget, views=5, refine=1)
     assert "| model + detector, one run each | 0.750 | 400100 | 0.1000 |" in table
     # 2 x (6 x 30 + 2 x 20) M
-    assert "| a 1024 x 1024 picture with one face | 0.750 | 400100 | 0.4400 |" in table
+    assert "| one 1024 x 1024 image with one face | 0.750 | 400100 | 0.4400 |" in table
 
 
 def test_the_zip_depends_on_names_and_contents_only(tmp_path: Path):
-    write_zip(tmp_path / "1.zip", {"b": b"2", "a": b"1"})
-    write_zip(tmp_path / "2.zip", {"a": b"1", "b": b"2"})
+    ArchiveContents({"b": b"2", "a": b"1"}).write(tmp_path / "1.zip")
+    ArchiveContents({"a": b"1", "b": b"2"}).write(tmp_path / "2.zip")
     assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
 
 
@@ -214,7 +233,7 @@ def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
     own = detector_file.find_detector("own", path)
     package(list(models.values()), tmp_path / "own.zip", budget, detector=own, detector_onnx=onnx)
     assert "learnt from" in read(tmp_path / "own.zip", "LICENSE-detector.txt")
-    assert "face finder (this project's own)" in read(tmp_path / "own.zip", "report.md")
+    assert "face detector (trained by this project)" in read(tmp_path / "own.zip", "report.md")
     with zipfile.ZipFile(tmp_path / "own.zip") as packed:
         packed.extractall(tmp_path / "unpacked")
     pipeline = load_pipeline(tmp_path / "unpacked")

@@ -36,7 +36,7 @@ def test_the_archive_runs_from_its_own_folder(archive: Path, shared_data: Path):
     report = verify(archive, pictures, install=False)
     check_demo(report.faces)
     assert report.run_s > 0
-    assert report.to_json()["pictures"] == 4
+    assert report.to_json()["images"] == 4
 
 
 @pytest.mark.slow
@@ -97,9 +97,9 @@ def test_labels_of_other_schemes_are_accepted(fake):
     [
         (None, "run_model.py wrote no p.txt"),
         ("version: 1\nn_points: 51\n{\n1 2\n}\n", "the header promises 51 points, the block holds 1"),
-        (format_faces([face(60)[:50]]), "expected 51 finite points a face, found an array (50, 2)"),
-        (format_faces([face(60) * np.nan]), "expected 51 finite points a face"),
-        (format_faces([face(60), face(150)]), "expected the faces from the picture's right to its left"),
+        (format_faces([face(60)[:50]]), "expected 51 finite points per face, found an array (50, 2)"),
+        (format_faces([face(60) * np.nan]), "expected 51 finite points per face"),
+        (format_faces([face(60), face(150)]), "expected the faces from the image's right to its left"),
     ],
 )
 def test_answers_that_the_contest_would_not_take(fake, text: str | None, sentence: str):

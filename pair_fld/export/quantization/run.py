@@ -16,7 +16,7 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import TorchModel, cut, open_model
 from pair_fld.export import litert
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import Deviation, LayerNoise, Predict, compare, layer_snr
 from pair_fld.export.quantization import qat
@@ -253,7 +253,7 @@ def _broken(report: FileReport, own_nme: float, config: QuantConfig) -> list[str
 
 def _float_operators(file: QuantizedFile) -> list[str]:
     """A sentence when an int8-static file has a convolution or matrix product that is not int8."""
-    left = count(file.path).heavy_not_int8() if file.kind == "int8-static" else {}
+    left = model_cost(file.path).heavy_not_int8() if file.kind == "int8-static" else {}
     if not left:
         return []
     found = ", ".join(f"{n} {op} {kind}" for (op, kind), n in left.items())

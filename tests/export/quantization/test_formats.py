@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from pair_fld.errors import PairError
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.quantization.calibrate import activation_ranges
 from pair_fld.export.quantization.formats import KINDS, QuantizedFile, choose_method, quantize
 from pair_fld.export.tflite.flatbuffer import read_tflite
@@ -74,13 +74,13 @@ def last_scale(path: Path) -> float:
 
 
 def test_full_int8_has_no_float_operator_but_the_door(files: Files) -> None:
-    cost = count(files["int8-static", "tflite"])
+    cost = model_cost(files["int8-static", "tflite"])
     assert cost.heavy_not_int8() == {}
     assert {op: kind for op, kind in cost.ops if kind != "int8"} == {"DEQUANTIZE": "float32"}
     assert cost.ops["DEQUANTIZE", "float32"] == 1
-    assert count(files["int8-static", "onnx"]).heavy_not_int8() == {}
-    assert count(files["int8-weights", "tflite"]).heavy_not_int8() != {}
-    assert count(files["fp16", "onnx"]).heavy_not_int8() == {("Conv", "float32"): 8}
+    assert model_cost(files["int8-static", "onnx"]).heavy_not_int8() == {}
+    assert model_cost(files["int8-weights", "tflite"]).heavy_not_int8() != {}
+    assert model_cost(files["fp16", "onnx"]).heavy_not_int8() == {("Conv", "float32"): 8}
 
 
 def test_weights_are_per_channel_and_biases_int32(files: Files) -> None:

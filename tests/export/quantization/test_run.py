@@ -13,7 +13,7 @@ import pytest
 from pair_fld.config import AugmentConfig, ModelConfig, QatConfig, QuantConfig, StageConfig, TrainConfig
 from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.quantization import calibrate
 from pair_fld.export.quantization.run import QuantizeGateError, quantize_checkpoint
 from pair_fld.io import file_hash
@@ -100,13 +100,13 @@ def test_a_float_convolution_in_an_int8_file_breaks_a_gate(
 def test_the_shipped_kind_has_no_float_convolution(workspace: Path, dot_pack: Path, tmp_path: Path, form: str) -> None:
     config = QuantConfig(**LOOSE)
     quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, tmp_path)
-    cost = count(tmp_path / f"model-{config.release}.{form}")
+    cost = model_cost(tmp_path / f"model-{config.release}.{form}")
     assert cost.heavy_not_int8() == {}
     heavy = {key: n for key, n in cost.ops.items() if "conv" in key[0].lower()}
     # stem; 3 inverted residuals of 3; 2 laterals; merge of 3; head: 16 convolutions, of which 4 depthwise
     wanted = {"onnx": {("Conv", "int8"): 16}, "tflite": {("CONV_2D", "int8"): 12, ("DEPTHWISE_CONV_2D", "int8"): 4}}
     assert heavy == wanted[form]
-    assert count(tmp_path / f"model-fp32.{form}").heavy_not_int8() != {}
+    assert model_cost(tmp_path / f"model-fp32.{form}").heavy_not_int8() != {}
 
 
 def test_fine_tuning(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_fine_tuning(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     assert [f.file for f in before] == [f.file for f in after]
     assert all(b.nme_outer_corners_percent != a.nme_outer_corners_percent for b, a in zip(before, after, strict=True))
     assert max(f.max_drift_px for f in report.files if f.kind == "fp32") < 1e-3  # still the checkpoint's weights
-    assert count(tmp_path / "model-int8-static.tflite").heavy_not_int8() == {}
+    assert model_cost(tmp_path / "model-int8-static.tflite").heavy_not_int8() == {}
     facts = read_metadata(tmp_path / "model-int8-static.tflite")["quantization"]
     assert facts["method"] == "minmax, then fine-tuned"
     assert facts["qat"] == {"steps": 40, "lr": 1e-3}

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pair_fld.errors import PairError
-from pair_fld.export.model_cost import count
+from pair_fld.export.model_cost import model_cost
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.export.tflite.flatbuffer import read_tflite
 from pair_fld.export.tflite.writer import write_tflite
@@ -160,7 +160,7 @@ def test_every_operator_agrees_in_int8(zoo_net: Exported, tmp_path: Path) -> Non
     difference = np.abs(ours - theirs) / step
     assert difference.max() <= 3.01  # steps of the output; one rounding in an early layer can move a late one
     assert difference.mean() < 0.35
-    assert count(files[1].path).heavy_not_int8() == {}
+    assert model_cost(files[1].path).heavy_not_int8() == {}
     noise = np.abs(theirs - raw_outputs(zoo_net.path, crops)).mean() / step
     assert noise < 4  # quantized, but still the same function
 
