@@ -41,8 +41,18 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PairError(path, what, "no such file", "Check the path, or run the stage that writes it.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+    except OSError as fault:
+        raise PairError(path, what, fault.strerror or str(fault), "Check the path.") from None
+    except (ValueError, RecursionError) as fault:
         raise PairError(path, what, f"damaged JSON ({fault})", "Run the stage that writes it again.") from None
+
+
+def read_record(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object, a mapping of names to values; PairError as `read_json`, or when it is something else."""
+    tree = read_json(path, what)
+    if not isinstance(tree, dict):
+        raise PairError(path, what, f"JSON of a {type(tree).__name__}", "Run the stage that writes it again.")
+    return tree
 
 
 def file_hash(path: Path) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pair_fld.errors import PairError
 from pair_fld.evaluate.validate import Truth, open_model, validate_model
-from pair_fld.export.model_cost import model_cost, oldest_runtime
+from pair_fld.export.model_cost import model_cost, oldest_runtime, stored_bytes
 from pair_fld.io import atomic_path
 
 BLOCK, BLOCK_SECONDS = 10, 0.5  # calls before the next file has its turn, and the seconds they may take
@@ -40,8 +40,9 @@ class Latency:
 class Row:
     """One file. What could not be measured is None (or missing), and `faults` says why.
 
-    peak_mb: memory of a process that runs the file on one thread, Python and the runtime included; model_mb: what of
-    it came with the file. runtime: see `oldest_runtime`. ops: "CONV_2D int8" -> how many.
+    size_mb: with the external data of an .onnx. peak_mb: memory of a process that runs the file on one thread, Python
+    and the runtime included; model_mb: what of it came with the file. runtime: see `oldest_runtime`. ops: "CONV_2D
+    int8" -> how many.
     """
 
     file: str
@@ -104,11 +105,12 @@ def bench(
 def _describe(path: Path, dynamic: int) -> Row:
     row = Row(str(path))
     try:
-        if path.suffix not in (".onnx", ".tflite"):
+        if path.suffix.lower() not in (".onnx", ".tflite"):
             found, remedy = path.suffix or "no suffix", "Export the checkpoint first."
             raise PairError(path, "an .onnx or .tflite file", found, remedy)
         row.size_mb = path.stat().st_size / 1e6
         row.runtime = oldest_runtime(path)
+        row.size_mb = stored_bytes(path) / 1e6
         cost = model_cost(path, dynamic)
         row.params, row.gflops, row.ops = cost.params, cost.gflops, cost.to_json()["ops"]
         row.heavy_not_int8 = sum(cost.heavy_not_int8().values())

@@ -29,7 +29,7 @@ _TYPES = {
 def main(path: Path, threads: int, dynamic: int) -> None:
     """Load, warm up, report, then measure on command."""
     pinned = _pin(threads)
-    open_file = _open_onnx if path.suffix == ".onnx" else _open_tflite
+    open_file = _open_onnx if path.suffix.lower() == ".onnx" else _open_tflite
     prepare = open_file(path, threads, dynamic)  # imports the runtime: its own memory is not the model's
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pair_fld.cli.console import JsonOption, out, print_json, say
+from pair_fld.errors import PairError
 
 RootOption = Annotated[Path, typer.Option("--root", help="Folder to look in.")]
 _ROOT = Path("runs")
@@ -29,7 +30,10 @@ def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption 
 
     if context.invoked_subcommand:
         return
-    runs = list_runs(root)
+    damaged: list[PairError] = []
+    runs = list_runs(root, damaged)
+    for error in damaged:
+        say(f"left out: {error}")
     if as_json:
         print_json([run.to_json() for run in runs])
         return

@@ -15,20 +15,29 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from pair_fld.config import DataConfig, read_recorded
 from pair_fld.errors import PairError
-from pair_fld.io import read_json
+from pair_fld.io import read_record
 from pair_fld.runs import RECORD
+from pair_fld.runtime.file_kind import known_fault
 
 SHARD = 4096
 TRAIN, VALID, TEST = 0, 1, 2  # learn from; choose by (best epoch, settings); measure once
 SPLITS = ("train", "valid", "test")
 HUMAN, MACHINE, NONE = 0, 1, 2
 LABEL_KINDS = ("human", "machine", "none")
+
+
+_AGAIN = "Run pairfld prepare again."
+# Of every column: the shape of a row, and the kinds of type (numpy's letters) that may hold it.
+_COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
+    "points": ((51, 2), "f"), "valid": ((51,), "b"), "box": ((4,), "f"), "matrix": ((2, 3), "f"), "split": ((), "iu"),
+    "source": ((), "iu"), "label": ((), "iu"), "path": ((), "U"), "hash": ((), "U"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,20 @@ class Faces:
 
     @classmethod
     def load(cls, path: Path) -> Faces:
-        with np.load(path, allow_pickle=False) as rows:
-            return cls(**{f.name: rows[f.name] for f in fields(cls)})
+        """Read as .npz; PairError for a file that is damaged, or not of this form."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                rows = {f.name: stored[f.name] for f in fields(cls)}
+        except Exception as fault:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
+            reason = known_fault(path) or f"a damaged one ({' '.join(str(fault).split()) or type(fault).__name__})"
+            raise PairError(path, "the rows of a pack", reason, _AGAIN) from None
+        count = len(rows["points"]) if rows["points"].ndim else 0
+        for name, (shape, kinds) in _COLUMNS.items():
+            column = rows[name]
+            if column.shape != (count, *shape) or column.dtype.kind not in kinds:
+                found = f"{column.shape} of {column.dtype} for {count} faces"
+                raise PairError(path, f"a row of {name} {shape} a face", found, _AGAIN)
+        return cls(**rows)
 
 
 class Pack:
@@ -78,17 +99,42 @@ class Pack:
             raise PairError(
                 self.folder, "a folder that `pairfld prepare` finished", "none", "Run pairfld prepare first."
             )
-        self.record: dict[str, Any] = read_json(self.folder / RECORD, "a prepare record")
-        self.faces = Faces.load(self.folder / "faces.npz")
+        self.record = read_record(self.folder / RECORD, "a prepare record")
         # as prepared: --root and overrides may have made it differ from the recipe's
-        self.config = read_recorded(DataConfig, self.record["config"])
+        self.config = self._config()
         self.size, self.margin = self.config.pack_size, self.config.pack_margin
-        self.data_hash: str = self.record["data_hash"]
-        self._maps: list[np.memmap] = [np.load(p, mmap_mode="r") for p in sorted(self.folder.glob("shard-*.npy"))]
+        self.data_hash = str(self.record.get("data_hash"))
+        self.faces = Faces.load(self.folder / "faces.npz")
+        for name, limit in (("source", len(self.config.sources)), ("split", len(SPLITS)), ("label", len(LABEL_KINDS))):
+            numbers = getattr(self.faces, name)
+            if len(numbers) and not 0 <= numbers.min() <= numbers.max() < limit:
+                found = f"{numbers.min()} to {numbers.max()}"
+                raise PairError(self.folder / "faces.npz", f"numbers of a {name} from 0 to {limit - 1}", found, _AGAIN)
+        self._maps = [self._shard(path) for path in sorted(self.folder.glob("shard-*.npy"))]
         self._shards = [shard.view(np.ndarray) for shard in self._maps]
-        if sum(len(s) for s in self._shards) != len(self.faces):
-            found = f"{sum(len(s) for s in self._shards)} crops for {len(self.faces)} rows"
-            raise PairError(self.folder, "as many crops as rows", found, "Run pairfld prepare again.")
+        sizes = [len(shard) for shard in self._shards]
+        if sum(sizes) != len(self.faces) or any(size != SHARD for size in sizes[:-1]):
+            found = f"{sum(sizes)} crops for {len(self.faces)} rows"
+            raise PairError(self.folder, "as many crops as rows", found, _AGAIN)
+
+    def _config(self) -> DataConfig:
+        try:
+            return read_recorded(DataConfig, self.record.get("config"))
+        except (ValidationError, TypeError) as fault:  # TypeError: a list or mapping where a word was
+            found = " ".join(str(fault).split())[:200]
+            raise PairError(self.folder / RECORD, "the settings of pairfld prepare", found, _AGAIN) from None
+
+    def _shard(self, path: Path) -> np.memmap:
+        expected = f"crops (n, {self.size}, {self.size}, 3) of uint8"
+        try:
+            shard = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, MemoryError, SyntaxError) as fault:
+            reason = known_fault(path) or f"a truncated or damaged file ({' '.join(str(fault).split())})"
+            raise PairError(path, expected, reason, _AGAIN) from None
+        if not isinstance(shard, np.memmap) or shard.shape[1:] != (self.size, self.size, 3) or shard.dtype != np.uint8:
+            found = f"{shard.shape} of {shard.dtype}" if isinstance(shard, np.ndarray) else "another file"
+            raise PairError(path, expected, found, _AGAIN)
+        return shard
 
     def __len__(self) -> int:
         return len(self.faces)

@@ -84,7 +84,7 @@ class Averaged:
 
 def open_model(path: Path, threads: int = 1) -> Predictor:
     """A checkpoint (.pt), .onnx or .tflite as a Predictor; PairError naming what was expected."""
-    if path.suffix == ".pt":
+    if path.suffix.lower() == ".pt":
         return TorchModel(path)
     try:
         return session.load_model(path, threads)
@@ -125,7 +125,7 @@ def labelled_folder(folders: Sequence[Path]) -> Truth:
         if not folder.exists():
             raise PairError(folder, "a folder of pictures with .pts labels, or a .csv", "none", "Check --data.")
         name = "/".join(folder.parts[-2:])
-        kind = "csv" if folder.suffix == ".csv" else "ibug"
+        kind = "csv" if folder.suffix.lower() == ".csv" else "ibug"
         sources.append(SourceConfig(name=name, kind=kind, path=str(folder.absolute()), labels="human", split="test"))
     return _listed(DataConfig(sources=sources, root="/"))
 

@@ -12,7 +12,7 @@ from pair_fld.export.tflite.flatbuffer import save_tflite
 
 def replace_metadata(path: Path, metadata: dict[str, Any]) -> None:
     """Give an .onnx or .tflite file of ours other metadata; weights and graph stay byte for byte."""
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         model = load_onnx(path)
         set_metadata(model, metadata)
         save_onnx(model, path)

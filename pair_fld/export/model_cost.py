@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from pair_fld.errors import PairError
-from pair_fld.export.onnx import load_onnx
+from pair_fld.export.onnx import external_files, load_onnx
 from pair_fld.export.onnx_graph import Graph, Node
 from pair_fld.export.tflite.flatbuffer import OPERATOR_NAMES, TYPE_NAMES, read_tflite
 
@@ -123,7 +123,7 @@ class ModelCost:
 
     @property
     def size_mb(self) -> float:
-        """File size, 10^6 bytes."""
+        """File size, external data included, 10^6 bytes."""
         return self.size_bytes / 1e6
 
     def heavy_not_int8(self) -> dict[tuple[str, str], int]:
@@ -151,13 +151,19 @@ def model_cost(path: Path, dynamic: int = 0) -> ModelCost:
     Raises:
         PairError: another kind of file, a damaged one, or shapes that cannot be inferred.
     """
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         macs, params, ops = _count_onnx(path, dynamic)
-    elif path.suffix == ".tflite":
+    elif path.suffix.lower() == ".tflite":
         macs, params, ops = _count_tflite(path)
     else:
         raise PairError(path, "an .onnx or .tflite file", path.suffix or "no suffix", "Export the checkpoint first.")
-    return ModelCost(macs, params, path.stat().st_size, dict(ops.most_common()))
+    return ModelCost(macs, params, stored_bytes(path), dict(ops.most_common()))
+
+
+def stored_bytes(path: Path) -> int:
+    """Bytes of a model file, and of the files beside it in which an .onnx keeps weights; PairError as `count`."""
+    beside = external_files(path) if path.suffix.lower() == ".onnx" else []
+    return sum(file.stat().st_size for file in (path, *beside))
 
 
 def oldest_runtime(path: Path) -> str:
@@ -166,7 +172,7 @@ def oldest_runtime(path: Path) -> str:
     "TFLite 1.14": the TensorFlow release that first had all its operator versions (and, where it has any, read weights
     outside the flatbuffer), "unknown" if one of them is not in our table. For ONNX the operator set, "opset 18".
     """
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         opsets = [entry.version for entry in load_onnx(path).opset_import if entry.domain in ("", "ai.onnx")]
         return f"opset {max(opsets)}" if opsets else "unknown"
     model = read_tflite(path)

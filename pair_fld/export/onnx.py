@@ -19,6 +19,7 @@ import torch
 
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
+from pair_fld.runtime.file_kind import known_fault
 from pair_fld.runtime.session import METADATA_KEY
 
 INPUT = "input"
@@ -131,16 +132,50 @@ def get_metadata(model: onnx.ModelProto) -> dict[str, Any]:
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file; PairError when it is missing or damaged."""
+    """Read an ONNX file with its external data; PairError when it or they are missing or damaged."""
     try:
-        model = onnx.load(str(path))
-    except FileNotFoundError:
-        raise PairError(path, "an ONNX file", "no such file", "Check the path.") from None
+        if fault := known_fault(path):
+            raise PairError(path, "an ONNX file", fault, "Copy it again, or export it again.")
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as fault:
+        found = "no such file" if isinstance(fault, FileNotFoundError) else fault.strerror or str(fault)
+        raise PairError(path, "an ONNX file", found, "Check the path.") from None
+    except PairError:
+        raise
     except Exception as fault:  # protobuf's DecodeError is not part of a public module
-        raise PairError(path, "an ONNX file", f"damaged ({fault})", "Export it again.") from None
+        raise PairError(path, "an ONNX file", f"truncated or damaged ({fault})", "Export it again.") from None
     if not model.graph.node:
         raise PairError(path, "an ONNX graph", "no operators", "Export it again.")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as fault:  # onnx's checker raises a class of its own for a file that is missing or lies elsewhere
+        found = f"another or none ({' '.join(str(fault).split())[:200]})"
+        raise PairError(path, "its external data beside it", found, "Copy that file too.") from None
     return model
+
+
+def external_files(path: Path) -> list[Path]:
+    """The files beside an ONNX file in which it keeps weights, each once; PairError when it cannot be read."""
+    load_onnx(path)  # says what is wrong
+    model = onnx.load(str(path), load_external_data=False)
+    names = {
+        entry.value
+        for tensor in _tensors(model.graph)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return [path.parent / name for name in sorted(names)]
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Initializers, and what attributes hold, also of the graphs within."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            if inner.node:
+                yield from _tensors(inner)
 
 
 def save_onnx(model: onnx.ModelProto, path: Path) -> None:

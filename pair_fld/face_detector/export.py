@@ -21,7 +21,7 @@ from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.train import Report, fit_detector, rendered_scenes, scrambled, teaching_pictures
 from pair_fld.face_detector.views import SECOND_LOOK, Shown, draw_view
 from pair_fld.io import file_hash, read_json, write_json
-from pair_fld.models.checkpoint import load_checkpoint
+from pair_fld.models.checkpoint import load_run
 from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.centre_detector import TASK, CentreDetector
@@ -177,5 +177,6 @@ def resumable(out: Path, config: DetectorConfig, pack: Pack) -> bool:
     """Whether `out`/last.pt belongs to an unfinished run with this configuration and data."""
     if not (out / "last.pt").is_file():
         return False
-    record = load_checkpoint(out / "last.pt")["record"]
-    return current_keys(record["config"]) == config.model_dump(mode="json") and record["data_hash"] == pack.data_hash
+    record = load_run(out / "last.pt")["record"]
+    same = current_keys(record["config"]) == config.model_dump(mode="json")
+    return same and record.get("data_hash") == pack.data_hash

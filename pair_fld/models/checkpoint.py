@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from pair_fld.config import ModelConfig
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 from pair_fld.models.landmark_net import LandmarkNet, build_model
+from pair_fld.runtime.file_kind import known_fault
 
 FORMAT = 1
 
@@ -26,10 +27,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of `save_checkpoint`; PairError when it is missing, damaged or something else."""
     if not path.is_file():
-        raise PairError(path, "a checkpoint of pairfld", "no such file", "Check the path, or train first.")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise PairError(path, "a checkpoint of pairfld", found, "Check the path, or train first.")
+    if fault := known_fault(path):
+        raise PairError(path, "a checkpoint of pairfld", fault, "Copy it again, or train again.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as fault:
+    except Exception as fault:  # damaged bytes make an unpickler raise anything
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         raise PairError(
             path, "a checkpoint of pairfld", f"another or damaged file ({reason})", "Train again."
@@ -39,12 +43,34 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_model(path: Path) -> tuple[LandmarkNet, dict[str, Any]]:
-    """The network of a checkpoint with its EMA weights, in eval mode, and the checkpoint itself."""
+def load_run(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that holds `ema` weights and the `record` (with its `config`) of a training run.
+
+    Raises:
+        PairError: as `load_checkpoint`, or a part is missing or of another type.
+    """
     state = load_checkpoint(path)
-    if not {"record", "ema"} <= set(state):
+    record = state.get("record")
+    config = record.get("config") if isinstance(record, dict) else None
+    fits = (
+        isinstance(config, dict)
+        and isinstance(state.get("ema"), dict)
+        and all(isinstance(tensor, torch.Tensor) for tensor in state["ema"].values())
+    )
+    if not fits:
         raise PairError(path, "a checkpoint of a training run", "another file of pairfld", "Give best.pt or last.pt.")
-    model = build_model(ModelConfig.model_validate_json(json.dumps(state["record"]["config"]["model"])))
+    return state
+
+
+def load_model(path: Path) -> tuple[LandmarkNet, dict[str, Any]]:
+    """The network of a checkpoint with its EMA weights, in eval mode, and the checkpoint; raises as `load_run`."""
+    state = load_run(path)
+    try:
+        config = ModelConfig.model_validate_json(json.dumps(state["record"]["config"].get("model")))
+    except (ValidationError, TypeError, ValueError) as fault:
+        found = f"settings that make none ({' '.join(str(fault).split())[:200]})"
+        raise PairError(path, "a checkpoint with the settings of its net", found, "Train again.") from None
+    model = build_model(config)
     load_weights(model, state["ema"], path)
     return model.eval(), state
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .codec import decode_simcc, decode_soft_argmax
+from .file_kind import known_fault
 from .geometry import from_norm
 from .scheme import NUM_POINTS
 
@@ -105,7 +107,7 @@ def load_model(path: str | Path, threads: int = 1) -> Model:
 
 def open_run(path: Path, metadata: dict[str, Any], threads: int = 1) -> Run:
     """uint8 BGR crops (B, S, S, 3) -> raw outputs, batch and channels first, of any model of ours."""
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return _onnx_run(path, metadata, threads)
     return _tflite_run(path, metadata, threads)
 
@@ -113,7 +115,7 @@ def open_run(path: Path, metadata: dict[str, Any], threads: int = 1) -> Run:
 def has_metadata(path: str | Path) -> bool:
     """Whether a .tflite file says what it is, as ours do; an .onnx file is taken for ours."""
     path = Path(path)
-    if path.suffix != ".tflite":
+    if path.suffix.lower() != ".tflite":
         return True
     try:
         with zipfile.ZipFile(path) as attached:
@@ -127,17 +129,23 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
-    if path.suffix == ".tflite":
+    if fault := known_fault(path):
+        raise ValueError(f"{path}: expected a model file, found {fault}")
+    if path.suffix.lower() == ".tflite":
         try:
             with zipfile.ZipFile(path) as attached:
                 text = attached.read(METADATA_FILE).decode()
-        except (zipfile.BadZipFile, KeyError):
+        except (zipfile.BadZipFile, KeyError, OSError, zlib.error, UnicodeDecodeError):
             text = None
-    elif path.suffix == ".onnx":
+    elif path.suffix.lower() == ".onnx":
         text = _onnx_session(path, 1).get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     else:
         raise ValueError(f"{path}: expected a .onnx or .tflite file, found {path.suffix or 'no suffix'!r}")
     if text is None:
+        if path.suffix.lower() == ".tflite":
+            tflite_interpreter(path, 1)  # raises when the model itself is cut short
+            if METADATA_FILE.encode() in path.read_bytes():
+                raise ValueError(f"{path}: its metadata is cut short, the file is truncated; copy or export it again")
         raise ValueError(
             f"{path}: carries no pair_fld metadata, so its preprocessing is unknown; export it with pairfld"
         )
@@ -158,7 +166,8 @@ def _onnx_session(path: Path, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # onnxruntime raises classes of its own that share no base but Exception
-        raise ValueError(f"{path}: onnxruntime cannot open it: {fault}") from None
+        reason = f"onnxruntime cannot open it: {' '.join(str(fault).split())}"
+        raise ValueError(f"{path}: truncated, damaged or too new; {reason}") from None
 
 
 def _onnx_run(path: Path, metadata: dict[str, Any], threads: int) -> Run:
@@ -194,7 +203,10 @@ def tflite_interpreter(path: Path, threads: int) -> Any:
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as fault:
-        raise ValueError(f"{path}: the TFLite runtime cannot open it: {fault}") from None
+        reason = " ".join(str(fault).split())
+        raise ValueError(
+            f"{path}: truncated, damaged or too new; the TFLite runtime cannot open it: {reason}"
+        ) from None
     return interpreter
 
 

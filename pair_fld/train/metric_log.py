@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 
 METRICS, EVENTS = "metrics.csv", "tensorboard"
@@ -21,11 +22,20 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv, none when there is no file yet."""
+    """The rows of a metrics.csv, none when there is no file yet; PairError for a damaged one."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        for row in rows:
+            int(row["epoch"])
+            for value in row.values():
+                float(value or 0)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as fault:  # TypeError: cells without a heading
+        remedy = "Move it away; the run itself is kept in its checkpoints."
+        raise PairError(path, "the curves of a run", f"a damaged file ({fault})", remedy) from None
+    return rows
 
 
 def curve(rows: list[dict[str, str]], name: str) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pair_fld.config import StageConfig, current_keys
 from pair_fld.errors import PairError
-from pair_fld.io import read_json
+from pair_fld.io import read_record
 from pair_fld.runs import RECORD
 from pair_fld.train.interrupts import is_locked
 from pair_fld.train.metric_log import METRICS, curve, read_rows
@@ -40,16 +40,20 @@ class RunInfo:
         return {**vars(self), "folder": str(self.folder), "changed": self.changed.isoformat(timespec="seconds")}
 
 
-def list_runs(root: Path) -> list[RunInfo]:
-    """The training runs below `root`, newest last; other stages' folders and damaged records are passed over."""
+def list_runs(root: Path, damaged: list[PairError] | None = None) -> list[RunInfo]:
+    """The training runs below `root`, newest last; other stages' folders are passed over.
+
+    damaged: is given the errors of the runs that cannot be read, which are passed over too.
+    """
     runs = []
     for path in sorted(root.rglob(RECORD)):
         try:
-            record = read_json(path, "a run record")
-        except PairError:
-            continue
-        if isinstance(record, dict) and "epochs" in _train(record):
-            runs.append(_info(root, path.parent, record))
+            record = read_record(path, "a run record")
+            if "epochs" in _train(record):
+                runs.append(_info(root, path.parent, record))
+        except PairError as error:
+            if damaged is not None:
+                damaged.append(error)
     return sorted(runs, key=lambda run: (run.changed, run.name))
 
 
@@ -68,12 +72,14 @@ def find_run(root: Path, name: str) -> RunInfo:
 
 def configuration(run: RunInfo) -> dict[str, Any]:
     """A run's settings as dotted keys; those that are newer than the run have their defaults."""
-    return defaults() | flatten(current_keys(read_json(run.folder / RECORD, "a run record").get("config", {})))
+    return defaults() | flatten(current_keys(read_record(run.folder / RECORD, "a run record").get("config", {})))
 
 
 def changes(run: RunInfo) -> list[dict[str, Any]]:
     """The settings that were changed when the run was resumed: [{"step", "key", "old", "new"}, ...]."""
-    return read_json(run.folder / RECORD, "a run record").get(CHANGES, [])
+    made = read_record(run.folder / RECORD, "a run record").get(CHANGES)
+    entries = made if isinstance(made, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and {"step", "key", "old", "new"} <= entry.keys()]
 
 
 def defaults() -> dict[str, Any]:
@@ -127,7 +133,10 @@ def _train(record: dict[str, Any]) -> dict[str, Any]:
 
 def _info(root: Path, folder: Path, record: dict[str, Any]) -> RunInfo:
     rows = read_rows(folder / METRICS)
-    done, epochs = int(rows[-1]["epoch"]) if rows else 0, int(_train(record)["epochs"])
+    done, epochs = int(rows[-1]["epoch"]) if rows else 0, _train(record)["epochs"]
+    if not isinstance(epochs, int):
+        remedy = "Move the folder away, or train again."
+        raise PairError(folder / RECORD, "a number of train.epochs", repr(epochs)[:40], remedy)
     state = "training" if is_locked(folder) else "finished" if done >= epochs else "stopped"
     newest = max(file.stat().st_mtime for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
     name = folder.relative_to(root).as_posix()

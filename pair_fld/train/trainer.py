@@ -165,14 +165,19 @@ class _Run:
         self.looks_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ELSEWHERE)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint of `save`."""
-        load_weights(self.model, state["model"], self.out / LAST)
-        self.ema.module.load_state_dict(state["ema"])
-        if self.update.trainee.project is not None:
-            self.update.trainee.project.load_state_dict(state["project"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best, self.nme = state["step"], state["best"], state["nme"]
-        self.update.restore_averages(state["averages"])
+        """Continue from a checkpoint of `save`; PairError when it is that of something else."""
+        try:
+            load_weights(self.model, state["model"], self.out / LAST)
+            self.ema.module.load_state_dict(state["ema"])
+            if self.update.trainee.project is not None:
+                self.update.trainee.project.load_state_dict(state["project"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.best, self.nme = int(state["step"]), float(state["best"]), state["nme"]
+            self.update.restore_averages(state["averages"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
+            found = f"another or damaged one ({type(fault).__name__}: {' '.join(str(fault).split())[:200]})"
+            remedy = "Use another --out, or --overwrite to start anew."
+            raise PairError(self.out / LAST, "a checkpoint of this run", found, remedy) from None
 
     def save(self, name: str) -> None:
         """Write a checkpoint, in the first process; what was there before stays until the new file is whole."""

@@ -95,7 +95,7 @@ def test_a_foreign_file_of_two_inputs_and_unknown_axes_runs(rows: dict[str, Row]
     [
         ("text.onnx", "input 'x' is tensor(string), which cannot be made up"),
         ("damaged.tflite", "cannot be run"),
-        ("empty.onnx", "no operators"),
+        ("empty.onnx", "found an empty file"),
         ("notes.txt", "found .txt, expected an .onnx or .tflite file"),
         ("missing.tflite", "no such file"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,29 @@ def test_changes_made_on_the_way_are_shown(dot_pack: Path, tmp_path: Path) -> No
     assert "from step 5: train.epochs = 2 instead of 1" in pairfld("runs", "show", "run", "--root", str(tmp_path)).out
     tree = json.loads(pairfld("runs", "show", "run", "--root", str(tmp_path), "--json").out)
     assert tree["changes"] == [{"step": 5, "key": "train.epochs", "old": 1, "new": 2}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("run.json", b"{ damaged", "expected a run record, found damaged JSON"),
+        ("run.json", b"[" * 5000, "expected a run record, found damaged JSON"),
+        ("run.json", b'{"config": {"train": {"epochs": "x"}}}', "expected a number of train.epochs, found 'x'"),
+        ("metrics.csv", b"epoch,loss\nmany,1\n", "expected the curves of a run, found a damaged file"),
+        ("metrics.csv", b"loss\n1\n", "expected the curves of a run"),
+        ("metrics.csv", b"epoch,loss\n1,2,3\n", "expected the curves of a run"),
+        ("metrics.csv", b"epoch,\xff\xfe\n1,\xff\n", "expected the curves of a run"),
+    ],
+)
+def test_a_damaged_run_does_not_hide_the_others(
+    root: Path, tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    shutil.copytree(root, tmp_path / "root")
+    (tmp_path / "root/b/teacher" / name).write_bytes(content)
+    done = pairfld("runs", "--root", str(tmp_path / "root"), "--json")
+    assert done.code == 0, done.err
+    assert [run["name"] for run in json.loads(done.out)] == ["a/teacher"]
+    assert f"left out: {tmp_path}/root/b/teacher/{name}: {sentence}" in done.err
 
 
 def test_unknown_runs_and_empty_folders(root: Path, tmp_path: Path) -> None:

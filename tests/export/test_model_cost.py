@@ -133,7 +133,7 @@ def test_faults(tmp_path: Path) -> None:
     with pytest.raises(PairError, match=r"expected an .onnx or .tflite file, found .pt"):
         model_cost(tmp_path / "a.pt")
     (tmp_path / "b.tflite").write_bytes(b"nonsense, and short")
-    with pytest.raises(PairError, match="expected a TFLite file, found damaged"):
+    with pytest.raises(PairError, match="expected a TFLite file, found truncated or damaged"):
         model_cost(tmp_path / "b.tflite")
     with pytest.raises(PairError, match="expected a TFLite file, found No such file"):
         model_cost(tmp_path / "c.tflite")
@@ -144,3 +144,33 @@ def test_faults(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, ir_version=9), str(tmp_path / "d.onnx"))
     with pytest.raises(PairError, match=r"expected a known shape of 'y'.*Export with fixed sizes"):
         model_cost(tmp_path / "d.onnx")
+
+
+def test_external_data_counts(export: Export, tmp_path: Path) -> None:
+    """Weights of 300 bytes and more moved into a file beside the graph weigh what they weighed inside it."""
+    inside = model_cost(export(ThreeLayers()).path)
+    model = onnx.load(str(export(ThreeLayers()).path))
+    path = tmp_path / "net.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="net.bin", size_threshold=300)
+    cost = model_cost(path)
+    # 8*27 + 102*2048 weights of 4 bytes are outside; the smaller ones stay inside
+    assert (tmp_path / "net.bin").stat().st_size >= 4 * (216 + 102 * 2048)
+    assert cost.size_bytes == path.stat().st_size + (tmp_path / "net.bin").stat().st_size > 4 * PARAMS
+    assert (cost.macs, cost.params, cost.ops) == (inside.macs, inside.params, inside.ops)
+    (tmp_path / "net.bin").unlink()
+    with pytest.raises(PairError, match="expected its external data beside it, found another or none"):
+        model_cost(path)
+
+
+def test_suffixes_in_capitals(export: Export, tmp_path: Path) -> None:
+    path = tmp_path / "NET.ONNX"
+    path.write_bytes(export(ThreeLayers()).path.read_bytes())
+    assert (model_cost(path).macs, oldest_runtime(path)) == (MACS, "opset 18")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+def test_what_stands_in_a_models_place_is_named(tmp_path: Path, suffix: str) -> None:
+    path = (tmp_path / "a").with_suffix(suffix)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
+    with pytest.raises(PairError, match="found a Git LFS pointer"):
+        model_cost(path)

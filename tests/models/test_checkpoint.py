@@ -39,12 +39,50 @@ def test_code_in_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04cut short"])
-def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "an empty file"),
+        (b"not a checkpoint", "another or damaged file"),
+        (b"PK\x03\x04cut short", "a truncated file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"\0" * 5000, "a file of zeros"),
+        # an old pickle, opcode "GLOBAL" of a name without a module: no error class of torch's own
+        (b"\x80\x02cos\n", "another or damaged file"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "bad.pt"
     path.write_bytes(content)
-    with pytest.raises(PairError, match="expected a checkpoint of pairfld, found another or damaged file"):
+    with pytest.raises(PairError, match=f"expected a checkpoint of pairfld, found {found}"):
         load_checkpoint(path)
+
+
+def test_every_truncation_is_a_sentence(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "whole.pt", {"ema": {"w": torch.zeros(300)}, "record": {"config": {}}})
+    whole = (tmp_path / "whole.pt").read_bytes()
+    for length in range(0, len(whole), 97):
+        (tmp_path / "cut.pt").write_bytes(whole[:length])
+        with pytest.raises(PairError, match=r"found (an empty|a truncated|another or damaged) file"):
+            load_checkpoint(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ({"ema": {}}, "expected a checkpoint of a training run, found another file of pairfld"),
+        ({"ema": [], "record": {"config": {}}}, "found another file of pairfld"),
+        ({"ema": {"w": 5}, "record": {"config": {}}}, "found another file of pairfld"),
+        ({"ema": {}, "record": {"config": {"model": 5}}}, "expected a checkpoint with the settings of its net"),
+        ({"ema": {}, "record": {"config": {"model": {"arch": "coord_net", "input_size": "x"}}}}, "settings of its net"),
+        ({"ema": {}, "record": {"config": {"model": CONFIG.model_dump(mode="json")}}}, "another architecture"),
+    ],
+)
+def test_parts_of_another_type(tmp_path: Path, state: dict, found: str) -> None:
+    save_checkpoint(tmp_path / "odd.pt", state)
+    with pytest.raises(PairError, match=found):
+        load_model(tmp_path / "odd.pt")
 
 
 def test_missing_and_foreign_files(tmp_path: Path) -> None:

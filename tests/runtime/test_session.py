@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pair_fld.export.tflite.flatbuffer import FlatBuilder, save_tflite
 from pair_fld.runtime.session import decode, load_model, model_metadata, normalise, read_metadata, tflite_interpreter
 
 META = model_metadata(8, 1.5, "coords")
@@ -47,11 +48,38 @@ def test_files_that_are_no_models(tmp_path: Path):
     with pytest.raises(ValueError, match=r"expected a .onnx or .tflite file, found '.pt'"):
         load_model(tmp_path / "a.pt")
     (tmp_path / "a.tflite").write_bytes(b"x" * 100)
-    with pytest.raises(ValueError, match="carries no pair_fld metadata, so its preprocessing is unknown"):
+    with pytest.raises(ValueError, match="truncated, damaged or too new; the TFLite runtime cannot open it"):
         read_metadata(tmp_path / "a.tflite")
     (tmp_path / "a.onnx").write_bytes(b"x" * 100)
     with pytest.raises(ValueError, match="onnxruntime cannot open it"):
         load_model(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+def test_what_stands_in_a_models_place_is_named(tmp_path: Path, suffix: str):
+    path = (tmp_path / "a").with_suffix(suffix)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    for content, found in ((b"", "an empty file"), (pointer, "a Git LFS pointer"), (b"<html>404", "a web page")):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"expected a model file, found {found}"):
+            load_model(path)
+
+
+def test_a_truncated_model_is_not_called_foreign(tmp_path: Path):
+    flat = FlatBuilder()
+    x, y = (flat.tensor(name, (1, 4), np.float32) for name in "xy")
+    flat.operator("RELU", [x], [y])
+    flatbuffer, path = flat.finish({"x": x}, {"y": y}), tmp_path / "a.tflite"
+    save_tflite(flatbuffer, path, META)
+    whole = path.read_bytes()
+    assert read_metadata(path)["crop"] == {"margin": 1.5}
+    for length, found in ((len(flatbuffer) // 2, "truncated, damaged"), (len(whole) - 9, "its metadata is cut short")):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=found):
+            read_metadata(path)
+    path.write_bytes(flatbuffer)  # whole, and not ours
+    with pytest.raises(ValueError, match="carries no pair_fld metadata, so its preprocessing is unknown"):
+        read_metadata(path)
 
 
 def test_no_runtime_is_one_sentence_with_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

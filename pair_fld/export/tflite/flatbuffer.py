@@ -14,6 +14,7 @@ import numpy as np
 from pair_fld.errors import PairError
 from pair_fld.export.onnx_graph import Affine
 from pair_fld.io import atomic_path
+from pair_fld.runtime.file_kind import known_fault
 from pair_fld.runtime.session import METADATA_FILE
 
 try:
@@ -189,6 +190,8 @@ def save_tflite(flatbuffer: bytes, path: Path, metadata: dict[str, Any]) -> None
 def read_tflite(path: Path) -> Any:
     """The `ModelT` of a .tflite file; PairError when it is missing or no TFLite file."""
     try:
+        if fault := known_fault(path):
+            raise PairError(path, "a TFLite file", fault, "Copy it again, or export it again.")
         data = path.read_bytes()
     except OSError as fault:
         raise PairError(path, "a TFLite file", fault.strerror or "none", "Check the path.") from None
@@ -197,4 +200,4 @@ def read_tflite(path: Path) -> Any:
             raise ValueError("no TFL3 identifier")
         return schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
     except (ValueError, TypeError, IndexError, struct.error) as fault:
-        raise PairError(path, "a TFLite file", f"damaged ({fault})", "Export it again.") from None
+        raise PairError(path, "a TFLite file", f"truncated or damaged ({fault})", "Export it again.") from None
