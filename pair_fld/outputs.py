@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from pathlib import Path
 from pair_fld.errors import PairError
 
 Identity = tuple[int, int]
+MAX_NAME_BYTES = 255  # of a file name, on all common file systems
 
 
 def identity(path: str | Path) -> Identity | None:
@@ -80,6 +82,21 @@ def refuse_inputs_inside(folder: Path, inputs: Iterable[str | Path]) -> None:
         if whole.exists() and any(identity(place) == inside for place in (whole, *whole.parents)):
             message = f"{path} is an input of this call and lies in the output folder {folder}, which would be emptied."
             raise PairError(path, message=message, remedy="Choose another output folder.")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name stays in the folder in which it is used on every system."""
+    return name not in ("", ".", "..") and not any(mark in name for mark in "/\\\0")
+
+
+def shortened(name: str, limit: int = MAX_NAME_BYTES) -> str:
+    """A name whose last part has at most `limit` bytes: a longer one is cut and told apart by a hash of the whole."""
+    folder, slash, last = name.rpartition("/")
+    raw = os.fsencode(last)
+    if len(raw) <= limit:
+        return name
+    mark = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return folder + slash + raw[: limit - len(mark)].decode("utf-8", errors="ignore") + mark
 
 
 def printable(text: str) -> str:

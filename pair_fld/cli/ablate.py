@@ -26,6 +26,7 @@ from pair_fld.cli.console import (
     workspace,
 )
 from pair_fld.cli.train import StudentOption, TeachersOption
+from pair_fld.outputs import refuse_inputs_inside
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +40,12 @@ def ablate(
     student: StudentOption = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs of each way to train.")] = 3,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=0, help="Runs side by side. [default: one a core, or one GPU]")
+        int, typer.Option("--jobs", min=0, help="Runs side by side.", show_default="one a core, or one GPU")
     ] = 0,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Output folder. [default: WORK/ablation]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder.", show_default="WORK/ablation")] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
@@ -63,6 +64,8 @@ def ablate(
     place = workspace(recipe, work, overrides, student=student)
     pack, stage = Pack(data or place.data), place.recipe.student
     target, teachers = out or place.folder / "ablation", teacher or [place.teacher / "best.pt"]
+    if overwrite:
+        refuse_inputs_inside(target, [pack.folder, *teachers])
     with progress("ablate") as bar:
         table = ablation.ablate(
             stage, pack, teachers, target, seeds=seeds, jobs=jobs, cache=place.folder, device=device, resume=resume,

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pair_fld.cli.console import JsonOption, out, print_json, progress, say
 from pair_fld.errors import PairError
+from pair_fld.outputs import OutputGuard
 
 if TYPE_CHECKING:
     from pair_fld.benchmarks.model_files import Row
@@ -32,7 +33,8 @@ def bench(
         ),
     ] = None,
     threads: Annotated[
-        list[int] | None, typer.Option("--threads", min=1, help="Numbers of threads; repeatable. [default: 1 and 2]")
+        list[int] | None,
+        typer.Option("--threads", min=1, help="Numbers of threads; repeatable.", show_default="1 and 2"),
     ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed calls a file and number of threads.")] = 200,
     dynamic: Annotated[
@@ -40,6 +42,7 @@ def bench(
         typer.Option("--dynamic", min=1, help="Size of an unknown axis other than the first, which is a batch of 1."),
     ] = 128,
     plot: Annotated[Path | None, typer.Option("--plot", help="Write a PNG: latency, NME and size.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier file of --plot.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare model files: size, arithmetic, operators, latency, memory, accuracy, oldest runtime.
@@ -50,7 +53,11 @@ def bench(
     """
     from pair_fld.benchmarks import model_files as measuring
     from pair_fld.evaluate.validate import labelled_folder
+    from pair_fld.runtime.main import make_writable
 
+    if plot is not None:  # before the work
+        OutputGuard([*files, *(data or [])], overwrite=overwrite).check(plot)
+        make_writable(plot.parent)
     truth = labelled_folder(data) if data else None
     counts = threads or [1, 2]
     with progress(f"bench {len(files)} file{'s' * (len(files) > 1)}") as bar:

@@ -13,7 +13,8 @@ from pair_fld.cli.console import DEFAULT_RECIPE, JsonOption, RecipeOption, WorkO
 from pair_fld.errors import GateError, PairError
 
 ArchiveOption = Annotated[
-    Path | None, typer.Option("--model", "-m", help="Archive of pairfld package, or its folder. [default: baseline]")
+    Path | None,
+    typer.Option("--model", "-m", help="Archive of pairfld package, or its folder.", show_default="baseline"),
 ]
 
 
@@ -29,7 +30,8 @@ def bench_detector(
     ] = None,
     model: ArchiveOption = None,
     own: Annotated[
-        Path | None, typer.Option("--own", help="The own finder's .tflite. [default: WORK/detector/detector.tflite]")
+        Path | None,
+        typer.Option("--own", help="The own finder's .tflite.", show_default="WORK/detector/detector.tflite"),
     ] = None,
     faceless: Annotated[int, typer.Option("--faceless", min=1, help="Rendered pictures without faces.")] = 200,
     recipe: RecipeOption = DEFAULT_RECIPE,

@@ -38,7 +38,10 @@ RecipeOption = Annotated[
 WorkOption = Annotated[
     Path | None,
     typer.Option(
-        "--work", "-w", help="Folder of this reproduction; its stages find each other there. [default: runs/RECIPE]"
+        "--work",
+        "-w",
+        help="Folder of this reproduction; its stages find each other there.",
+        show_default="runs/RECIPE",
     ),
 ]
 Overrides = Annotated[
@@ -46,7 +49,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, e.g. student.train.epochs=3."),
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote. [default: WORK/data]")
+    Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote.", show_default="WORK/data")
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue where an earlier run stopped; does nothing when it had finished.")

@@ -24,6 +24,8 @@ from pair_fld.cli.console import (
     workspace,
 )
 from pair_fld.cli.verify import VERIFY_IMAGES, require_recall, show_verified, verify_archive
+from pair_fld.errors import PairError
+from pair_fld.outputs import is_plain_name
 
 if TYPE_CHECKING:
     from pair_fld.submit.archive import PackageReport
@@ -73,7 +75,9 @@ def package(
     from pair_fld.submit.build import ArchiveSpec, build
 
     place = workspace(recipe, work, overrides)
-    target, title = folder or place.package, name or place.recipe.name
+    target, title = folder or place.package, place.recipe.name if name is None else name
+    if not is_plain_name(title):
+        raise PairError("--name", message=f"{title!r} is no name of a file.", remedy="Name the folder with --out.")
     tflite = model or place.shipped_tflite
     spec = ArchiveSpec(
         place.recipe, title, tflite, tflite.with_suffix(".onnx") if onnx else None,
@@ -86,7 +90,8 @@ def package(
         tree: dict[str, Any] = {"package": read_json(target / "metrics.json", "the archive's figures")["package"]}
     else:
         pack = Pack(data or place.data)
-        with fresh_folder(target, "package", overwrite=overwrite) as draft:
+        inputs = [*spec.inputs, pack.folder]
+        with fresh_folder(target, "package", overwrite=overwrite, inputs=inputs) as draft:
             built = build(spec, pack, draft, say)
         tree = {"package": built.report.to_json()}
         if not as_json:

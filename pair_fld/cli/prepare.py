@@ -24,6 +24,7 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
+from pair_fld.outputs import refuse_inputs_inside
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +40,7 @@ def prepare(
         str | None, typer.Option("--data", help="Another data configuration: a name in configs/data or a path.")
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the pack. [default: WORK/data]")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the pack.", show_default="WORK/data")] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -57,6 +58,9 @@ def prepare(
     if root is not None:
         config = config.model_copy(update={"root": str(root)})
     target = folder or place.data
+    if overwrite:
+        sources = [Path(config.root) / source.path for source in config.sources if source.path is not None]
+        refuse_inputs_inside(target, sources)
     with progress("prepare") as bar:
         report = pack_faces(config, target, resume=resume, overwrite=overwrite, progress=bar)
     if as_json:

@@ -43,18 +43,20 @@ def register(app: typer.Typer) -> None:
 def quantize(
     overrides: Overrides = None,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Trained student. [default: WORK/student/best.pt]")
+        Path | None, typer.Option("--checkpoint", help="Trained student.", show_default="WORK/student/best.pt")
     ] = None,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the files. [default: WORK/quant]")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the files.", show_default="WORK/quant")
+    ] = None,
     qat: Annotated[
         bool, typer.Option("--qat", help="Fine-tune the int8 files with their own rounding, for quant.qat.steps steps.")
     ] = False,
     teacher: Annotated[
         list[Path] | None,
-        typer.Option("--teacher", help="For --qat: the student's teachers. [default: WORK/teacher/best.pt]"),
+        typer.Option("--teacher", help="For --qat: the student's teachers.", show_default="WORK/teacher/best.pt"),
     ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -86,11 +88,13 @@ def quantize(
         return
     pack = Pack(data or place.data)
     retry = resume and finished(target, key | {"passed": False})  # a gate broke: measure anew
-    with fresh_folder(target, "quantize", overwrite=overwrite or retry) as draft, progress("fine-tune") as bar:
+    teachers = teacher or [place.teacher / "best.pt"]
+    inputs = [source, pack.folder, *teachers]
+    claimed = fresh_folder(target, "quantize", overwrite=overwrite or retry, inputs=inputs)
+    with claimed as draft, progress("fine-tune") as bar:
         try:
             report = quantize_checkpoint(
-                source, pack, config, draft, say, fine_tune=qat, teachers=teacher or [place.teacher / "best.pt"],
-                cache=place.folder, progress=bar,
+                source, pack, config, draft, say, fine_tune=qat, teachers=teachers, cache=place.folder, progress=bar,
             )  # fmt: skip
         except QuantizeGateError as fault:
             _show(fault.report, target, as_json)

@@ -26,6 +26,7 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
+from pair_fld.outputs import refuse_inputs_inside
 
 InitOption = Annotated[
     Path | None,
@@ -34,7 +35,7 @@ InitOption = Annotated[
 
 TeachersOption = Annotated[
     list[Path] | None,
-    typer.Option("--teacher", help="Teacher checkpoint; several are averaged. [default: WORK/teacher/best.pt]"),
+    typer.Option("--teacher", help="Teacher checkpoint; several are averaged.", show_default="WORK/teacher/best.pt"),
 ]
 StudentOption = Annotated[
     str | None, typer.Option("--student", help="Another student: a name in configs/student or a path.")
@@ -53,7 +54,7 @@ def train_teacher(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: WORK/teacher]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/teacher")] = None,
     init_from: InitOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -65,10 +66,13 @@ def train_teacher(
     from pair_fld.train import distill as stages
 
     place = workspace(recipe, work, overrides)
+    pack, target = Pack(data or place.data), out or place.teacher
+    if overwrite:
+        refuse_inputs_inside(target, [pack.folder, *([init_from] if init_from else [])])
     with _progress("train-teacher") as bar:
         best = stages.train_teacher(
-            place.recipe.teacher, Pack(data or place.data), out or place.teacher, init_from=init_from, resume=resume,
-            overwrite=overwrite, device=device, report=_reporter(bar),
+            place.recipe.teacher, pack, target, init_from=init_from, resume=resume, overwrite=overwrite, device=device,
+            report=_reporter(bar),
         )  # fmt: skip
     _result(best, as_json)
 
@@ -80,7 +84,7 @@ def distill(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: WORK/student]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/student")] = None,
     init_from: InitOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -92,12 +96,13 @@ def distill(
     from pair_fld.train import distill as stages
 
     place = workspace(recipe, work, overrides, student=student)
-    stage = place.recipe.student
+    pack, target, teachers = Pack(data or place.data), out or place.student, teacher or [place.teacher / "best.pt"]
+    if overwrite:
+        refuse_inputs_inside(target, [pack.folder, *teachers, *([init_from] if init_from else [])])
     with _progress("distill") as bar:
         best = stages.distill(
-            stage, Pack(data or place.data), teacher or [place.teacher / "best.pt"], out or place.student,
-            cache=place.folder, init_from=init_from, resume=resume, overwrite=overwrite, device=device,
-            report=_reporter(bar),
+            place.recipe.student, pack, teachers, target, cache=place.folder, init_from=init_from, resume=resume,
+            overwrite=overwrite, device=device, report=_reporter(bar),
             progress=lambda done, total: bar(done, total, "faces answered by the teacher"),
         )  # fmt: skip
     _result(best, as_json)

@@ -37,7 +37,7 @@ def train_detector(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: WORK/detector]")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/detector")] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -64,7 +64,7 @@ def train_detector(
         return
     teacher, _ = find_detector("blazeface")
     if not (resume and detector.resumable(target, config, pack)):
-        claim_folder(target, "train-detector", overwrite=overwrite)
+        claim_folder(target, "train-detector", overwrite=overwrite, inputs=[pack.folder])
     with progress("train-detector") as bar:
         metrics = detector.train_detector(config, pack, teacher, target, bar, say)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,9 @@ from pair_fld.cli.console import (
     workspace,
 )
 from pair_fld.errors import GateError, PairError
+from pair_fld.io import read_json, write_json
+from pair_fld.outputs import MAX_NAME_BYTES, shortened
+from pair_fld.runs import RECORD, check_claim, fresh_folder, provenance
 
 
 def register(app: typer.Typer) -> None:
@@ -32,14 +36,16 @@ def validate(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="A .pt, .onnx or .tflite, or a folder of contest .txt files. [default: WORK/quant/model-SHIP.tflite]"
+            help="A .pt, .onnx or .tflite, or a folder of contest .txt files.",
+            show_default="WORK/quant/model-SHIP.tflite",
         ),
     ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(
             "--data",
-            help="Folder of pictures with .pts labels, or a .csv; repeatable. [default: the recipe's test sources]",
+            help="Folder of pictures with .pts labels, or a .csv; repeatable.",
+            show_default="the recipe's test sources",
         ),
     ] = None,
     split: Annotated[
@@ -51,7 +57,8 @@ def validate(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     report: Annotated[
-        Path | None, typer.Option("--out", help="Folder for metrics.json, faces.csv, ced.png. [default: WORK/validate]")
+        Path | None,
+        typer.Option("--out", help="Folder for metrics.json, faces.csv, ced.png.", show_default="WORK/validate"),
     ] = None,
     max_nme: Annotated[
         float | None,
@@ -59,6 +66,12 @@ def validate(
             "--max-nme", help="Gate: fail (exit 1) when the NME under outer corners is above this percentage."
         ),
     ] = None,
+    min_measured: Annotated[
+        float,
+        typer.Option(
+            "--min-measured", min=0, max=100, help="Gate of --max-nme: labelled faces that must be measured, percent."
+        ),
+    ] = 100.0,
     others: Annotated[
         list[Path] | None, typer.Option("--with", help="Average the answers with those of this model too; repeatable.")
     ] = None,
@@ -75,9 +88,8 @@ def validate(
     NME is given under three normalisers: outer_corners (distance of the outer eye corners), eye_centres (distance
     of the means of six points an eye) and box (square root of the area of the box of the 51 points).
     """
+    from pair_fld.data.sample import NO_LABELS
     from pair_fld.evaluate.report import ced_plot, tables, write_csv
-    from pair_fld.io import write_json
-    from pair_fld.runs import RECORD, fresh_folder, provenance
 
     place = workspace(recipe, work, changes)
     paths = [model or place.shipped_tflite, *(others or [])]
@@ -86,13 +98,19 @@ def validate(
             remedy = "Check the path, or run pairfld quantize."
             raise PairError(path, "a model or a folder of .txt files", "no such file", remedy)
     name = " + ".join(map(str, paths))
+    setting = {"model": name, "flip": flip, "data": [str(d) for d in data or []], "split": split}
+    # the same measurement replaces its report in the workspace; a folder that was named is not replaced unasked
+    folder = report or _own_folder(place.validate, paths, setting)
+    inputs, replace = [*paths, *(data or []), place.data], overwrite or report is None
+    check_claim(folder, "validate", replace, inputs)  # before the work
     with progress(f"validate {name}") as bar:
         result, left_out = _measure(paths, data or [], place, split, threads, flip, bar)
-    tree = {"model": name, "flip": flip, **result.to_json(), "left_out": [vars(entry) for entry in left_out]}
-    # the report of a model replaces the one before it in the workspace; a folder that was named is not replaced unasked
-    folder = report or place.validate / "+".join(f"{path.absolute().parent.name}-{path.name}" for path in paths)
-    with fresh_folder(folder, "validate", overwrite=overwrite or report is None) as draft:
-        write_json(draft / RECORD, provenance({"model": name, "flip": flip, "data": [str(d) for d in data or []]}))
+    measured = result.overall["outer_corners"].faces
+    labelled = result.faces + sum(entry.reason != NO_LABELS for entry in left_out)
+    tree = {"model": name, "flip": flip, "labelled_faces": labelled, **result.to_json(),
+            "left_out": [vars(entry) for entry in left_out]}  # fmt: skip
+    with fresh_folder(folder, "validate", overwrite=replace, inputs=inputs) as draft:
+        write_json(draft / RECORD, provenance(setting))
         write_json(draft / "metrics.json", tree)
         write_csv(result, draft / "faces.csv")
         ced_plot({" + ".join(path.name for path in paths): result}, draft / "ced.png")
@@ -103,10 +121,28 @@ def validate(
             out.print(table)
     for entry in left_out:
         say(f"left out: {entry.sentence}")
+    if measured < labelled:
+        say(f"only {measured} of {labelled} labelled faces were measured (outer corners)")
     say(f"written: {folder}/metrics.json, faces.csv, ced.png")
     nme = result.overall["outer_corners"].nme_percent
+    if max_nme is not None and 100 * measured < min_measured * labelled:
+        raise GateError(
+            f"{name}: {measured} of {labelled} labelled faces were measured, fewer than the {min_measured:g} % of "
+            f"--min-measured; their NME (outer corners) is {nme:.3f} %"
+        )
     if max_nme is not None and not nme <= max_nme:
         raise GateError(f"{name}: NME (outer corners) {nme:.3f} % is above the bound of {max_nme} %")
+
+
+def _own_folder(reports: Path, paths: list[Path], setting: dict[str, Any]) -> Path:
+    """The workspace's folder for a measurement: named after its models, with a number where another one is there."""
+    name = shortened("+".join(f"{path.absolute().parent.name}-{path.name}" for path in paths), MAX_NAME_BYTES - 32)
+    for number in count(1):
+        folder = reports / (name if number == 1 else f"{name}-{number}")
+        record = folder / RECORD
+        if not record.is_file() or read_json(record, "the record of a measurement").get("config") == setting:
+            return folder
+    raise AssertionError("count() ends never")
 
 
 def _measure(

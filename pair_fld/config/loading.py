@@ -69,7 +69,7 @@ def load_section(kind: type[T], folder: str, name: str, overrides: Sequence[str]
 def find_config(folder: str, name: str) -> Path:
     """A configuration file by path or by bare name in its folder; PairError lists the names there are."""
     path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
         if path.is_file():
             return path
         raise PairError(path, "a configuration file", "no such file", f"Known names: {_known(folder)}.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pair_fld.outputs import is_plain_name
 
 
 class Strict(BaseModel):
@@ -198,9 +200,16 @@ class BudgetConfig(Strict):
 class RecipeConfig(Strict):
     """One whole reproduction."""
 
-    name: str
+    name: str  # also the name of the folder below runs/
     data: DataConfig
     teacher: StageConfig
     student: StageConfig
     quant: QuantConfig = QuantConfig()
     budget: BudgetConfig
+
+    @field_validator("name")
+    @classmethod
+    def _stays_in_its_folder(cls, name: str) -> str:
+        if not is_plain_name(name):
+            raise ValueError(f"name: {name!r} is no name of a folder")
+        return name

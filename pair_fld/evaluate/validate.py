@@ -124,10 +124,10 @@ def labelled_folder(folders: Sequence[Path]) -> Truth:
     for folder in folders:
         if not folder.exists():
             raise PairError(folder, "a folder of pictures with .pts labels, or a .csv", "none", "Check --data.")
-        name = "/".join(folder.parts[-2:])
+        name = "/".join(part for part in folder.parts[-2:] if part != folder.anchor)
         kind = "csv" if folder.suffix.lower() == ".csv" else "ibug"
         sources.append(SourceConfig(name=name, kind=kind, path=str(folder.absolute()), labels="human", split="test"))
-    return _listed(DataConfig(sources=sources, root="/"))
+    return _listed(DataConfig(sources=sources, root=str(Path.cwd())))
 
 
 def _listed(config: DataConfig) -> Truth:

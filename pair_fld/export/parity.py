@@ -97,7 +97,7 @@ def layer_snr(onnx_fp32: Path, other: Path, crops: np.ndarray) -> list[LayerNois
     """
     float_model = load_onnx(onnx_fp32)
     float_graph = Graph(float_model, onnx_fp32)
-    if other.suffix == ".tflite":
+    if other.suffix.lower() == ".tflite":
         pairs, run_other = _tflite_values(float_graph, other)
     else:
         other_model = load_onnx(other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import unicodedata
@@ -11,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pair_fld.outputs import MAX_NAME_BYTES, shortened
+
 STDOUT = Path("-")
 TEXT, DRAWING = ".txt", ".jpg"  # suffixes of the files of one image
-MAX_NAME_BYTES = 255 - len(TEXT)  # of a file name without suffix, on all common file systems
+_NAME_BYTES = MAX_NAME_BYTES - len(TEXT)
 _FRAME = re.compile(r"_\d{6,}")
 _FRAME_BYTES = 12  # of "_" and a frame's number
 
@@ -77,7 +78,8 @@ def result_names(images: Sequence[tuple[Path, Path]]) -> list[str]:
     Upper and lower case are not told apart, since some systems do not.
     """
     names = [path.relative_to(base).with_suffix("").as_posix() for path, base in images]
-    return _numbered([_short(name) for name in _below_common_folder([path for path, _ in images], names)])
+    unique = _numbered(_below_common_folder([path for path, _ in images], names))
+    return [shortened(name, _NAME_BYTES) for name in unique]
 
 
 def video_titles(videos: Sequence[Path | int], taken: Sequence[str]) -> list[str]:
@@ -86,7 +88,7 @@ def video_titles(videos: Sequence[Path | int], taken: Sequence[str]) -> list[str
     titles = _below_common_folder(paths, [path.stem for path in paths])
     stems = {_key(name[: match.start()]) for name in taken if (match := _last_frame(name))}
     titles = [title + path.suffix if _key(title) in stems else title for title, path in zip(titles, paths, strict=True)]
-    return _numbered([_short(title, MAX_NAME_BYTES - _FRAME_BYTES) for title in titles], stems)
+    return [shortened(title, _NAME_BYTES - _FRAME_BYTES) for title in _numbered(titles, stems)]
 
 
 def _last_frame(name: str) -> re.Match[str] | None:
@@ -122,17 +124,6 @@ def _numbered(names: Sequence[str], taken: set[str] | None = None) -> list[str]:
         used.add(_key(unique))
         result.append(unique)
     return result
-
-
-def _short(name: str, limit: int = MAX_NAME_BYTES) -> str:
-    """The name, its last part cut to `limit` bytes and told apart by a hash of the whole when it is longer."""
-    folder, slash, last = name.rpartition("/")
-    raw = os.fsencode(last)
-    if len(raw) <= limit:
-        return name
-    mark = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    kept = raw[: limit - len(mark) - 4]  # 4: a number of `_numbered`
-    return folder + slash + kept.decode("utf-8", errors="ignore") + mark
 
 
 def _key(name: str) -> str:

@@ -176,12 +176,13 @@ def runtime_hash() -> str:
 
 
 def _model_files(model_files: Sequence[Path]) -> dict[str, Path]:
-    suffixes = [path.suffix for path in model_files]
+    suffixes = [path.suffix.lower() for path in model_files]
     if suffixes.count(".tflite") != 1 or suffixes.count(".onnx") > 1 or set(suffixes) - {".tflite", ".onnx"}:
         found = ", ".join(path.name for path in model_files) or "none"
         remedy = "Run pairfld quantize and pass its files."
         raise PairError("model files", "one .tflite and at most one .onnx", found, remedy)
-    return {f"model{path.suffix}": path for path in sorted(model_files, key=lambda path: path.suffix, reverse=True)}
+    files = sorted(zip(suffixes, model_files, strict=True), reverse=True)
+    return {f"model{suffix}": path for suffix, path in files}
 
 
 def _metadata(path: Path) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class ArchiveSpec:
     detector: tuple[Path, str]
     teacher: Path | None = None
 
+    @property
+    def inputs(self) -> list[Path]:
+        """Every file that is read."""
+        return [path for path in (self.tflite, self.onnx, self.detector[0], self.teacher) if path is not None]
+
     def check(self) -> None:
         """PairError for a missing model file, GateError for one whose own quantize run broke a gate."""
         if not self.tflite.is_file():
