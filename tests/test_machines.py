@@ -1,11 +1,13 @@
 """Machines unlike those that this was written on, each played in a process of its own.
 
-torchvision: of the same build as torch (its operators load), of another build (they do not), absent, broken.
+torchvision of the same build as torch (its operators load), of another build (they do not), absent, broken; a machine
+without shared memory, a writable home, a second core or Unicode, where every path has spaces and letters beyond ASCII.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +43,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Python with `arguments`, `paths` before everything else on its path."""
     path = os.pathsep.join(str(p) for p in (*paths, REPOSITORY))
-    surroundings = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
+    inherited = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    surroundings = inherited | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=surroundings, capture_output=True, text=True, timeout=300
     )
@@ -92,3 +95,64 @@ def test_a_torchvision_that_does_not_import_is_a_sentence(
     assert "pip install torch torchvision" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+# A machine with one core that has no /dev/shm, where semaphores would lie.
+_POOR = """
+import errno, os, _multiprocessing
+os.cpu_count = lambda: 1
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+class SemLock(_multiprocessing.SemLock):
+    def __new__(cls, *arguments):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+_multiprocessing.SemLock = SemLock
+"""
+_ODD = "spaces and späces"
+
+
+@pytest.fixture
+def odd_machine(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A copy of the package in a folder with an odd name, and the environment of a machine that has little."""
+    folder = tmp_path / _ODD
+    for name in ("pair_fld", "configs", "tests", "pyproject.toml"):
+        source = REPOSITORY / name
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        (folder / "repository é").mkdir(parents=True, exist_ok=True)
+        copy(source, folder / "repository é" / name)
+    (folder / "temporary ö").mkdir()
+    (folder / "poor").mkdir()
+    (folder / "poor/sitecustomize.py").write_text(_POOR)
+    nowhere = "/proc/nowhere" if Path("/proc").is_dir() else "/dev/null/nowhere"  # not even root writes there
+    environment = {name: nowhere for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    environment |= {"TMPDIR": str(folder / "temporary ö"), "LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "ascii"}
+    return folder / "repository é", environment
+
+
+def _run_odd(odd_machine: tuple[Path, dict[str, str]], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    folder, environment = odd_machine
+    return run(arguments, folder.parent / "poor", folder, cwd=folder, **environment)
+
+
+def test_faces_are_loaded_where_there_is_no_shared_memory(odd_machine: tuple[Path, dict[str, str]]) -> None:
+    work = odd_machine[0] / "faces"
+    changes = ["data.num_workers=2", "data.sources.0.count=130", "data.sources.1.count=2"]  # two parts
+    done = _run_odd(odd_machine, ["-m", "pair_fld", "prepare", "--work", str(work), *changes])
+    assert done.returncode == 0, done.stderr
+    assert (work / "data/faces.npz").is_file()
+    assert done.stderr.isascii()
+
+
+@pytest.mark.slow
+def test_the_whole_chain_runs_on_a_poor_machine(odd_machine: tuple[Path, dict[str, str]]) -> None:
+    done = _run_odd(odd_machine, ["-m", "pytest", "-p", "no:cacheprovider", "tests/cli/test_chain.py"])
+    assert done.returncode == 0, done.stdout
+
+
+def test_onnx_runtime_sends_and_stores_nothing(tmp_path: Path) -> None:
+    """By default it makes a device identifier below the cache folder when it is imported."""
+    homes = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME")}
+    for module in ("pair_fld", "pair_fld.runtime"):
+        done = run(["-c", f"import {module}, onnxruntime"], **homes)
+        assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

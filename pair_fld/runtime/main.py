@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .landmark_files import write_faces
 from .pipeline import Pipeline, load_pipeline
-from .stream import Job, answers
+from .stream import Job, answers, cores
 
 # errors that one file's name or place has, and the others' need not
 _ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EILSEQ, errno.EINVAL)
@@ -115,8 +115,8 @@ def make_writable(folder: Path) -> None:
 
 
 def default_threads() -> int:
-    """Pictures worked on at a time: one a core, eight at most."""
-    return min(8, os.cpu_count() or 1)
+    """Pictures worked on at a time: one for each core that this process may use, eight at most."""
+    return min(8, cores())
 
 
 def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,11 @@ from .image import read_image
 from .pipeline import Pipeline
 
 LOOK_AHEAD = 2  # pictures a worker: enough that none waits, few enough that they fit into memory
+
+
+def cores() -> int:
+    """Cores that this process may use; macOS and Windows only tell how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from pair_fld.evaluate.metrics import nme
 from pair_fld.io import read_json, write_json
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
+from pair_fld.processes import cores, spawn_context
 from pair_fld.runs import RECORD, claim_folder, provenance
 from pair_fld.train.batches import steps_per_epoch
 from pair_fld.train.builder import known_terms, start
@@ -93,7 +92,7 @@ def ablate(
     told = (lambda done, total: progress(done, total, "faces answered by the teacher")) if progress else None
     teacher_answers(teachers, pack, cache or out, views=stage.distill.teacher_views, device=device, progress=told)
     on_cpu, arms = pick_device(device).type == "cpu", arms_for(pack)
-    jobs = jobs or ((os.cpu_count() or 1) if on_cpu else 1)
+    jobs = jobs or (cores() if on_cpu else 1)
     threads = 1 if on_cpu and jobs > 1 else 0
     runs = {_folder(out, arm, seed): _stage(stage, arm, seed, pack) for seed in range(seeds) for arm in arms}
     left = [folder for folder in runs if not (folder / RESULT).is_file()]
@@ -185,8 +184,13 @@ def _run(
 
 
 def _run_side_by_side(calls: list[tuple], jobs: int, tell: Callable[[], None]) -> None:
-    # spawned, not forked: torch's thread pools do not survive a fork
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = spawn_context()
+    if context is None:
+        for call in calls:
+            _run(*call)
+            tell()
+        return
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         waiting = {pool.submit(_run, *call) for call in calls}
         try:
             while waiting:

@@ -71,6 +71,14 @@ def test_a_fault_in_a_run_comes_out_as_its_sentence(dot_pack: Path, teacher: Pat
         ablate(wild, Pack(dot_pack), [teacher], tmp_path / "out", seeds=2, jobs=1, device="cpu")
 
 
+def test_where_there_can_be_no_processes_runs_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(ablation, "spawn_context", lambda: None)
+    monkeypatch.setattr(ablation, "_run", lambda name: seen.append(name))
+    ablation._run_side_by_side([("first",), ("second",)], 2, lambda: seen.append(len(seen)))
+    assert seen == ["first", 1, "second", 3]  # after each run the progress is told how far it is
+
+
 def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
     student = stage(HEAT, epochs=1, losses=LOSSES, augment=AugmentConfig()).model_dump(mode="json")
     recipe = {"name": "tiny", "data": "synthetic", "quant": "int8", "budget": "pair2024", "student": student}

@@ -24,6 +24,7 @@ from pair_fld.data.load_face import load_crop
 from pair_fld.data.packing.duplicates import THUMB, difference_hash, thumbnail
 from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
 from pair_fld.io import atomic_path
+from pair_fld.processes import cores, spawn_context
 from pair_fld.runtime.scheme import NUM_POINTS
 
 PART = 128
@@ -60,11 +61,6 @@ def make_jobs(
     ]
 
 
-def _cores() -> int:
-    """Cores that this process may use; macOS and Windows only tell how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_parts(jobs: list[PartJob], workers: int) -> Iterator[int]:
     """Do the parts that are not finished.
 
@@ -72,14 +68,13 @@ def run_parts(jobs: list[PartJob], workers: int) -> Iterator[int]:
     """
     open_jobs = [job for job in jobs if not job.rows.is_file()]
     yield sum(len(job.samples) for job in jobs if job.rows.is_file())
-    workers = min(workers or _cores(), len(open_jobs))
-    if workers <= 1:
+    workers = min(workers or cores(), len(open_jobs))
+    context = spawn_context() if workers > 1 else None
+    if context is None:
         for job in open_jobs:
             _do_part(job)
             yield len(job.samples)
         return
-    # spawned, not forked: the caller may hold threads (torch, OpenCV), whose locks a fork would leave closed
-    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
             yield from _keep_busy(pool, open_jobs, workers)
