@@ -54,8 +54,7 @@ class _Verbs(TyperGroup):
         except BrokenPipeError:
             with suppress(OSError, io.UnsupportedOperation):  # else the interpreter's last flush fails once more
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            message = "stdout was closed before everything was printed."
-            raise PairError("stdout", message=message, remedy="Read it to its end.") from None
+            raise typer.Exit(2) from None  # silently, as for every program before a `head`
 
 
 app = typer.Typer(
@@ -63,7 +62,7 @@ app = typer.Typer(
     cls=_Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="From labelled faces to a tiny, measured, verified facial-landmark model and the archive to submit.\n\n"
     "The stages, in order: prepare, train-teacher, distill, quantize, validate, package. Each reads the results of "
     "the ones before from the workspace (runs/RECIPE) and takes KEY=VALUE changes to the recipe.",
@@ -109,7 +108,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets escapes, not an exception
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(prog_name="pairfld")  # also as python -m pair_fld
     except PairError as error:
         complain("error", error)
         sys.exit(2)
