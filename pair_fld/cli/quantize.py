@@ -32,7 +32,7 @@ _ADVICE = (
 )
 
 if TYPE_CHECKING:
-    from pair_fld.export.quantization.run import QuantizeReport
+    from pair_fld.export.quantization.gates import QuantizeReport
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +72,8 @@ def quantize(
     and activation is rounded as in the int8 file.
     """
     from pair_fld.data.dataset import Pack
-    from pair_fld.export.quantization.run import QuantizeGateError, quantize_checkpoint, recorded
+    from pair_fld.export.quantization.gates import QuantizeGateError
+    from pair_fld.export.quantization.run import FineTuning, quantize_checkpoint, recorded
     from pair_fld.io import file_hash, read_json
     from pair_fld.runs import RECORD, finished, fresh_folder
 
@@ -87,17 +88,16 @@ def quantize(
             print_json(read_json(target / RECORD, "a quantize record")["report"])
         return
     pack = Pack(data or place.data)
-    retry = resume and finished(target, key | {"passed": False})  # a gate broke: measure anew
+    retry = resume and finished(target, key | {"passed": False})  # a gate broke: measure again
     teachers = teacher or [place.teacher / "best.pt"]
     inputs = [source, pack.folder, *teachers]
     claimed = fresh_folder(target, "quantize", overwrite=overwrite or retry, inputs=inputs)
     with claimed as draft, progress("fine-tune") as bar:
+        tuning = FineTuning(teachers, place.folder, bar) if qat else None
         try:
-            report = quantize_checkpoint(
-                source, pack, config, draft, say, fine_tune=qat, teachers=teachers, cache=place.folder, progress=bar,
-            )  # fmt: skip
-        except QuantizeGateError as fault:
-            _show(fault.report, target, as_json)
+            report = quantize_checkpoint(source, pack, config, draft, say, tuning)
+        except QuantizeGateError as error:
+            _show(error.report, target, as_json)
             raise
     _show(report, target, as_json)
 
@@ -106,21 +106,20 @@ def _show(report: QuantizeReport, target: Path, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
         return
-    table = Table(
-        title=Text(f"{target} (checkpoint: NME {report.checkpoint_nme:.3f} %; int8 ranges by {report.method})")
-    )
+    own = report.checkpoint_nme_outer_corners_percent
+    table = Table(title=Text(f"{target} (checkpoint: NME {own:.3f} %; int8 ranges by {report.method})"))
     for heading in ("file", "MB", "NME % (outer corners)", "lost", "mean drift px", "worst drift px"):
         table.add_column(heading, justify="left" if heading == "file" else "right")
     before = report.qat.post_training if report.qat else ()
     for f in (*before, *report.files):
-        lost = f.nme_outer_corners_percent - report.checkpoint_nme
+        lost = f.nme_outer_corners_percent - own
         name = f"{f.file} before fine-tuning" if f in before else f.file
         table.add_row(name, f"{f.size_mb:.3f}", f"{f.nme_outer_corners_percent:.3f}", f"{lost:+.3f}",
                       f"{f.mean_drift_px:.2g}", f"{f.max_drift_px:.2g}")  # fmt: skip
     out.print(table)
     if report.qat:
         q = report.qat
-        after = {f.format: f.nme_outer_corners_percent for f in report.files if f.kind == "int8-static"}
+        after = {f.format: f.nme_outer_corners_percent for f in report.files if f.precision == "int8-static"}
         gains = ", ".join(f"{f.format} {f.nme_outer_corners_percent - after[f.format]:+.3f}" for f in before)
         loss = f"loss {q.loss_first:.2f} -> {q.loss_last:.2f}"
         say(f"fine-tuning: {q.steps} steps in {q.seconds:.0f} s, {loss}; gained in points of NME: {gains}")

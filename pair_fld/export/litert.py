@@ -21,7 +21,7 @@ from pair_fld.errors import PairError
 from pair_fld.export.tflite.flatbuffer import IDENTIFIER, read_tflite, save_tflite, schema
 from pair_fld.export.tflite.lowering import HEAVY_ROUTE
 
-KINDS: tuple[Literal["fp32"], Literal["fp16"]] = ("fp32", "fp16")
+PRECISIONS: tuple[Literal["fp32"], Literal["fp16"]] = ("fp32", "fp16")
 _HALF_MAX = 65504.0
 _HALF_FROM = 64  # elements; smaller constants stay float32
 
@@ -43,12 +43,12 @@ def write_with_litert(
     input_size: int,
     path: Path,
     metadata: dict[str, Any],
-    kind: Literal["fp32", "fp16"] = "fp32",
+    precision: Literal["fp32", "fp16"] = "fp32",
     reason: str = "",
 ) -> None:
     """Convert a torch module in eval mode to a .tflite file of batch 1 with `metadata` behind it.
 
-    kind: fp16 stores large constants as float16 inside the flatbuffer and computes in float32.
+    precision: fp16 stores large constants as float16 inside the flatbuffer and computes in float32.
     reason: why our own writer will not do, for the message.
 
     Raises:
@@ -61,7 +61,7 @@ def write_with_litert(
         with tempfile.TemporaryDirectory() as folder, _quiet():
             converted = Path(folder) / "converted.tflite"
             litert_torch.convert(_ChannelsLast(module).eval(), example).export(str(converted))
-            flatbuffer = converted.read_bytes() if kind == "fp32" else _halved(read_tflite(converted))
+            flatbuffer = converted.read_bytes() if precision == "fp32" else _halved(read_tflite(converted))
     except Exception as fault:  # the converter raises classes of its own that share no base but Exception
         cause = str(fault).strip().splitlines() or [type(fault).__name__]
         remedy = "Write the model with plain operators; see the message of litert_torch.convert."

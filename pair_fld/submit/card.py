@@ -9,6 +9,7 @@ from typing import Any
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import NORMALISERS, THRESHOLDS
 from pair_fld.evaluate.report import GroupScores, figure, markdown_table
+from pair_fld.export.quantization.formats import precision_of
 
 RESEARCH_NOTICE = (
     "Research use only. The training images come from data sets whose terms allow research and not "
@@ -187,10 +188,10 @@ def _data_table(data: Sequence[DataRow]) -> str:
 
 def _weights(metadata: Mapping[str, Any]) -> str:
     """The released file's precision and calibration in words."""
-    record = metadata.get("quantization")
-    if record is None:
+    precision = precision_of(metadata, "model.tflite")
+    if precision is None:
         return "as in the checkpoint"
-    text = f"{record['kind']}"
+    text, record = precision, metadata["quantization"]
     if "method" in record:
         text += f", activation ranges by {record['method']} on {record['calibration_images']} training crops "
         text += f"(sha256 {record['calibration_sha256'][:12]}...)"

@@ -48,7 +48,7 @@ def test_three_layers_by_hand(export: Export, tmp_path: Path) -> None:
 
 def test_operators_by_type(export: Export, tmp_path: Path) -> None:
     net = export(ThreeLayers()).path
-    costs = {(f.kind, f.format): model_cost(f.path).ops for f in quantize(net, tmp_path, random_crops(2))}
+    costs = {(f.precision, f.format): model_cost(f.path).ops for f in quantize(net, tmp_path, random_crops(2))}
     assert costs["fp32", "onnx"] == {("Conv", "float32"): 3, ("Relu", "float32"): 2, ("Reshape", "float32"): 1}
     assert costs["int8-static", "tflite"] == {
         ("CONV_2D", "int8"): 2,
@@ -64,7 +64,7 @@ def test_operators_by_type(export: Export, tmp_path: Path) -> None:
 
 def test_oldest_runtimes(export: Export, tmp_path: Path) -> None:
     files = quantize(export(ThreeLayers()).path, tmp_path, random_crops(2))
-    found = {(f.kind, f.format): oldest_runtime(f.path) for f in files}
+    found = {(f.precision, f.format): oldest_runtime(f.path) for f in files}
     assert found["fp32", "tflite"] == "TFLite 1.5"
     assert found["fp16", "tflite"] == "TFLite 1.15"  # DEQUANTIZE 3
     assert found["int8-static", "tflite"] == "TFLite 1.14"

@@ -98,7 +98,7 @@ def test_every_kind_agrees(face_net: Exported, tmp_path: Path, old_python: str, 
     for file in quantize(face_net.path, tmp_path, crops, formats=["tflite"], tflite_input=input_dtype):  # pyright: ignore
         found, expected = answers(old_python, file.path, crops, tmp_path)
         step = 0.0
-        if file.kind == "int8-static":
+        if file.precision == "int8-static":
             graph = read_tflite(file.path).subgraphs[0]
             (last,) = [graph.tensors[o.inputs[0]] for o in graph.operators if graph.outputs[0] in o.outputs]
             step = float(last.quantization.scale[0])

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pair_fld.errors import PairError
 from pair_fld.export.parity import compare, layer_snr
-from pair_fld.export.quantization.formats import Kind, quantize
+from pair_fld.export.quantization.formats import Precision, quantize
 from pair_fld.runtime.session import load_model
 from tests.export.tiny_nets import SIZE, Exported, random_crops
 
@@ -95,9 +95,9 @@ def test_snr_by_hand(coords_net: Exported, tmp_path: Path) -> None:
 def test_the_noise_inside_tflite_files(face_net: Exported, tmp_path: Path, raw: bool) -> None:
     """A float file agrees in every layer; an int8 one is as noisy as the ONNX file of the same graph."""
     crops, input_dtype = random_crops(6), "uint8" if raw else "float32"
-    kinds: list[Kind] = ["fp32", "int8-static"]
-    files = quantize(face_net.path, tmp_path, crops, kinds, tflite_input=input_dtype)
-    paths = {(f.kind, f.format): f.path for f in files}
+    precisions: list[Precision] = ["fp32", "int8-static"]
+    files = quantize(face_net.path, tmp_path, crops, precisions, tflite_input=input_dtype)
+    paths = {(f.precision, f.format): f.path for f in files}
     same = layer_snr(face_net.path, paths["fp32", "tflite"], crops)
     assert len(same) >= 8
     assert same[0].snr_db > 90

@@ -23,7 +23,7 @@ def mean_face() -> np.ndarray:
 
 def tiny_model(folder: Path, policy: dict | None = POLICY) -> dict[str, Path]:
     """A model that answers `mean_face` whatever it sees, as .onnx and .tflite: {"onnx": ..., "tflite": ...}."""
-    metadata = model_metadata(SIZE, 1.45, "coords", quantization={"kind": "fp32"})
+    metadata = model_metadata(SIZE, 1.45, "coords", quantization={"precision": "fp32"})
     if policy is not None:
         metadata["crop"]["from_detector"] = policy
     weights = numpy_helper.from_array(np.zeros((3, 102), np.float32), "w")

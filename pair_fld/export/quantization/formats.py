@@ -1,7 +1,7 @@
 """One float ONNX file to every wanted precision, each as ONNX and as TFLite from the same graph.
 
 fp32: as exported. fp16: weights stored as float16, computed in float. int8-weights: weights stored as int8
-with a scale for each output channel, computed in float. int8-static: weights and activations int8, ranges
+with one scale per output channel, computed in float. int8-static: weights and activations int8, ranges
 measured on calibration crops; the one QDQ graph is written in both formats.
 """
 
@@ -23,9 +23,9 @@ from pair_fld.export.onnx import get_metadata, load_onnx, save_onnx, set_metadat
 from pair_fld.export.quantization.calibrate import METHODS, Method, quantize_static_qdq
 from pair_fld.export.tflite.writer import write_tflite
 
-Kind = Literal["fp32", "fp16", "int8-static", "int8-weights"]
+Precision = Literal["fp32", "fp16", "int8-static", "int8-weights"]
 Format = Literal["onnx", "tflite"]
-KINDS: tuple[Kind, ...] = ("fp32", "fp16", "int8-static", "int8-weights")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8-static", "int8-weights")
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 _HALF_MAX = 65504.0
 
@@ -34,7 +34,7 @@ _HALF_MAX = 65504.0
 class QuantizedFile:
     """A file that `quantize` wrote; `method` is None where nothing was calibrated."""
 
-    kind: Kind
+    precision: Precision
     format: Format
     path: Path
     method: Method | None
@@ -52,7 +52,7 @@ def quantize(
     onnx_fp32: Path,
     out_dir: Path,
     calibration: np.ndarray,
-    kinds: Sequence[Kind] = KINDS,
+    precisions: Sequence[Precision] = PRECISIONS,
     *,
     method: Method = "minmax",
     formats: Sequence[Format] = ("onnx", "tflite"),
@@ -60,11 +60,22 @@ def quantize(
     codes: Mapping[str, tuple[float, int]] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> list[QuantizedFile]:
-    """Write `<stem>-<kind>.onnx` and `.tflite` into `out_dir`, in the order of `kinds`.
+    """Write STEM-PRECISION.onnx and .tflite into `out_dir`, in the order of `precisions`.
 
-    calibration: (N, S, S, 3) uint8 BGR crops of the training split, cut as at test time; only int8-static
-    reads them. Each file's metadata gains "quantization": kind, and for int8-static method, number and sha256
-    of the crops, and `facts`. codes: as `quantize_static_qdq`.
+    The metadata of each file gains "quantization": its precision, and for int8-static the calibration method, number
+    and sha256 of the crops, and `facts`.
+
+    Args:
+        onnx_fp32: a float32 file with metadata.
+        out_dir: where the files are written.
+        calibration: (N, S, S, 3) uint8 BGR crops of the training split, cropped as at test time; only int8-static
+            reads them.
+        precisions: of the files.
+        method: of calibration.
+        formats: of the files.
+        tflite_input: type of the .tflite files' input.
+        codes: scale and zero point of every quantized value, see `quantize_static_qdq`; None measures them.
+        facts: further entries for the metadata of int8-static files.
 
     Raises:
         PairError: no metadata in the ONNX file, unsuitable crops, an operator unknown to the TFLite writer.
@@ -74,20 +85,36 @@ def quantize(
     if not metadata:
         remedy = "Export it with pairfld, or quantize with the tool that made it."
         raise PairError(onnx_fp32, "an ONNX file with pair_fld metadata", "none", remedy)
-    if "quantization" in metadata and metadata["quantization"]["kind"] != "fp32":
-        remedy = "Give the float32 file."
-        raise PairError(onnx_fp32, "a float32 model", metadata["quantization"]["kind"], remedy)
+    if (own := precision_of(metadata, onnx_fp32)) not in (None, "fp32"):
+        raise PairError(onnx_fp32, "a float32 model", str(own), "Give the float32 file.")
     written = []
-    for kind in kinds:
-        record: dict[str, Any] = {"kind": kind}
-        if kind == "int8-static":
+    for precision in precisions:
+        record: dict[str, Any] = {"precision": precision}
+        if precision == "int8-static":
             record |= {"method": method, **calibration_facts(calibration), **(facts or {})}
             quantized = quantize_static_qdq(onnx_fp32, calibration, metadata, method, codes)
         else:
-            quantized = _store(model, kind)
-        path = out_dir / f"{onnx_fp32.stem}-{kind}.onnx"
-        written += _write(quantized, path, metadata | {"quantization": record}, formats, tflite_input, kind, method)
+            quantized = _store(model, precision)
+        path = out_dir / f"{onnx_fp32.stem}-{precision}.onnx"
+        written += _write(
+            quantized, path, metadata | {"quantization": record}, formats, tflite_input, precision, method
+        )
     return written
+
+
+def precision_of(metadata: Mapping[str, Any], path: Path | str) -> str | None:
+    """The precision that a file's metadata states; None for a float file as exported.
+
+    Raises:
+        PairError: the file is of a version that called it kind.
+    """
+    record = metadata.get("quantization")
+    if record is None:
+        return None
+    if "precision" not in record:
+        message = f"{path}: the metadata key quantization.kind is now called quantization.precision."
+        raise PairError(path, message=message, remedy="Quantize the checkpoint again.")
+    return record["precision"]
 
 
 def _write(
@@ -96,22 +123,22 @@ def _write(
     metadata: dict[str, Any],
     formats: Sequence[Format],
     tflite_input: Literal["float32", "uint8"],
-    kind: Kind,
+    precision: Precision,
     method: Method,
 ) -> list[QuantizedFile]:
-    used = method if kind == "int8-static" else None
+    used = method if precision == "int8-static" else None
     set_metadata(model, metadata)
     written = []
     if "onnx" in formats:
         save_onnx(model, path)
-        written.append(QuantizedFile(kind, "onnx", path, used))
+        written.append(QuantizedFile(precision, "onnx", path, used))
     if "tflite" in formats:
         target = path.with_name(path.name.removesuffix(".onnx") + ".tflite")
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / path.name
             save_onnx(model, source)
             write_tflite(source, target, metadata, tflite_input)
-        written.append(QuantizedFile(kind, "tflite", target, used))
+        written.append(QuantizedFile(precision, "tflite", target, used))
     return written
 
 
@@ -148,11 +175,11 @@ def calibration_facts(crops: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _store(model: onnx.ModelProto, kind: Kind) -> onnx.ModelProto:
+def _store(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     """A copy whose weight matrices are stored as float16 or int8 and restored to float32 before use."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if kind == "fp32":
+    if precision == "fp32":
         return copy
     graph = copy.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -164,7 +191,7 @@ def _store(model: onnx.ModelProto, kind: Kind) -> onnx.ModelProto:
             continue
         if name not in done:
             axis = 1 if node.op_type == "MatMul" or (node.op_type == "Gemm" and not _attribute(node, "transB")) else 0
-            stored, nodes = (_half if kind == "fp16" else _int8)(tensors[name], axis)
+            stored, nodes = (_half if precision == "fp16" else _int8)(tensors[name], axis)
             graph.initializer.remove(tensors[name])
             graph.initializer.extend(stored)
             restored += nodes

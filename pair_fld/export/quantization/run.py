@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,175 +12,81 @@ import numpy as np
 
 from pair_fld.config import QuantConfig
 from pair_fld.data.dataset import TRAIN, VALID, Pack
-from pair_fld.errors import GateError, PairError
+from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import TorchModel, cut, open_model
 from pair_fld.export import litert
-from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
-from pair_fld.export.parity import Deviation, LayerNoise, Predict, compare, layer_snr
+from pair_fld.export.parity import Predict, compare
 from pair_fld.export.quantization import qat
 from pair_fld.export.quantization.calibrate import METHODS, Method, quantize_static_qdq
-from pair_fld.export.quantization.formats import QuantizedFile, choose_method, quantize
+from pair_fld.export.quantization.formats import Format, QuantizedFile, choose_method, quantize
+from pair_fld.export.quantization.gates import (
+    FileReport,
+    QatReport,
+    QuantizeGateError,
+    QuantizeReport,
+    broken_gates,
+    noisy_layers,
+    of_precision,
+)
 from pair_fld.export.tflite.writer import unknown_operators
 from pair_fld.io import file_hash, write_json
-from pair_fld.runs import provenance
+from pair_fld.progress import Progress, Say, no_progress, say_nothing
+from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.session import model_metadata
 
 PARITY_CROPS = 64
 SCORE_CROPS = 512  # validation faces at most that a file is scored on
-NOISY_LAYERS = 10  # how many the table of a broken gate shows, a file
-SIMULATION_DRIFT_PX = 0.25  # mean; runtimes break rounding ties differently, which moves a point by some hundredths
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class FileReport:
-    """One written file. nme: on the validation split, percent of outer corners; drift: against the checkpoint."""
+class FineTuning:
+    """What --qat needs beside its configuration.
 
-    file: str
-    kind: str
-    format: str
-    size_mb: float
-    nme_outer_corners_percent: float
-    mean_drift_px: float
-    max_drift_px: float
-
-
-@dataclass(frozen=True)
-class QatReport:
-    """What fine-tuning did. post_training: the int8 files as they were before it, not written.
-
-    simulation_drift_px: mean distance between the points of the graph that was trained and those of the int8 file.
+    Attributes:
+        teachers: checkpoints that the student was distilled from.
+        cache: folder that may hold their predictions.
+        progress: is told of each step.
     """
 
-    steps: int
-    lr: float
-    seconds: float
-    loss_first: float
-    loss_last: float
-    simulation_drift_px: float
-    post_training: tuple[FileReport, ...]
-
-
-@dataclass(frozen=True)
-class QuantizeReport:
-    """What `quantize_checkpoint` wrote and measured.
-
-    broken: sentences of gates that failed. noisy_layers: of every file that broke one, the layers that deviate most
-    from the float graph, worst first.
-    """
-
-    checkpoint_nme: float
-    method: str
-    method_scores: dict[str, float]
-    files: tuple[FileReport, ...]
-    broken: tuple[str, ...]
-    noisy_layers: dict[str, tuple[LayerNoise, ...]]
-    qat: QatReport | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class QuantizeGateError(GateError):
-    """A file broke a bound; `report` says all that was measured."""
-
-    def __init__(self, report: QuantizeReport) -> None:
-        super().__init__("; ".join(report.broken))
-        self.report = report
+    teachers: Sequence[Path] = (Path("teacher/best.pt"),)
+    cache: Path = Path()
+    progress: Progress = no_progress
 
 
 def quantize_checkpoint(
-    checkpoint: Path,
-    pack: Pack,
-    config: QuantConfig,
-    out: Path,
-    say: Say = lambda _: None,
-    *,
-    fine_tune: bool = False,
-    teachers: Sequence[Path] = (Path("teacher/best.pt"),),
-    cache: Path = Path(),
-    progress: Callable[[int, int, str], None] | None = None,
-) -> QuantizeReport:
+    checkpoint: Path, pack: Pack, config: QuantConfig, out: Path, say: Say = say_nothing,
+    fine_tuning: FineTuning | None = None,
+) -> QuantizeReport:  # fmt: skip
     """Export, calibrate on the training split, quantize, and measure every file on the validation split.
 
     Args:
-        out: an empty folder; gets model-KIND.onnx, model-KIND.tflite and run.json.
-        fine_tune: quantization-aware fine-tuning of the int8-static files; the others stay the checkpoint's.
-        teachers, cache: for fine-tuning, the student's teachers and the folder that may hold their answers.
+        checkpoint: a trained student.
+        pack: the data set that it was trained on.
+        config: precisions, formats, calibration and bounds.
+        out: an empty folder; gets model-PRECISION.onnx, model-PRECISION.tflite and run.json.
+        say: takes sentences on the progress.
+        fine_tuning: quantization-aware fine-tuning of the int8-static files; the others stay the checkpoint's.
 
     Raises:
         QuantizeGateError: a file deviates more than the configuration allows, or an int8-static file has a heavy
-            operator that is not int8. The files stay, so that they can be looked at.
+            operator that is not int8. The files stay, so that they can be examined.
+        PairError: no validation faces, or an operator that no writer knows.
     """
-    model = TorchModel(checkpoint)
-    metadata = model_metadata(
-        model.input_size, model.margin, model.net.output_kind,
-        model=model.net.config.model_dump(mode="json"), checkpoint=file_hash(checkpoint), data_hash=pack.data_hash,
-        trained=model.state["record"],
-    )  # fmt: skip
-    calibration, _, _ = cut(pack, _spread(pack.rows(TRAIN, labelled=True), config.calibration_images), model)
-    rows = pack.rows(VALID, labelled=True)
-    if not len(rows):
-        remedy = "Prepare data with valid_fraction above 0."
-        raise PairError(pack.folder, "validation faces to measure the files on", "none", remedy)
-    crops, truth, valid = cut(pack, _spread(rows, SCORE_CROPS), model)
-
-    def score(predict: Predict) -> float:
-        return float(np.nanmean(nme(predict(crops), truth, valid)) * 100)
-
-    def report(files: Sequence[QuantizedFile]) -> tuple[FileReport, ...]:
-        models = {"checkpoint": model.predict} | {f.path.name: f.path for f in files}
-        deviations = compare(models, crops[:PARITY_CROPS])
-        return tuple(_report(f, d, score(open_model(f.path).predict)) for f, d in zip(files, deviations, strict=True))
-
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "model.onnx"
-        say("exporting to ONNX")
-        export_onnx(model.net, model.input_size, plain, metadata)
-        method, scores = _method(plain, calibration, config, lambda path: score(open_model(path).predict), say)
-        say("writing the files")
-        files = _write(model, plain, out, calibration, config, method, metadata)
-        say("measuring the files")
-        own, reports, fine, int8_float = score(model.predict), report(files), None, plain
-        simulation = 0.0
-        if fine_tune:
-            before = tuple(r for r in reports if r.kind == "int8-static")
-            if not before:
-                raise PairError("--qat", "int8-static among quant.precisions", ", ".join(config.precisions), "Add it.")
-            say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
-            int8_float = Path(folder) / "trained" / "model.onnx"
-            qdq = quantize_static_qdq(plain, calibration, metadata, method)
-            answers = qat.answers_of(model.state, checkpoint, pack, teachers, cache)
-            trained = qat.finetune(model.net, plain, qdq, qat.stage_of(model.state), pack, answers, config.qat,
-                                   int8_float, progress)  # fmt: skip
-            facts = {"method": f"{method}, then fine-tuned", "qat": config.qat.model_dump()}
-            quantize(int8_float, out, calibration, ["int8-static"], method=method, formats=config.formats,
-                     tflite_input=config.tflite_input, codes=trained.codes, facts=facts)  # fmt: skip
-            reports = report(files)
-            shipped = {f.path.name: f.path for f in files if f.kind == "int8-static"}
-            drifts = compare({"simulation": trained.simulated} | shipped, crops[:PARITY_CROPS])
-            simulation = max(drift.mean_px for drift in drifts)
-            fine = QatReport(config.qat.steps, config.qat.lr, trained.seconds, *trained.losses, simulation, before)
-        broken, noisy = [], {}
-        for file, row in zip(files, reports, strict=True):
-            faults = _broken(row, own, config) + _float_operators(file)
-            if file.kind == "int8-static" and not simulation <= SIMULATION_DRIFT_PX:
-                bound = f"bound {SIMULATION_DRIFT_PX:g} px"
-                faults.append(f"{row.file}: {simulation:.3g} px on average from the graph that was trained, {bound}")
-            if faults:
-                source = int8_float if file.kind == "int8-static" else plain
-                noisy[row.file] = tuple(layer_snr(source, file.path, crops[:PARITY_CROPS])[:NOISY_LAYERS])
-            broken += faults
-    result = QuantizeReport(own, method, scores, reports, tuple(broken), noisy, fine)
-    record = provenance(recorded(config, fine_tune), seed=None, data_hash=pack.data_hash)
-    record |= {"checkpoint": file_hash(checkpoint), "qat": fine_tune, "passed": not broken, "report": result.to_json()}
-    write_json(out / "run.json", record)
-    if broken:
-        raise QuantizeGateError(result)
-    return result
+    with tempfile.TemporaryDirectory() as scratch:
+        quantizer = Quantizer(checkpoint, pack, config, out, Path(scratch), say)
+        quantizer.export()
+        quantizer.post_training()
+        if fine_tuning is not None:
+            quantizer.fine_tune(fine_tuning)
+        report = quantizer.gates()
+    record = provenance(recorded(config, fine_tuning is not None), seed=None, data_hash=pack.data_hash)
+    record |= {"checkpoint": file_hash(checkpoint), "qat": fine_tuning is not None, "passed": not report.broken}
+    write_json(out / RECORD, record | {"report": report.to_json()})
+    if report.broken:
+        raise QuantizeGateError(report)
+    return report
 
 
 def recorded(config: QuantConfig, fine_tune: bool) -> dict[str, Any]:
@@ -188,73 +94,141 @@ def recorded(config: QuantConfig, fine_tune: bool) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude=None if fine_tune else {"qat"})
 
 
-def _write(
-    model: TorchModel, plain: Path, out: Path, calibration: np.ndarray, config: QuantConfig, method: Method,
-    metadata: dict[str, Any],
-) -> list[QuantizedFile]:  # fmt: skip
-    """The configured files; TFLite through litert-torch where our own writer does not know an operator."""
-    options: dict[str, Any] = {"method": method, "tflite_input": config.tflite_input}
-    unknown = unknown_operators(plain) if "tflite" in config.formats else ""
-    if not unknown:
-        return quantize(plain, out, calibration, config.precisions, formats=config.formats, **options)
-    others = [kind for kind in config.precisions if kind not in litert.KINDS]
-    if others or config.tflite_input != "float32":
-        found = f"{', '.join(others) or 'a uint8 input'} with {unknown}"
-        remedy = "Set quant.precisions=[fp32, fp16], quant.release=fp16 and quant.tflite_input=float32."
-        raise PairError(out, "TFLite of fp32 or fp16 for operators that only litert-torch knows", found, remedy)
-    litert.require(out, unknown)
-    files = quantize(
-        plain, out, calibration, config.precisions, formats=[f for f in config.formats if f == "onnx"], **options
-    )
-    for kind in litert.KINDS:
-        if kind in config.precisions:
-            path = out / f"{plain.stem}-{kind}.tflite"
-            facts = metadata | {"quantization": {"kind": kind}}
-            litert.write_with_litert(model.net, model.input_size, path, facts, kind, unknown)
-            files.append(QuantizedFile(kind, "tflite", path, None))
-    return sorted(files, key=lambda file: (config.precisions.index(file.kind), file.format))
+class Quantizer:
+    """The steps of `quantize_checkpoint`, in the order export, post_training, fine_tune (if wanted), gates.
 
+    Args:
+        scratch: a folder for the float graphs, which are not kept.
+        checkpoint, pack, config, out, say: see `quantize_checkpoint`.
+    """
 
-def _method(
-    plain: Path, calibration: np.ndarray, config: QuantConfig, score: Callable[[Path], float], say: Say
-) -> tuple[Method, dict[str, float]]:
-    """The configured calibration method, or the one whose file has the lowest NME."""
-    methods: list[Method] = list(METHODS) if config.method == "auto" else [config.method]
-    say(f"calibrating on {len(calibration)} training crops ({', '.join(methods)})")
-    if "int8-static" not in config.precisions or len(methods) == 1:
-        return methods[0], {}
-    choice = choose_method(plain, calibration, score, methods)
-    return choice.method, {str(k): v for k, v in choice.scores.items()}
+    def __init__(
+        self, checkpoint: Path, pack: Pack, config: QuantConfig, out: Path, scratch: Path, say: Say = say_nothing
+    ) -> None:
+        self.checkpoint, self.pack, self.config, self.out, self.say = checkpoint, pack, config, out, say
+        self.model = TorchModel(checkpoint)
+        self.metadata = model_metadata(
+            self.model.input_size, self.model.margin, self.model.net.output_kind,
+            model=self.model.net.config.model_dump(mode="json"), checkpoint=file_hash(checkpoint),
+            data_hash=pack.data_hash, trained=self.model.state["record"],
+        )  # fmt: skip
+        train_rows, rows = pack.rows(TRAIN, labelled=True), pack.rows(VALID, labelled=True)
+        if not len(rows):
+            remedy = "Prepare data with valid_fraction above 0."
+            raise PairError(pack.folder, "validation faces to measure the files on", "none", remedy)
+        self.calibration, _, _ = cut(pack, _spread(train_rows, config.calibration_images), self.model)
+        self.crops, self.truth, self.valid = cut(pack, _spread(rows, SCORE_CROPS), self.model)
+        self.float_graph = scratch / "model.onnx"
+        self.int8_float_graph = self.float_graph  # the one that the int8-static files are made from
+        self.trained_graph = scratch / "trained" / "model.onnx"
+        self.method: Method = METHODS[0]
+        self.method_nme: dict[str, float] = {}
+        self.files: list[QuantizedFile] = []
+        self.reports: tuple[FileReport, ...] = ()
+        self.qat: QatReport | None = None
+
+    def export(self) -> None:
+        """The checkpoint as a float ONNX graph."""
+        self.say("exporting to ONNX")
+        export_onnx(self.model.net, self.model.input_size, self.float_graph, self.metadata)
+
+    def post_training(self) -> None:
+        """Choose the calibration method, write all files and measure them."""
+        self.method, self.method_nme = self._choose_method()
+        self.say("writing the files")
+        self.files = self._write()
+        self.say("measuring the files")
+        self.reports = self._measure()
+
+    def fine_tune(self, tuning: FineTuning) -> None:
+        """Train the graph with the rounding of its int8 file, then write and measure the int8-static files again.
+
+        Raises:
+            PairError: no int8-static file is wanted, or see `qat.answers_of` and `qat.finetune`.
+        """
+        config, before = self.config, of_precision(self.reports, "int8-static")
+        if not before:
+            raise PairError("--qat", "int8-static among quant.precisions", ", ".join(config.precisions), "Add it.")
+        self.say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
+        qdq = quantize_static_qdq(self.float_graph, self.calibration, self.metadata, self.method)
+        answers = qat.answers_of(self.model.state, self.checkpoint, self.pack, tuning.teachers, tuning.cache)
+        trained = qat.finetune(self.model.net, self.float_graph, qdq, qat.stage_of(self.model.state), self.pack,
+                               answers, config.qat, self.trained_graph, tuning.progress)  # fmt: skip
+        self.int8_float_graph = self.trained_graph
+        facts = {"method": f"{self.method}, then fine-tuned", "qat": config.qat.model_dump()}
+        quantize(
+            self.trained_graph, self.out, self.calibration, ["int8-static"], method=self.method, codes=trained.codes,
+            formats=config.formats, tflite_input=config.tflite_input, facts=facts,
+        )  # fmt: skip
+        self.reports = self._measure()
+        int8 = {file.path.name: file.path for file in self.files if file.precision == "int8-static"}
+        drifts = compare({"simulation": trained.simulated} | int8, self.crops[:PARITY_CROPS])
+        drift = max(one.mean_px for one in drifts)
+        self.qat = QatReport(config.qat.steps, config.qat.lr, trained.seconds, *trained.losses, drift, before)
+
+    def gates(self) -> QuantizeReport:
+        """Hold every file to its bounds; of each file that breaks one, find the layers that deviate most."""
+        own, broken, noisy = self._score(self.model.predict), list[str](), {}
+        drift = self.qat.simulation_drift_px if self.qat else 0.0
+        for file, report in zip(self.files, self.reports, strict=True):
+            found = broken_gates(file, report, own, drift, self.config)
+            if found:
+                source = self.int8_float_graph if file.precision == "int8-static" else self.float_graph
+                noisy[report.file] = noisy_layers(source, file.path, self.crops[:PARITY_CROPS])
+            broken += found
+        return QuantizeReport(own, self.method, self.method_nme, self.reports, tuple(broken), noisy, self.qat)
+
+    def _score(self, predict: Predict) -> float:
+        """NME on the validation crops, percent of the outer corners' distance."""
+        return float(np.nanmean(nme(predict(self.crops), self.truth, self.valid)) * 100)
+
+    def _score_file(self, path: Path) -> float:
+        return self._score(open_model(path).predict)
+
+    def _measure(self) -> tuple[FileReport, ...]:
+        models = {"checkpoint": self.model.predict} | {file.path.name: file.path for file in self.files}
+        deviations = compare(models, self.crops[:PARITY_CROPS])
+        return tuple(
+            FileReport(file.path.name, file.precision, file.format, file.path.stat().st_size / 1e6,
+                       self._score_file(file.path), deviation.mean_px, deviation.max_px)
+            for file, deviation in zip(self.files, deviations, strict=True)
+        )  # fmt: skip
+
+    def _choose_method(self) -> tuple[Method, dict[str, float]]:
+        """The configured calibration method, or the one whose file has the lowest NME; and the NME of those tried."""
+        config = self.config
+        methods: list[Method] = list(METHODS) if config.method == "auto" else [config.method]
+        self.say(f"calibrating on {len(self.calibration)} training crops ({', '.join(methods)})")
+        if "int8-static" not in config.precisions or len(methods) == 1:
+            return methods[0], {}
+        choice = choose_method(self.float_graph, self.calibration, self._score_file, methods)
+        return choice.method, {str(method): score for method, score in choice.scores.items()}
+
+    def _write(self) -> list[QuantizedFile]:
+        """The configured files; TFLite through litert-torch where our own writer does not know an operator."""
+        config, graph = self.config, self.float_graph
+        options: dict[str, Any] = {"method": self.method, "tflite_input": config.tflite_input}
+        unknown = unknown_operators(graph) if "tflite" in config.formats else ""
+        if not unknown:
+            return quantize(graph, self.out, self.calibration, config.precisions, formats=config.formats, **options)
+        others = [precision for precision in config.precisions if precision not in litert.PRECISIONS]
+        if others or config.tflite_input != "float32":
+            found = f"{', '.join(others) or 'a uint8 input'} with {unknown}"
+            remedy = "Set quant.precisions=[fp32, fp16], quant.release=fp16 and quant.tflite_input=float32."
+            expected = "TFLite of fp32 or fp16 for operators that only litert-torch knows"
+            raise PairError(self.out, expected, found, remedy)
+        litert.require(self.out, unknown)
+        onnx_only: list[Format] = ["onnx"] if "onnx" in config.formats else []
+        files = quantize(graph, self.out, self.calibration, config.precisions, formats=onnx_only, **options)
+        for precision in litert.PRECISIONS:
+            if precision in config.precisions:
+                path = self.out / f"{graph.stem}-{precision}.tflite"
+                metadata = self.metadata | {"quantization": {"precision": precision}}
+                litert.write_with_litert(self.model.net, self.model.input_size, path, metadata, precision, unknown)
+                files.append(QuantizedFile(precision, "tflite", path, None))
+        return sorted(files, key=lambda file: (config.precisions.index(file.precision), file.format))
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
     """At most `count` rows, evenly spread over all."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
-
-
-def _report(file: QuantizedFile, deviation: Deviation, nme_percent: float) -> FileReport:
-    size_mb = file.path.stat().st_size / 1e6
-    return FileReport(file.path.name, file.kind, file.format, size_mb, nme_percent, deviation.mean_px, deviation.max_px)
-
-
-def _broken(report: FileReport, own_nme: float, config: QuantConfig) -> list[str]:
-    """Sentences for the bounds of accuracy that a file breaks."""
-    broken = []
-    limit = config.max_fp32_drift_px if report.kind == "fp32" else config.max_drift_px
-    if not report.max_drift_px <= limit:
-        broken.append(
-            f"{report.file}: worst point {report.max_drift_px:.4g} px from the checkpoint, bound {limit:g} px"
-        )
-    loss = report.nme_outer_corners_percent - own_nme
-    if not loss <= config.max_nme_loss:
-        broken.append(f"{report.file}: loses {loss:.3f} points of NME (outer corners), bound {config.max_nme_loss:g}")
-    return broken
-
-
-def _float_operators(file: QuantizedFile) -> list[str]:
-    """A sentence when an int8-static file has a convolution or matrix product that is not int8."""
-    left = model_cost(file.path).heavy_not_int8() if file.kind == "int8-static" else {}
-    if not left:
-        return []
-    found = ", ".join(f"{n} {op} {kind}" for (op, kind), n in left.items())
-    return [f"{file.path.name}: heavy operators that are not int8: {found}, bound 0"]

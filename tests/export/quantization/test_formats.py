@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from onnx import numpy_helper
 from pair_fld.errors import PairError
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.quantization.calibrate import activation_ranges
-from pair_fld.export.quantization.formats import KINDS, QuantizedFile, choose_method, quantize
+from pair_fld.export.quantization.formats import PRECISIONS, QuantizedFile, choose_method, quantize
 from pair_fld.export.tflite.flatbuffer import read_tflite
 from pair_fld.runtime.session import read_metadata
 from tests.export.tiny_nets import SIZE, Exported, random_crops, raw_outputs
@@ -23,8 +24,8 @@ Files = dict[tuple[str, str], Path]
 
 @pytest.fixture(scope="module")
 def files(face_net: Exported, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    written = quantize(face_net.path, tmp_path_factory.mktemp("kinds"), random_crops(16))
-    return {(f.kind, f.format): f.path for f in written}
+    written = quantize(face_net.path, tmp_path_factory.mktemp("precisions"), random_crops(16))
+    return {(f.precision, f.format): f.path for f in written}
 
 
 def test_names_and_order(coords_net: Exported, tmp_path: Path) -> None:
@@ -38,17 +39,17 @@ def test_names_and_order(coords_net: Exported, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f.path.name for f in written)
 
 
-@pytest.mark.parametrize("kind", ["fp32", "fp16", "int8-weights"])
-def test_stored_weights_agree_between_formats(files: Files, kind: str) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-weights"])
+def test_stored_weights_agree_between_formats(files: Files, precision: str) -> None:
     crops = random_crops(4, seed=5)
-    pair = [raw_outputs(files[kind, form], crops) for form in ("onnx", "tflite")]
+    pair = [raw_outputs(files[precision, form], crops) for form in ("onnx", "tflite")]
     np.testing.assert_allclose(pair[0], pair[1], atol=1e-5)
 
 
 def test_each_kind_stays_near_float(files: Files, face_net: Exported) -> None:
     crops = random_crops(8, seed=5)
     exact = raw_outputs(face_net.path, crops)
-    error = {kind: np.abs(raw_outputs(files[kind, "tflite"], crops) - exact).max() / exact.std() for kind in KINDS}
+    error = {p: np.abs(raw_outputs(files[p, "tflite"], crops) - exact).max() / exact.std() for p in PRECISIONS}
     assert error["fp32"] < 1e-5
     assert 1e-5 < error["fp16"] < 5e-3
     assert error["fp16"] < error["int8-weights"] < 0.1
@@ -76,7 +77,7 @@ def last_scale(path: Path) -> float:
 def test_full_int8_has_no_float_operator_but_the_door(files: Files) -> None:
     cost = model_cost(files["int8-static", "tflite"])
     assert cost.heavy_not_int8() == {}
-    assert {op: kind for op, kind in cost.ops if kind != "int8"} == {"DEQUANTIZE": "float32"}
+    assert {op: precision for op, precision in cost.ops if precision != "int8"} == {"DEQUANTIZE": "float32"}
     assert cost.ops["DEQUANTIZE", "float32"] == 1
     assert model_cost(files["int8-static", "onnx"]).heavy_not_int8() == {}
     assert model_cost(files["int8-weights", "tflite"]).heavy_not_int8() != {}
@@ -116,12 +117,12 @@ def test_metadata_says_how(files: Files, face_net: Exported) -> None:
     for form in ("onnx", "tflite"):
         static = read_metadata(files["int8-static", form])
         assert static["quantization"] == {
-            "kind": "int8-static",
+            "precision": "int8-static",
             "method": "minmax",
             "calibration_images": 16,
             "calibration_sha256": digest,
         }
-        assert read_metadata(files["fp16", form])["quantization"] == {"kind": "fp16"}
+        assert read_metadata(files["fp16", form])["quantization"] == {"precision": "fp16"}
         assert {k: v for k, v in static.items() if k != "quantization"} == face_net.metadata
 
 
@@ -138,16 +139,17 @@ def test_every_grey_level_has_its_own_code(files: Files) -> None:
     np.testing.assert_array_equal(codes, np.r_[1:129, 128:256])
 
 
-@pytest.mark.parametrize("kind", ["fp32", "int8-static"])
-def test_uint8_input(coords_net: Exported, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8-static"])
+def test_uint8_input(coords_net: Exported, tmp_path: Path, precision: str) -> None:
     crops = random_crops(8)
-    plain = quantize(coords_net.path, tmp_path / "a", crops, [kind], formats=["tflite"])[0].path  # pyright: ignore
-    raw = quantize(coords_net.path, tmp_path / "b", crops, [kind], formats=["tflite"], tflite_input="uint8")[0].path  # pyright: ignore
+    plain = quantize(coords_net.path, tmp_path / "a", crops, [precision], formats=["tflite"])[0].path  # pyright: ignore
+    options: dict[str, Any] = {"formats": ["tflite"], "tflite_input": "uint8"}
+    raw = quantize(coords_net.path, tmp_path / "b", crops, [precision], **options)[0].path  # pyright: ignore
     graph = read_tflite(raw).subgraphs[0]
     assert graph.tensors[graph.inputs[0]].type == 3  # UINT8
     expected, found = raw_outputs(plain, crops), raw_outputs(raw, crops)
     # the int8 file reads dark levels half a grey level apart: less than its own rounding noise
-    bound = 1e-5 if kind == "fp32" else 3 * last_scale(plain)
+    bound = 1e-5 if precision == "fp32" else 3 * last_scale(plain)
     np.testing.assert_allclose(found, expected, atol=bound)
 
 

@@ -15,7 +15,8 @@ from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.quantization import calibrate
-from pair_fld.export.quantization.run import QuantizeGateError, quantize_checkpoint
+from pair_fld.export.quantization.gates import QuantizeGateError
+from pair_fld.export.quantization.run import FineTuning, quantize_checkpoint
 from pair_fld.io import file_hash
 from pair_fld.runtime.session import read_metadata
 from pair_fld.train.distill import distill, train_teacher
@@ -97,7 +98,7 @@ def test_a_float_convolution_in_an_int8_file_breaks_a_gate(
 
 
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
-def test_the_shipped_kind_has_no_float_convolution(workspace: Path, dot_pack: Path, tmp_path: Path, form: str) -> None:
+def test_the_released_file_is_all_int8(workspace: Path, dot_pack: Path, tmp_path: Path, form: str) -> None:
     config = QuantConfig(**LOOSE)
     quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, tmp_path)
     cost = model_cost(tmp_path / f"model-{config.release}.{form}")
@@ -112,16 +113,16 @@ def test_the_shipped_kind_has_no_float_convolution(workspace: Path, dot_pack: Pa
 def test_fine_tuning(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     config = QuantConfig(**LOOSE, qat=QatConfig(steps=40, lr=1e-3))
     report = quantize_checkpoint(
-        workspace / "student/best.pt", Pack(dot_pack), config, tmp_path, fine_tune=True, cache=workspace
+        workspace / "student/best.pt", Pack(dot_pack), config, tmp_path, fine_tuning=FineTuning(cache=workspace)
     )
     fine = report.qat
     assert fine is not None
     assert fine.loss_last < fine.loss_first
     assert fine.simulation_drift_px < 0.1
-    before, after = fine.post_training, [f for f in report.files if f.kind == "int8-static"]
+    before, after = fine.post_training, [f for f in report.files if f.precision == "int8-static"]
     assert [f.file for f in before] == [f.file for f in after]
     assert all(b.nme_outer_corners_percent != a.nme_outer_corners_percent for b, a in zip(before, after, strict=True))
-    assert max(f.max_drift_px for f in report.files if f.kind == "fp32") < 1e-3  # still the checkpoint's weights
+    assert max(f.max_drift_px for f in report.files if f.precision == "fp32") < 1e-3  # still the checkpoint's weights
     assert model_cost(tmp_path / "model-int8-static.tflite").heavy_not_int8() == {}
     facts = read_metadata(tmp_path / "model-int8-static.tflite")["quantization"]
     assert facts["method"] == "minmax, then fine-tuned"
@@ -132,7 +133,7 @@ def test_fine_tuning_needs_the_students_own_teacher(workspace: Path, dot_pack: P
     student, pack, config = workspace / "student/best.pt", Pack(dot_pack), QuantConfig(**LOOSE, qat=QatConfig(steps=1))
 
     def attempt(name: str, teacher: Path, cache: Path) -> None:
-        quantize_checkpoint(student, pack, config, tmp_path / name, fine_tune=True, teachers=[teacher], cache=cache)
+        quantize_checkpoint(student, pack, config, tmp_path / name, fine_tuning=FineTuning([teacher], cache))
 
     with pytest.raises(PairError, match=r"expected its teacher \(sha256 .*found no file .*Name it with --teacher"):
         attempt("a", tmp_path / "none.pt", tmp_path)
