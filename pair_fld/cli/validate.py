@@ -159,7 +159,7 @@ def _measure(
         if flip or len(paths) > 1 or (split == "valid" and not data):
             remedy = "Leave the option out."
             raise PairError(folders[0], "a model for --with, --flip or --split valid", "a folder of texts", remedy)
-        return predict.validate_texts(folders[0], _truth(data, place), bar)
+        return predict.validate_texts(folders[0], _truth(data, place), bar, say)
     models = [predict.open_model(path, threads) for path in paths]
     model = models[0] if len(models) == 1 else predict.Averaged(models)
     model = predict.Mirrored(model) if flip else model

@@ -20,6 +20,7 @@ from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result, evaluate
+from pair_fld.evaluate.text_files import match_texts
 from pair_fld.models.checkpoint import load_model as load_checkpoint_model
 from pair_fld.runtime import session
 from pair_fld.runtime.geometry import crop_matrix, from_norm, invert, transform_points, warp
@@ -184,23 +185,27 @@ def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress |
     )
 
 
-def validate_texts(folder: Path, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[LeftOut]]:
-    """Score a folder of contest text files (one per picture, by stem); of several faces the nearest one counts.
+def validate_texts(
+    folder: Path, truth: Truth, progress: Progress | None = None, note: Callable[[str], None] | None = None
+) -> tuple[Result, list[LeftOut]]:
+    """Score a folder of contest text files (one per image, see `match_texts`); of several faces the nearest one counts.
 
     A missing or empty file, or one without this face, is a missed face: its error is infinite.
+
+    Args:
+        note: is told in a sentence how many images have no text, and texts no image.
     """
     predicted, points, valid, kept = [], [], [], []
     left_out = list(truth.left_out)
-    if not folder.is_dir():
-        raise PairError(folder, "a folder of contest .txt files", "none", "Give the folder that run_model.py wrote.")
-    stems = Counter(sample.path.stem for sample in truth.samples)
-    if twice := [stem for stem, count in stems.items() if count > 1]:
-        remedy = "Measure one source at a time with --data."
-        raise PairError(folder, "one text file a picture", f"several pictures of the name {twice[0]!r}", remedy)
+    texts = match_texts(folder, truth.samples)
+    if note is not None:
+        for sentence in texts.notes:
+            note(sentence)
+    text_of = dict(zip(map(id, truth.samples), texts.paths, strict=True))
     for samples, crops in _crops(truth, TEXT_CROP, TEXT_MARGIN, left_out):
         for sample, crop in zip(samples, crops, strict=True):
             points_img = transform_points(invert(crop.matrix), crop.points)
-            predicted.append(_nearest(folder / f"{sample.path.stem}.txt", points_img, crop.valid))
+            predicted.append(_nearest(text_of[id(sample)], points_img, crop.valid))
             points.append(points_img)
             valid.append(crop.valid)
             kept.append(sample)
@@ -211,13 +216,13 @@ def validate_texts(folder: Path, truth: Truth, progress: Progress | None = None)
     return _score(truth, np.stack(predicted), np.stack(points), np.stack(valid), kept), left_out
 
 
-def _nearest(path: Path, truth_img: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def _nearest(path: Path | None, truth_img: np.ndarray, valid: np.ndarray) -> np.ndarray:
     missed = np.full((51, 2), np.nan)
-    if not path.is_file():
+    if path is None:
         return missed
     try:
         faces = read_faces(path)
-    except ValueError as fault:
+    except (OSError, ValueError) as fault:
         raise PairError(path, "contest text", str(fault), "Write it again.") from None
     for face in faces:
         if face.shape != (51, 2):
