@@ -20,6 +20,7 @@ from pair_fld.cli import (
     annotate,
     benchmark,
     benchmark_runner,
+    configs,
     package,
     predict,
     prepare,
@@ -98,6 +99,7 @@ for verb in (
     train_detector,
     benchmark_runner,
     runs,
+    configs,
 ):
     verb.register(app)
 

@@ -115,6 +115,11 @@ def print_json(tree: Any) -> None:
     sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=ascii_only) + "\n")
 
 
+def print_text(text: str) -> None:
+    """A text on stdout as it is."""
+    sys.stdout.write(text)
+
+
 def say(message: str) -> None:
     """A sentence for the person watching, on stderr."""
     err.print(message, highlight=False, soft_wrap=True, markup=False)
