@@ -21,7 +21,7 @@ from pair_fld.annotators.annotator import Annotator
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.annotations import STAGE, annotation_path, is_done, write_annotation
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import Sample, SkipFace
+from pair_fld.data.sample import Labels, Sample, SkipFace
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.io import read_json, write_json
@@ -30,7 +30,6 @@ from pair_fld.runs import MARKER, RECORD, claim_folder, provenance
 from pair_fld.runtime.frame import Frame, fit_frame, frame_from_box, frame_matrix
 from pair_fld.runtime.geometry import invert, points_box, transform_points, warp
 from pair_fld.runtime.mean_face import MEAN_FACE
-from pair_fld.runtime.scheme import to_51
 
 CHUNK = 64  # faces a call: a call costs seconds of start
 MARGINS = (3.0, 2.2, 4.0)  # side of the shown square over the face's size; the first one that gives a face counts
@@ -131,11 +130,11 @@ def _do_chunk(
     faces: list[tuple[Sample, np.ndarray, Frame | None]] = []
     for sample in samples:
         try:
-            image, raw = read_face(sample, config.sources[sample.source])
+            image, labels = read_face(sample, config.sources[sample.source])
         except SkipFace as skip:
             unreadable.append(str(skip))
             continue
-        faces.append((sample, image, _frame(raw, config.sources[sample.source], image)))
+        faces.append((sample, image, _frame(labels, config.sources[sample.source], image)))
     answers: dict[tuple[int, int], np.ndarray] = {}
     open_ = [(k, flip) for k in range(len(faces)) for flip in range(flips)]
     for margin in MARGINS:
@@ -151,10 +150,10 @@ def _do_chunk(
     return unreadable
 
 
-def _frame(raw: np.ndarray | None, source: SourceConfig, image: np.ndarray) -> Frame | None:
+def _frame(labels: Labels | None, source: SourceConfig, image: np.ndarray) -> Frame | None:
     """Where the face is, by its label or by the source's box; None: nobody knows."""
-    if raw is not None:
-        points, mask = to_51(raw)
+    if labels is not None:
+        points, mask = labels.points, labels.point_mask
         if mask.sum() >= 2:
             try:
                 return fit_frame(points, MEAN_FACE, mask)

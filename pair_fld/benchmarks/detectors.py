@@ -24,7 +24,6 @@ from pair_fld.runtime.detector import FaceFinder, open_detector
 from pair_fld.runtime.geometry import points_box
 from pair_fld.runtime.image import read_image
 from pair_fld.runtime.pipeline import Pipeline
-from pair_fld.runtime.scheme import to_51
 from pair_fld.runtime.session import Model
 from pair_fld.submit.budget import IMAGE_SIDE
 from pair_fld.submit.build import box_policy
@@ -129,13 +128,12 @@ def _cases(truth: Truth, unlabelled: Sequence[Path], faceless: int) -> Iterator[
     for sample in truth.samples:
         source = truth.config.sources[sample.source]
         try:
-            image, raw = read_face(sample, source)
+            image, labels = read_face(sample, source)
         except SkipFace:
             continue
-        if raw is None:
+        if labels is None:
             continue
-        points, valid = to_51(raw)
-        yield source.name, image, np.where(valid[:, None], points, np.nan)
+        yield source.name, image, labels.with_gaps()
         if len(photographs) < faceless // 2:
             photographs.append(image)
     for path in unlabelled:

@@ -77,6 +77,8 @@ def prepare(
             say(f"{source['name']}: `identity` names nobody in {source['without_identity']} files, split face by face")
     for reason, count in report["left_out"].items():
         say(f"left out: {count} x {reason}")
+    for reason, count in report.get("warnings", {}).items():
+        say(f"suspicious: {count} x {reason} (`exif: ignore` reads such labels right)")
     if sentence := passed_over_sentence(Counter(report.get("passed_over", {}))):
         say(sentence)
     say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")

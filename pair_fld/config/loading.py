@@ -26,11 +26,17 @@ SECTIONS = ("data", "teacher", "student", "quant", "budget")
 
 def config_root() -> Path:
     """The configs folder: of the working directory's checkout if there is one, else the installed copy."""
+    return _config_roots()[0]
+
+
+def _config_roots() -> list[Path]:
+    """`config_root`, then the others there are."""
     package = Path(__file__).parents[1]
-    for folder in (Path.cwd() / "configs", package.parent / "configs", package / "_configs"):
-        if (folder / "recipe").is_dir():
-            return folder
-    raise PairError("configs", "a folder configs/recipe", "none", "Reinstall pair_fld or run from its checkout.")
+    folders = (Path.cwd() / "configs", package.parent / "configs", package / "_configs")
+    roots = [folder for folder in folders if (folder / "recipe").is_dir()]
+    if not roots:
+        raise PairError("configs", "a folder configs/recipe", "none", "Reinstall pair_fld or run from its checkout.")
+    return roots
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), **sections: str | None) -> RecipeConfig:
@@ -73,14 +79,16 @@ def find_config(folder: str, name: str) -> Path:
         if path.is_file():
             return path
         raise PairError(path, "a configuration file", "no such file", f"Known names: {_known(folder)}.")
-    path = config_root() / folder / f"{name}.yaml"
-    if not path.is_file():
-        raise PairError(path, f"a {folder} configuration", "no such file", f"Known names: {_known(folder)}.")
-    return path
+    # the installed copy too: a folder configs of one's own need not repeat what comes with the package
+    paths = [root / folder / f"{name}.yaml" for root in _config_roots()]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise PairError(paths[0], f"a {folder} configuration", "no such file", f"Known names: {_known(folder)}.")
 
 
 def _known(folder: str) -> str:
-    return ", ".join(sorted(p.stem for p in (config_root() / folder).glob("*.yaml"))) or "none"
+    return ", ".join(sorted({p.stem for root in _config_roots() for p in (root / folder).glob("*.yaml")})) or "none"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

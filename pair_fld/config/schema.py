@@ -15,23 +15,60 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
-class SourceConfig(Strict):
-    """One folder (or renderer) of faces.
+class SchemeConfig(Strict):
+    """How a data set numbers the points of a face: a file configs/scheme/NAME.yaml.
 
-    kind: ivslab (contest layout), ibug (pictures with .pts), ytf (Kaggle YouTube-Faces key-point CSV and .npz),
-    csv (one line a face), synthetic (rendered), unlabelled (pictures only).
+    points: how many. regions: first and last index of each; point k of the jaw is called jaw_k.
+    mirror: pairs that change places in the mirrored face; all other points stay.
+    to_51: for the points of each region of the contest's 51, an index, several indices (their mean), or null where the
+    scheme has no such point.
+    approximate: some of these points are only near the contest's; its labels count as machine-made.
+    """
+
+    points: int = Field(ge=1)
+    regions: dict[str, tuple[int, int]]
+    mirror: list[tuple[int, int]]
+    to_51: dict[str, list[int | list[int] | None]]
+    approximate: bool = False
+
+
+SOURCE_KINDS = Literal[
+    "ivslab", "ibug", "csv", "coco", "cvat", "labelme", "imglab", "wflw", "aflw2000", "ytf", "synthetic", "unlabelled"
+]
+
+
+class SourceConfig(Strict):
+    """One folder, label file or renderer of faces.
+
+    kind: what `path` holds; README.md lists the kinds.
+    images: where a label file's pictures are, when not beside it; relative to `root` as `path` is.
     labels: who made them; `none` is trained through a teacher only.
     split: `auto` holds `valid_fraction` of its people back to choose by; `test` faces are only ever measured.
     weight: how often its faces are drawn in training, 1 = once an epoch.
+    scheme: a name in configs/scheme or the path of such a file; by default the usual one for 49, 51, 68 or 98 points.
+    offset: pixels to add to the labels, e.g. [-1, -1] for a source that counts from 1.
+    exif: whether labels refer to the picture as an EXIF rotation turns it (apply) or as it is stored (ignore).
+    missing: coordinates that mark a point as not labelled, as the file has them.
+    max_missing: points that a label may lack beyond those its scheme lacks; more and the face is left out.
+    visibility, tags: tables beside the labels, relative to `root`: visibility.csv has a digit a point (0 seen, 1 behind
+    something, 2 hidden by the head itself), tags a column an attribute; both name the picture without suffix first.
     """
 
     name: str
-    kind: Literal["ivslab", "ibug", "ytf", "csv", "synthetic", "unlabelled"]
+    kind: SOURCE_KINDS
     path: str | None = None
+    images: str | None = None
     labels: Literal["human", "machine", "none"] = "human"
     split: Literal["train", "valid", "test", "auto"] = "auto"
     weight: float = Field(default=1.0, ge=0)
     identity: str | None = None  # regular expression on the file name; group 1 names the person
+    scheme: str | None = None
+    offset: Literal["keep"] | tuple[float, float] = "keep"
+    exif: Literal["apply", "ignore"] = "apply"
+    missing: tuple[tuple[float, float], ...] = ((0.0, 0.0), (-1.0, -1.0))
+    max_missing: int = Field(default=25, ge=0, le=51)
+    visibility: str | None = None
+    tags: str | None = None
     box: tuple[float, float, float, float] | None = None  # unlabelled only: face box as fractions of the picture
     count: int = Field(default=0, ge=0)  # synthetic only: faces to render
     seed: int = 0  # synthetic only

@@ -13,7 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,10 @@ _AGAIN = "Run pairfld prepare again."
 # Of every column: the shape of a row, and the kinds of type (numpy's letters) that may hold it.
 _COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
     "points": ((51, 2), "f"), "valid": ((51,), "b"), "box": ((4,), "f"), "matrix": ((2, 3), "f"), "split": ((), "iu"),
-    "source": ((), "iu"), "label": ((), "iu"), "path": ((), "U"), "hash": ((), "U"),
+    "source": ((), "iu"), "label": ((), "iu"), "path": ((), "U"), "hash": ((), "U"), "visibility": ((51,), "iu"),
+    "tags": ((), "U"),
 }  # fmt: skip
+_LATER = ("visibility", "tags")  # columns that packs of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Faces:
     (for unlabelled faces the configured box). matrix: (N, 2, 3) float64 picture -> pack.
     split: (N,) uint8 TRAIN, VALID or TEST. source: (N,) int16 index into the configured sources. label: (N,) uint8
     HUMAN, MACHINE or NONE. path: (N,) str, relative to the data root. hash: (N,) str, sha256 of the loose crop's bytes.
+    visibility: (N, 51) uint8, 0 seen, 1 behind something, 2 hidden by the head itself; zeros where nobody says.
+    tags: (N,) str, attributes that the source states, with commas between them.
     """
 
     points: np.ndarray
@@ -59,6 +63,15 @@ class Faces:
     label: np.ndarray
     path: np.ndarray
     hash: np.ndarray
+    visibility: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    tags: np.ndarray = field(default_factory=lambda: np.zeros(0, str))
+
+    def __post_init__(self) -> None:
+        # tables of earlier versions, and those of callers who know of neither
+        if not self.visibility.size:
+            object.__setattr__(self, "visibility", np.zeros(self.valid.shape, np.uint8))
+        if not self.tags.size:
+            object.__setattr__(self, "tags", np.full(len(self.valid), "", str))
 
     def __len__(self) -> int:
         return len(self.points)
@@ -73,13 +86,13 @@ class Faces:
         """Read as .npz; PairError for a file that is damaged, or not of this form."""
         try:
             with np.load(path, allow_pickle=False) as stored:
-                rows = {f.name: stored[f.name] for f in fields(cls)}
+                rows = {f.name: stored[f.name] for f in fields(cls) if f.name in stored or f.name not in _LATER}
         except Exception as fault:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
             reason = known_fault(path) or f"a damaged one ({' '.join(str(fault).split()) or type(fault).__name__})"
             raise PairError(path, "the rows of a pack", reason, _AGAIN) from None
         count = len(rows["points"]) if rows["points"].ndim else 0
-        for name, (shape, kinds) in _COLUMNS.items():
-            column = rows[name]
+        for name, column in rows.items():
+            shape, kinds = _COLUMNS[name]
             if column.shape != (count, *shape) or column.dtype.kind not in kinds:
                 found = f"{column.shape} of {column.dtype} for {count} faces"
                 raise PairError(path, f"a row of {name} {shape} a face", found, _AGAIN)

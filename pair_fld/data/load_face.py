@@ -12,23 +12,26 @@ import numpy as np
 
 from pair_fld.config import SourceConfig
 from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE
+from pair_fld.data.exif import fits_stored_image
 from pair_fld.data.sample import (
     BAD_IMAGE,
     BAD_LABELS,
     DEGENERATE,
     MISSING_POINTS,
     OUTSIDE,
+    STORED_FRAME,
     WRONG_COUNT,
     Crop,
+    Labels,
     Sample,
     SkipFace,
 )
+from pair_fld.data.schemes import scheme_of
 from pair_fld.runtime.geometry import crop_matrix, points_box, transform_points, warp
-from pair_fld.runtime.image import read_image
+from pair_fld.runtime.image import decode, read_bytes, read_image
 from pair_fld.runtime.landmark_files import read_one_face
-from pair_fld.runtime.scheme import NUM_POINTS, SUPPORTED_COUNTS, to_51
+from pair_fld.runtime.scheme import NUM_POINTS
 
-MAX_MISSING = 10  # points that a label may lack beyond what its scheme lacks; more and the face is left out
 MAX_OUTSIDE = 0.1  # how far a point may lie outside the picture, over the longer side of the 51-point box
 MIN_BOX = 8.0  # pixels: a smaller face shows nothing to locate
 MIN_ASPECT = 0.1  # shorter over longer side of the box; below, the points lie on a line
@@ -40,20 +43,25 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     Raises:
         SkipFace: the picture or its label cannot be used; the sentence says why.
     """
-    image, raw = read_face(sample, source)
+    image, labels = read_face(sample, source)
     height, width = image.shape[:2]
     kind = LABEL_KINDS.index(source.labels)
-    if raw is None:
+    warning = ""
+    if labels is None:
         kind = NONE
         points_img, valid = np.zeros((NUM_POINTS, 2)), np.zeros(NUM_POINTS, bool)
+        visibility = np.zeros(NUM_POINTS, np.uint8)
         # fractions of the picture's span [-0.5, W - 0.5]
         box_img = np.array(source.box) * [width, height, width, height] - 0.5
     else:
-        points_img, valid, box_img = check_points(sample.key, raw, width, height)
-        if len(raw) == 98 and kind != NONE:
-            kind = MACHINE  # its lids and brows are only near the 51-point scheme's, see scheme.FROM_98
+        box_img = check_labels(sample.key, labels, width, height, source.max_missing)
+        points_img, valid, visibility = labels.points, labels.point_mask, labels.visibility
+        if labels.approximate and kind != NONE:
+            kind = MACHINE
         if kind == NONE:
             valid = np.zeros(NUM_POINTS, bool)
+        elif source.exif == "apply" and fits_stored_image(sample.path, image, points_img[valid]):
+            warning = STORED_FRAME
     matrix = crop_matrix(box_img, size, margin)
     points = np.where(valid[:, None], transform_points(matrix, points_img), 0.0).astype(np.float32)
     crop = warp(image, matrix, size)
@@ -67,40 +75,71 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
         label=kind,
         picture=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
         hash=hashlib.sha256(crop.tobytes()).hexdigest(),
+        visibility=visibility,
+        tags=sample.tags,
+        warning=warning,
     )
 
 
-def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """The whole picture (H, W, 3) uint8 BGR and its points (N, 2) _img, None if unlabelled.
-
-    The points are those of the file, in whatever scheme it has.
+def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, Labels | None]:
+    """The whole picture (H, W, 3) uint8 BGR and its labels, None if unlabelled.
 
     Raises:
         SkipFace: as `load_crop`.
     """
     if source.kind == "synthetic":
-        image, raw = _render(sample, source)
-    else:
-        raw = sample.points if sample.label is None else _read_label(sample.label)
-        if raw is not None and source.kind == "ivslab" and len(raw) != NUM_POINTS:
-            raise SkipFace(WRONG_COUNT, f"{sample.key}: contest labels have 51 points, found {len(raw)}")
-        if raw is not None and len(raw) not in SUPPORTED_COUNTS:
-            raise SkipFace(WRONG_COUNT, f"{sample.key}: expected 49, 51, 68 or 98 points, found {len(raw)}")
-        image = _read_frame(sample) if source.kind == "ytf" else _read_picture(sample)
-    return image, raw
+        image, points = _render(sample, source)
+        return image, to_labels(sample, points, source)
+    points = sample.points if sample.label is None else _read_label(sample.label)
+    if points is not None and source.kind == "ivslab" and len(points) != NUM_POINTS:
+        raise SkipFace(WRONG_COUNT, f"{sample.key}: contest labels have 51 points, found {len(points)}")
+    labels = None if points is None else to_labels(sample, points, source)
+    image = _read_frame(sample) if source.kind == "ytf" else _read_picture(sample, source)
+    return image, labels
 
 
-def check_points(name: str, raw: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (N, 2) _img of a supported scheme -> points (51, 2) _img, valid (51,), box (4,) _img.
+def to_labels(sample: Sample, points: np.ndarray, source: SourceConfig) -> Labels:
+    """Points (N, 2) as their file has them -> labels _img in the contest's scheme, as the source says to read them.
+
+    Points that are not finite or at one of the source's marks for "missing" are not labelled.
+
+    Raises:
+        SkipFace: a count that is not the scheme's.
+    """
+    points = np.asarray(points, np.float64)
+    try:
+        scheme = scheme_of(len(points), source.scheme)
+    except ValueError as error:
+        raise SkipFace(WRONG_COUNT, f"{sample.key}: {error}") from None
+    missing = np.asarray(~np.isfinite(points).all(axis=1))
+    for mark in source.missing:
+        missing |= np.asarray((points == mark).all(axis=1))
+    offset = (0.0, 0.0) if source.offset == "keep" else source.offset
+    in_51, point_mask = scheme.to_51(np.where(missing[:, None], np.nan, points + offset))
+    visibility = np.zeros(NUM_POINTS, np.uint8)
+    if sample.visibility is not None:
+        if len(sample.visibility) not in (len(points), NUM_POINTS):
+            sentence = f"{sample.key}: the visibility of {len(sample.visibility)} points beside {len(points)} points"
+            raise SkipFace(WRONG_COUNT, sentence)
+        visibility = sample.visibility
+        if len(visibility) == len(points):
+            visibility = scheme.visibility_to_51(visibility)
+    return Labels(in_51, point_mask, visibility, scheme.has, scheme.approximate)
+
+
+def check_labels(name: str, labels: Labels, width: int, height: int, max_missing: int) -> np.ndarray:
+    """The box (4,) _img of a face's labelled points.
+
+    Args:
+        max_missing: points that may lack beyond those that the labels' scheme lacks.
 
     Raises:
         SkipFace: too many missing points, points outside the picture, or a box without extent.
     """
-    points, valid = to_51(raw)
-    _, in_scheme = to_51(np.zeros((len(raw), 2)))
-    missing = int((in_scheme & ~valid).sum())
-    if missing > MAX_MISSING:
-        sentence = f"{missing} of the 51 points are missing, at most {MAX_MISSING} may be"
+    points, valid = labels.points, labels.point_mask
+    missing = int((labels.in_scheme & ~valid).sum())
+    if missing > max_missing or not valid.any():
+        sentence = f"{missing} of the 51 points are missing, at most {max_missing} may be"
         raise SkipFace(MISSING_POINTS, f"{name}: {sentence}")
     box = points_box(points, valid)
     longer, shorter = max(box[2:] - box[:2]), min(box[2:] - box[:2])
@@ -112,7 +151,7 @@ def check_points(name: str, raw: np.ndarray, width: int, height: int) -> tuple[n
     if beyond > MAX_OUTSIDE * longer:
         sentence = f"a point lies {beyond:.1f} pixels outside the {width} x {height} picture"
         raise SkipFace(OUTSIDE, f"{name}: {sentence}; is the label another picture's?")
-    return points, valid, box
+    return box
 
 
 def _read_label(path: Path) -> np.ndarray:
@@ -125,8 +164,10 @@ def _read_label(path: Path) -> np.ndarray:
         raise SkipFace(reason, str(fault)) from None
 
 
-def _read_picture(sample: Sample) -> np.ndarray:
+def _read_picture(sample: Sample, source: SourceConfig) -> np.ndarray:
     try:
+        if source.exif == "ignore":
+            return decode(read_bytes(sample.path), sample.path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return read_image(sample.path)
     except OSError as fault:
         raise SkipFace(BAD_IMAGE, f"{sample.key}: cannot be read ({fault.strerror})") from None

@@ -24,14 +24,22 @@ ACROSS_SPLITS = "duplicate of a face in a stricter split"
 PERSON_ACROSS_SPLITS = "person who is in a stricter split"
 
 
+# Why a loaded face may be wrong although it is used: keys of the report's counts.
+STORED_FRAME = "labels fit the image as stored, not as its EXIF rotation turns it"
+
+# What a point's visibility may be.
+SEEN, BEHIND, SELF_HIDDEN = 0, 1, 2  # BEHIND something, its place estimated; SELF_HIDDEN by the head itself
+
+
 @dataclass(frozen=True)
 class Sample:
     """One face as a source lists it; nothing is decoded yet.
 
-    path: the file with the picture (an .npz for video frames). key: name of the face, unique in a pack,
-    relative to the data root. source: index into the configuration's sources. identity: the person, where
-    the source knows. label: the .pts file. points: (N, 2) _img of any supported scheme where the listing has
-    read them already. index: frame of a video, or number of a rendered face.
+    path: the file with the picture (an .npz for video frames). key: name of the face, unique in a pack, relative to the
+    data root. source: index into the configuration's sources. identity: the person, where the source knows. label: the
+    .pts file. points: (N, 2) _img of any scheme where the listing has read them already, nan where not labelled. index:
+    frame of a video, or number of a rendered face. visibility: (N,) or (51,) uint8 SEEN, BEHIND or SELF_HIDDEN, where
+    the source knows. box: x0 y0 x1 y1 _img of the face as the source draws it. tags: attributes that the source states.
     """
 
     path: Path
@@ -41,6 +49,29 @@ class Sample:
     label: Path | None = None
     points: np.ndarray | None = None
     index: int = 0
+    visibility: np.ndarray | None = None
+    box: tuple[float, float, float, float] | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A face's labels in the contest's scheme.
+
+    points: (51, 2) float64 _img, zero where not labelled. point_mask: (51,) bool, True = labelled. visibility: (51,)
+    uint8 SEEN, BEHIND or SELF_HIDDEN; a point that is SELF_HIDDEN is mostly not labelled either. in_scheme: (51,) bool,
+    points that the labels' own scheme has at all. approximate: some points are only near the contest's.
+    """
+
+    points: np.ndarray
+    point_mask: np.ndarray
+    visibility: np.ndarray
+    in_scheme: np.ndarray
+    approximate: bool = False
+
+    def with_gaps(self) -> np.ndarray:
+        """(51, 2) _img, nan where not labelled."""
+        return np.where(self.point_mask[:, None], self.points, np.nan)
 
 
 @dataclass(frozen=True)
@@ -68,7 +99,8 @@ class Crop:
 
     image: (P, P, 3) uint8 BGR. points: (51, 2) float32 _pack, zero where not valid. valid: (51,) bool. box:
     (4,) _pack. box_img: (4,) _img. matrix: (2, 3) picture -> pack. label: HUMAN, MACHINE or NONE. picture:
-    sha256 of the decoded picture's pixels. hash: sha256 of the crop's bytes.
+    sha256 of the decoded picture's pixels. hash: sha256 of the crop's bytes. visibility: (51,) uint8, see `Labels`.
+    tags: as the sample's. warning: why the labels may be wrong, a constant of this module, or empty.
     """
 
     image: np.ndarray
@@ -80,3 +112,6 @@ class Crop:
     label: int
     picture: str
     hash: str
+    visibility: np.ndarray
+    tags: tuple[str, ...] = ()
+    warning: str = ""

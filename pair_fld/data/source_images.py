@@ -12,7 +12,6 @@ from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipFace
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.runtime.geometry import points_box
-from pair_fld.runtime.scheme import to_51
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,10 @@ def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = T
             if sample is None:
                 continue
             try:
-                image, raw = read_face(sample, pack.config.sources[sample.source])
+                image, labels = read_face(sample, pack.config.sources[sample.source])
             except SkipFace:
                 continue
-            if raw is None or faces.label[row] == NONE:
+            if labels is None or faces.label[row] == NONE:
                 yield Picture(image, np.zeros((0, 4)))
             else:
-                yield Picture(image, points_box(*to_51(raw))[None])
+                yield Picture(image, points_box(labels.points, labels.point_mask)[None])

@@ -18,13 +18,14 @@ import numpy as np
 
 from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipFace
+from pair_fld.data.schemes import to_51
 from pair_fld.data.synthetic import render_scene
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.evaluate.validate import Truth
 from pair_fld.runtime.landmark_files import order_right_to_left, read_faces
-from pair_fld.runtime.scheme import NUM_POINTS, to_51
+from pair_fld.runtime.scheme import NUM_POINTS
 
 TIMEOUT_S = 1800
 SCENES = 12  # rendered images to run on where a recipe has no photographs
@@ -130,7 +131,7 @@ def verification_images(truth: Truth, folder: Path, limit: int) -> tuple[list[Pa
         folder: where rendered scenes are written.
         limit: photographs at most, evenly spread over each source.
     """
-    if {source.kind for source in truth.config.sources} <= {"ibug", "ivslab", "csv"}:
+    if not {source.kind for source in truth.config.sources} & {"synthetic", "ytf"}:  # those have no image files
         return _photographs(truth, limit)
     folder.mkdir(parents=True, exist_ok=True)
     images, faces = [], {}
@@ -154,11 +155,11 @@ def _photographs(truth: Truth, limit: int) -> tuple[list[Path], dict[str, list[n
             if path.stem in faces:
                 continue  # a second image of that name would overwrite the first one's results
             try:
-                raw = read_face(samples[int(k)], source)[1]
+                labels = read_face(samples[int(k)], source)[1]
             except SkipFace:
                 continue
             images.append(path)
-            faces[path.stem] = [] if raw is None else [raw]
+            faces[path.stem] = [] if labels is None else [labels.with_gaps()]
     return images, faces
 
 

@@ -27,7 +27,7 @@ from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Fac
 from pair_fld.data.packing.chunks import PartJob, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.splits import Selection, select
-from pair_fld.data.sample import LeftOut, Sample
+from pair_fld.data.sample import BEHIND, SELF_HIDDEN, LeftOut, Sample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, read_json, write_json
@@ -36,6 +36,9 @@ from pair_fld.runs import RECORD, claim_folder, provenance
 PARTS = "parts"  # folder of an unfinished run
 PLAN = "plan.json"  # in it: what the run is about
 SHEET_SIDE = 8  # faces along a side of a contact sheet
+
+# columns of a part's rows that the table of faces takes over
+_SAME = ("points", "valid", "box", "matrix", "label", "hash", "visibility", "tags")
 
 Progress = Callable[[int, int], None]
 
@@ -82,6 +85,7 @@ def prepare(
     left_out += selection.left_out
     faces = _faces(samples, rows, selection)
     report = _report(config, samples, faces, left_out, selection)
+    report["warnings"], report["list_warnings"] = _warnings(config, samples, rows, selection)
     report["passed_over"] = dict(sum(listed.passed_over, Counter()))
     with _writing_faults(out):
         _write_shards(out, jobs, rows, selection.kept)
@@ -125,10 +129,12 @@ def _writing_faults(out: Path) -> Iterator[None]:
 
 
 def content_hash(faces: Faces) -> str:
-    """sha256 over what a model learns from: the crops' hashes, points, validity, kinds of label, splits."""
+    """sha256 over what a model learns from: the crops' hashes, points, validity, kinds of label, splits, and visibility
+    where a source knows it."""
     digest = hashlib.sha256()
     digest.update("\n".join(faces.hash.tolist()).encode())
-    for column in (faces.points, faces.valid, faces.label, faces.split):
+    visibility = [faces.visibility] if faces.visibility.any() else []
+    for column in (faces.points, faces.valid, faces.label, faces.split, *visibility):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
 
@@ -226,7 +232,7 @@ def _write_shards(out: Path, jobs: list[PartJob], rows: dict[str, np.ndarray], k
 def _faces(samples: list[Sample], rows: dict[str, np.ndarray], selection: Selection) -> Faces:
     kept = selection.kept
     mine = [samples[k] for k in rows["index"][kept]]
-    same = {name: rows[name][kept] for name in ("points", "valid", "box", "matrix", "label", "hash")}
+    same = {name: rows[name][kept] for name in _SAME}
     return Faces(
         **same,
         split=selection.split[kept],
@@ -256,6 +262,8 @@ def _report(
                 if source.identity is not None
                 else None,
                 "masked_points": missing,
+                "points_behind_something": int((faces.visibility[mine] == BEHIND).sum()),
+                "points_hidden_by_the_head": int((faces.visibility[mine] == SELF_HIDDEN).sum()),
                 "left_out": dict(Counter(o.reason for o in left_out if o.source == number)),
             }
         )
@@ -269,6 +277,18 @@ def _report(
         "duplicate_pairs_in_test": selection.test_pairs,
         "list_left_out": [{**asdict(o), "source": config.sources[o.source].name} for o in left_out],
     }
+
+
+def _warnings(
+    config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray], selection: Selection
+) -> tuple[dict[str, int], list[dict[str, str]]]:
+    """How many packed faces may be wrong, by reason, and which."""
+    listed = [
+        {"path": samples[k].key, "source": config.sources[samples[k].source].name, "reason": str(warning)}
+        for k, warning in zip(rows["index"][selection.kept], rows["warning"][selection.kept], strict=True)
+        if warning
+    ]
+    return dict(Counter(entry["reason"] for entry in listed)), listed
 
 
 def _common(left_out: list[LeftOut]) -> str:

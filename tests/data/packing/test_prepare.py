@@ -78,12 +78,12 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
         "few": np.delete(face_points(2), 0, axis=0),
         "outside": face_points(3) + 100,
         "nan3": face_points(4),
-        "nan11": face_points(5),
+        "nan26": face_points(5),
         "flat": face_points(6) * [1, 0] + [0, 50],
         "point": np.full((51, 2), 60.0),
     }
     labels["nan3"][:3] = np.nan
-    labels["nan11"][:11, 0] = np.inf
+    labels["nan26"][:26, 0] = np.inf
     for seed, (name, points) in enumerate(labels.items(), 2):
         add_face(folder, name, seed, points)
     for name in ("zero", "cut", "text"):
@@ -109,8 +109,11 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
         "too many missing points": 1,
         "points outside the image": 1,
     }
-    assert sentences["few"][1] == "in/images/few.png: expected 49, 51, 68 or 98 points, found 50"
-    assert sentences["nan11"][1].endswith("11 of the 51 points are missing, at most 10 may be")
+    assert (
+        sentences["few"][1]
+        == "in/images/few.png: expected 49, 51, 68 or 98 points, or a source with a `scheme`, found 50"
+    )
+    assert sentences["nan26"][1].endswith("26 of the 51 points are missing, at most 25 may be")
     beyond = face_points(3).max() + 100 - (SIDE - 0.5)
     assert f"a point lies {beyond:.1f} pixels outside the 120 x 120 picture" in sentences["outside"][1]
     assert sentences["outside"][1].endswith("is the label another picture's?")

@@ -10,7 +10,8 @@ import pytest
 from pair_fld.config import SourceConfig
 from pair_fld.data.dataset import HUMAN, MACHINE, NONE
 from pair_fld.data.load_face import load_crop
-from pair_fld.data.sources.listing import YTF_FRAMES, list_samples
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.data.sources.ytf import YTF_FRAMES
 from pair_fld.errors import PairError
 from pair_fld.runtime.geometry import invert, transform_points
 from pair_fld.runtime.landmark_files import write_faces
@@ -87,32 +88,6 @@ def test_other_schemes_are_brought_to_51(tmp_path: Path, count: int, masked: lis
     # point 30 of iBUG 68 is 13 of the contest; WFLW 54 is the same tip of the nose; 49 keeps its number
     tip = points[{49: 13, 68: 30, 98: 54}[count]]
     assert transform_points(invert(crop.matrix), crop.points[13]) == pytest.approx(tip, abs=2e-3)
-
-
-def test_csv_lists_a_face_a_line(tmp_path: Path) -> None:
-    save_picture(tmp_path / "a b.png", face_picture())
-    numbers = [f"{v}" for v in face_points().ravel()]
-    holes = ["", "nan", *numbers[2:]]
-    lines = [
-        "path," + ",".join(f"v{k}" for k in range(102)),
-        "a b.png," + ",".join(numbers),
-        "a b.png," + ",".join(holes),
-        "gone.png," + ",".join(numbers),
-        "a b.png," + ",".join(numbers[:-2]),
-        "a b.png," + ",".join(["oops", *numbers[1:]]),
-    ]
-    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
-    config = data_config(tmp_path, SourceConfig(name="t", kind="csv", path="table.csv"))
-    listed = list_samples(config)
-    samples, skipped = listed.samples, listed.left_out
-    assert [s.key for s in samples] == ["a b.png#2", "a b.png#3"]
-    np.testing.assert_array_equal(samples[0].points, face_points())
-    assert not load_crop(samples[1], config.sources[0], 48, 2.2).valid[0]
-    assert [(s.reason, s.sentence) for s in skipped] == [
-        ("labels without an image", "table.csv, line 4: no picture 'gone.png'"),
-        ("wrong number of points", "table.csv, line 5: 100 numbers are not 49, 51, 68 or 98 points"),
-        ("unreadable labels", "table.csv, line 6: a field is no number"),
-    ]
 
 
 def test_ytf_takes_spaced_frames_as_bgr_and_names_the_person(tmp_path: Path) -> None:
