@@ -69,7 +69,7 @@ def test_predict_and_prepare_list_the_same_files(tree: Path) -> None:
     assert inputs.passed_over == PASSED_OVER
     source = SourceConfig(name="u", kind="unlabelled", path="photos", labels="none", box=(0.2, 0.2, 0.8, 0.8))
     listed = list_samples(data_config(tree.parent, source))
-    assert [s.path for s in listed.samples] == [p for p, _ in inputs.pictures]
+    assert [s.path for s in listed.samples] == [p for p, _ in inputs.images]
     assert listed.passed_over == [PASSED_OVER]
 
 
