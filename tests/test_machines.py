@@ -87,7 +87,7 @@ def test_commands_and_networks_import_neither_timm_nor_torchvision() -> None:
 def test_a_torchvision_that_does_not_import_is_a_sentence(
     tmp_path: Path, dot_pack: Path, kind: str, found: str
 ) -> None:
-    command = ["-m", "pair_fld", "train-teacher", "--data", str(dot_pack), "--work", str(tmp_path / "w")]
+    command = ["-m", "pair_fld", "train-teacher", "--dataset", str(dot_pack), "--work", str(tmp_path / "w")]
     small = ["teacher.model.arch=coord_net", "teacher.model.input_size=32", "teacher.model.options={}"]
     done = run([*command, *small, "teacher.train.losses={wing: 1}"], stand_in(tmp_path, kind))
     assert done.returncode == 2, done.stderr

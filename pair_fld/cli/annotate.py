@@ -37,7 +37,10 @@ def annotate(
         bool, typer.Option("--one-flip", help="Show each image as it is only, not its mirror image too.")
     ] = False,
     python: Annotated[
-        str, typer.Option("--python", help="Interpreter that the annotator's environment is made with.")
+        str,
+        typer.Option(
+            "--python", help="Interpreter to make the annotator's environment with.", show_default="the running one"
+        ),
     ] = sys.executable,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,

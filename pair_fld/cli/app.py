@@ -19,7 +19,6 @@ from pair_fld.cli import (
     ablate,
     annotate,
     benchmark,
-    benchmark_runner,
     configs,
     package,
     predict,
@@ -34,9 +33,35 @@ from pair_fld.cli import (
 from pair_fld.cli.console import complain, say
 from pair_fld.errors import GateError, PairError
 
+RENAMED_VERBS = {
+    "bench": "benchmark models",
+    "bench-train": "benchmark training",
+    "bench-detector": "benchmark detectors",
+    "bench-predict": "benchmark inference",
+}
+RENAMED_OPTIONS = {  # of these verbs; the options of the benchmark verbs come by the old names of the verbs
+    "prepare": {"--data": "--data-config"},
+    "train-teacher": {"--data": "--dataset"},
+    "distill": {"--data": "--dataset"},
+    "ablate": {"--data": "--dataset"},
+    "quantize": {"--data": "--dataset"},
+    "package": {"--data": "--dataset", "--pictures": "pairfld verify --max-images", "--min-recall": "pairfld verify"},
+    "train-detector": {"--data": "--dataset"},
+    "validate": {"--data": "--images", "--with": "--ensemble"},
+    "predict": {"--model": "--archive", "-m": "-a"},
+    "runs": {"--against": "--compare-to"},
+}
+
 
 class _Verbs(TyperGroup):
     """The verbs, with their ends."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in RENAMED_VERBS:
+            new = RENAMED_VERBS[args[0]]
+            message = f"`pairfld {args[0]}` is now called `pairfld {new}`."
+            raise PairError(args[0], message=message, remedy=f"See pairfld {new} --help for its options.")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -56,6 +81,12 @@ class _Verbs(TyperGroup):
             with suppress(OSError, io.UnsupportedOperation):  # else the interpreter's last flush fails once more
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(2) from None  # silently, as for every program before a `head`
+        except Exception as error:  # NoSuchOption of click, or of the copy of click that newer versions of Typer hold
+            verb, old = ctx.invoked_subcommand or "", getattr(error, "option_name", "")
+            if old not in RENAMED_OPTIONS.get(verb, {}):
+                raise
+            message = f"pairfld {verb} has no option {old} any more; it is now called {RENAMED_OPTIONS[verb][old]}."
+            raise PairError(old, message=message, remedy=f"See pairfld {verb} --help.") from None
 
 
 app = typer.Typer(
@@ -97,7 +128,6 @@ for verb in (
     verify,
     predict,
     train_detector,
-    benchmark_runner,
     runs,
     configs,
 ):

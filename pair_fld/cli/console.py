@@ -49,7 +49,15 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, e.g. student.train.epochs=3."),
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder that `pairfld prepare` wrote.", show_default="WORK/data")
+    Path | None, typer.Option("--dataset", help="Folder that `pairfld prepare` wrote.", show_default="WORK/data")
+]
+LabelledImagesOption = Annotated[
+    list[Path] | None,
+    typer.Option("--images", help="Folder of images with .pts labels, or a .csv; repeatable."),
+]
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option("--archive", "-a", help="Zip of pairfld package, or its unpacked folder.", show_default="baseline"),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue where an earlier run stopped; does nothing when it had finished.")

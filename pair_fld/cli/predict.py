@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pair_fld.cli.console import complain, progress, say
+from pair_fld.cli.console import ArchiveOption, complain, progress, say
 
 DEFAULT_OUT = Path("landmarks")
 
@@ -37,12 +37,7 @@ def predict(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="File for all faces as CSV, one line per face; - for stdout.")
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model", "-m", help="Archive of pairfld package, or its unpacked folder.", show_default="baseline"
-        ),
-    ] = None,
+    archive: ArchiveOption = None,
     refine: Annotated[
         int | None,
         typer.Option(
@@ -84,16 +79,16 @@ def predict(
 
     if not any((out, draw, sheet, json, csv)):
         out = DEFAULT_OUT
-    archive, found = model or shipped_archive(), collect(inputs)
+    source, found = archive or shipped_archive(), collect(inputs)
     if sentence := passed_over_sentence(found.passed_over):
         say(sentence)
     run = Prediction(
-        found, Outputs(out, draw, sheet, json, csv), inputs=weight_files(archive), resume=resume,
+        found, Outputs(out, draw, sheet, json, csv), inputs=weight_files(source), resume=resume,
         overwrite=overwrite, every=every, limit=limit, say=say,
     )  # fmt: skip
     run.check()
-    with unpacked(archive) as folder, progress("predict") as bar:
-        run.run(open_pipelines(folder, archive, threads or default_threads(), refine), bar)
+    with unpacked(source) as folder, progress("predict") as bar:
+        run.run(open_pipelines(folder, source, threads or default_threads(), refine), bar)
     run.write_summaries()
     written = ", ".join(map(str, run.outputs.written))
     done = f"{run.images - run.failed} of {run.images} images, {run.faces} faces"

@@ -37,7 +37,7 @@ def prepare(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="Another data configuration: a name in configs/data or a path.")
+        str | None, typer.Option("--data-config", help="Another data configuration: a name in configs/data or a path.")
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder of the pack.", show_default="WORK/data")] = None,

@@ -51,7 +51,8 @@ def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption 
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="A run as `pairfld runs` names it, or its name's end.")],
     against: Annotated[
-        str | None, typer.Option("--against", help="Another run to compare settings with.", show_default="the defaults")
+        str | None,
+        typer.Option("--compare-to", help="Run to compare settings with.", show_default="the defaults"),
     ] = None,
     root: RootOption = _ROOT,
     as_json: JsonOption = False,

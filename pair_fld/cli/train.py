@@ -1,4 +1,4 @@
-"""`pairfld train-teacher` and `pairfld distill`, alone or under torchrun; `pairfld bench-train`."""
+"""`pairfld train-teacher` and `pairfld distill`, alone or under torchrun."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from pair_fld.cli import console
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
     DataOption,
@@ -46,7 +44,6 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
     app.command("train-teacher")(train_teacher)
     app.command("distill")(distill)
-    app.command("bench-train")(bench_train)
 
 
 def train_teacher(
@@ -106,46 +103,6 @@ def distill(
             progress=lambda done, total: bar(done, total, "faces answered by the teacher"),
         )  # fmt: skip
     _result(best, as_json)
-
-
-def bench_train(
-    overrides: Overrides = None,
-    recipe: RecipeOption = DEFAULT_RECIPE,
-    work: WorkOption = None,
-    data: DataOption = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; each measures everything once.")] = 5,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Of every measurement in a round.")] = 4.0,
-    profile: Annotated[bool, typer.Option("--profile", help="Add the operators that take a step's time.")] = False,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Measure the training speed of teacher and student: data path, step, both, and a straightforward loader.
-
-    Rounds of all measurements take turns, so that the ratios hold on a machine that is busy with other things too.
-    """
-    from pair_fld.benchmarks import training as bench
-    from pair_fld.data.dataset import Pack
-
-    place = workspace(recipe, work, overrides)
-    pack, results, profiles = Pack(data or place.data), {}, {}
-    with _progress("bench-train") as bar:
-        for name, stage in (("teacher", place.recipe.teacher), ("student", place.recipe.student)):
-            results[name] = bench.measure(
-                stage, pack, teacher=place.recipe.teacher.model, device=device, repeats=repeats, seconds=seconds,
-                progress=lambda done, total, name=name: bar(done, total, f"rounds of the {name}"),
-            )  # fmt: skip
-            if profile:
-                profiles[name] = bench.profile(stage, pack, teacher=place.recipe.teacher.model, device=device)
-    if as_json:
-        print_json({name: result.to_json() | {"profile": profiles.get(name)} for name, result in results.items()})
-        return
-    table = Table("faces/s", *results, box=None)
-    for key in bench.ROWS:
-        table.add_row(bench.ROWS[key], *(f"{result.to_json()[key]:.4g}" for result in results.values()))
-    console.out.print(table)
-    for name, text in profiles.items():
-        console.out.print(f"\n[bold]{name}[/]")
-        console.out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress(what: str) -> AbstractContextManager[Callable[..., None]]:

@@ -37,14 +37,14 @@ def validate(
         Path | None,
         typer.Argument(
             help="A .pt, .onnx or .tflite, or a folder of contest .txt files.",
-            show_default="WORK/quant/model-SHIP.tflite",
+            show_default="WORK/quant/model-RELEASE.tflite",
         ),
     ] = None,
-    data: Annotated[
+    images: Annotated[
         list[Path] | None,
         typer.Option(
-            "--data",
-            help="Folder of pictures with .pts labels, or a .csv; repeatable.",
+            "--images",
+            help="Folder of images with .pts labels, or a .csv; repeatable.",
             show_default="the recipe's test sources",
         ),
     ] = None,
@@ -73,10 +73,10 @@ def validate(
         ),
     ] = 100.0,
     others: Annotated[
-        list[Path] | None, typer.Option("--with", help="Average the answers with those of this model too; repeatable.")
+        list[Path] | None, typer.Option("--ensemble", help="Further model; predictions are averaged; repeatable.")
     ] = None,
     flip: Annotated[
-        bool, typer.Option("--flip", help="Average the answers on each crop and on its mirror image.")
+        bool, typer.Option("--flip", help="Average the predictions on each crop and on its mirror image.")
     ] = False,
     threads: Annotated[int, typer.Option("--threads", help="Threads of the model runtime.")] = 2,
     changes: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE change to the recipe.")] = None,
@@ -86,7 +86,7 @@ def validate(
     """Measure NME, failure rate and AUC on labelled faces, cropped by their labelled boxes.
 
     NME is given under three normalisers: outer_corners (distance of the outer eye corners), eye_centres (distance
-    of the means of six points an eye) and box (square root of the area of the box of the 51 points).
+    of the means of the six points per eye) and box (square root of the area of the box of the 51 points).
     """
     from pair_fld.data.sample import NO_LABELS
     from pair_fld.evaluate.report import ced_plot, tables, write_csv
@@ -98,13 +98,13 @@ def validate(
             remedy = "Check the path, or run pairfld quantize."
             raise PairError(path, "a model or a folder of .txt files", "no such file", remedy)
     name = " + ".join(map(str, paths))
-    setting = {"model": name, "flip": flip, "data": [str(d) for d in data or []], "split": split}
+    setting = {"model": name, "flip": flip, "data": [str(d) for d in images or []], "split": split}
     # the same measurement replaces its report in the workspace; a folder that was named is not replaced unasked
     folder = report or _own_folder(place.validate, paths, setting)
-    inputs, replace = [*paths, *(data or []), place.data], overwrite or report is None
+    inputs, replace = [*paths, *(images or []), place.data], overwrite or report is None
     check_claim(folder, "validate", replace, inputs)  # before the work
     with progress(f"validate {name}") as bar:
-        result, left_out = _measure(paths, data or [], place, split, threads, flip, bar)
+        result, left_out = _measure(paths, images or [], place, split, threads, flip, bar)
     measured = result.overall["outer_corners"].faces
     labelled = result.faces + sum(entry.reason != NO_LABELS for entry in left_out)
     tree = {"model": name, "flip": flip, "labelled_faces": labelled, **result.to_json(),
@@ -158,7 +158,7 @@ def _measure(
     if folders:
         if flip or len(paths) > 1 or (split == "valid" and not data):
             remedy = "Leave the option out."
-            raise PairError(folders[0], "a model for --with, --flip or --split valid", "a folder of texts", remedy)
+            raise PairError(folders[0], "a model for --ensemble, --flip or --split valid", "a folder of texts", remedy)
         return predict.validate_texts(folders[0], _truth(data, place), bar, say)
     models = [predict.open_model(path, threads) for path in paths]
     model = models[0] if len(models) == 1 else predict.Averaged(models)

@@ -114,7 +114,7 @@ def labelled_faces(config: DataConfig, split: str = "test") -> Truth:
     """
     chosen = [s for s in config.sources if s.split == split and s.labels != "none"]
     if not chosen:
-        remedy = "Add such a source to the data configuration, or measure with pairfld validate --data FOLDER."
+        remedy = "Add such a source to the data configuration, or measure with pairfld validate --images FOLDER."
         raise PairError("data configuration", f"a labelled source with split: {split}", "none", remedy)
     return _listed(config.model_copy(update={"sources": chosen}))
 
@@ -124,7 +124,7 @@ def labelled_folder(folders: Sequence[Path]) -> Truth:
     sources = []
     for folder in folders:
         if not folder.exists():
-            raise PairError(folder, "a folder of pictures with .pts labels, or a .csv", "none", "Check --data.")
+            raise PairError(folder, "a folder of pictures with .pts labels, or a .csv", "none", "Check --images.")
         name = "/".join(part for part in folder.parts[-2:] if part != folder.anchor)
         kind = "csv" if folder.suffix.lower() == ".csv" else "ibug"
         sources.append(SourceConfig(name=name, kind=kind, path=str(folder.absolute()), labels="human", split="test"))

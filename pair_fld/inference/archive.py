@@ -24,7 +24,7 @@ def shipped_archive() -> Path:
     found = [archive for folder in BASELINE_FOLDERS for archive in sorted(folder.glob("*.zip"))]
     if not found:
         raise PairError(
-            "model", "the baseline archive (submissions/baseline/*.zip)", "none", "Give an archive with --model."
+            "model", "the baseline archive (submissions/baseline/*.zip)", "none", "Give one with --archive."
         )
     return found[0]
 

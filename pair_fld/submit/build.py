@@ -171,7 +171,7 @@ def _check_data(tflite: Path, pack: Pack) -> None:
     own = read_metadata(tflite).get("data_hash")
     if own is not None and own != pack.data_hash:
         found = f"one of {own[:12]}"
-        remedy = "Give the pack that it was quantized with (--data), or quantize again."
+        remedy = "Give the pack that it was quantized with (--dataset), or quantize again."
         raise PairError(tflite, f"a model of the data {pack.data_hash[:12]} in {pack.folder}", found, remedy)
 
 

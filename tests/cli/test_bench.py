@@ -1,4 +1,4 @@
-"""`pairfld bench` as a user meets it, and the tables of a broken gate of `pairfld quantize`."""
+"""`pairfld benchmark models` as a user meets it, and the tables of a broken gate of `pairfld quantize`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,16 @@ def model(tmp_path: Path) -> Path:
 def test_table_plot_and_a_bad_file(model: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.onnx"
     done = pairfld(
-        "bench", str(model), str(missing), "--runs", "3", "--threads", "1", "--plot", str(tmp_path / "p.png")
+        "benchmark",
+        "models",
+        str(model),
+        str(missing),
+        "--runs",
+        "3",
+        "--threads",
+        "1",
+        "--plot",
+        str(tmp_path / "p.png"),
     )
     assert done.code == 0, done.err
     assert "relu.tflite" in done.out
@@ -39,14 +48,14 @@ def test_table_plot_and_a_bad_file(model: Path, tmp_path: Path) -> None:
 
 
 def test_json(model: Path) -> None:
-    done = pairfld("bench", str(model), "--runs", "3", "--threads", "1", "--json")
+    done = pairfld("benchmark", "models", str(model), "--runs", "3", "--threads", "1", "--json")
     (row,) = json.loads(done.out)["files"]
     assert row["runtime"] == "TFLite 1.5"
     assert [entry["threads"] for entry in row["latency"]] == [1]
 
 
 def test_nothing_could_be_run(tmp_path: Path) -> None:
-    done = pairfld("bench", str(tmp_path / "missing.onnx"))
+    done = pairfld("benchmark", "models", str(tmp_path / "missing.onnx"))
     assert done.code == 2
     assert "expected at least one file that can be run, found none" in done.err
     assert "Traceback" not in done.err
@@ -65,7 +74,7 @@ def test_a_broken_gate_shows_files_and_layers(tmp_path: Path, dot_pack: Path, mo
         raise QuantizeGateError(report)
 
     monkeypatch.setattr("pair_fld.export.quantization.run.quantize_checkpoint", stage)
-    arguments = ("quantize", "--work", str(tmp_path / "w"), "--data", str(dot_pack))
+    arguments = ("quantize", "--work", str(tmp_path / "w"), "--dataset", str(dot_pack))
     done = pairfld(*arguments)
     assert done.code == 1
     assert f"failed {broken}" in done.err

@@ -56,13 +56,16 @@ def test_nothing_is_trained_twice_or_overwritten_unasked(work: Path) -> None:
         (["train-detector", "--config", "nothing"], "Known names: own128, quick"),
         (["train-detector", "stepz=3"], "unknown key 'stepz'"),
         (["train-detector", "widths=[1,2]"], "missing key 'widths.2'"),
-        (["bench-detector", "--own", "/nowhere.tflite"], "Run pairfld train-detector first"),
-        (["bench-predict", "--size", "big"], "expected WIDTHxHEIGHT"),
-        (["bench-predict", "--model", "/nowhere.zip"], "expected an archive of pairfld package, found no such file"),
+        (["benchmark", "detectors", "--trained", "/nowhere.tflite"], "Run pairfld train-detector first"),
+        (["benchmark", "inference", "--size", "big"], "expected WIDTHxHEIGHT"),
+        (
+            ["benchmark", "inference", "--archive", "/nowhere.zip"],
+            "expected an archive of pairfld package, found",
+        ),
     ],
 )
 def test_faults_are_sentences(tmp_path: Path, arguments: list[str], expected: str) -> None:
-    place = ["--work", str(tmp_path)] if arguments[0] != "bench-predict" else []
+    place = ["--work", str(tmp_path)] if "inference" not in arguments else []
     done = pairfld(*arguments, *place)
     assert done.code == 2
     assert expected in done.err

@@ -34,17 +34,17 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
 @pytest.mark.parametrize(
     "call",
     [
-        ["train-teacher", "--data", "pack", "--init-from", "made/best.pt"],
-        ["train-teacher", "--data", "made/pack"],
-        ["distill", "--data", "pack", "--teacher", "link/best.pt"],
-        ["distill", "--data", "pack", "--teacher", "made/best.pt"],
-        ["ablate", "--data", "pack", "--teacher", "made/best.pt"],
-        ["quantize", "--data", "pack", "--checkpoint", "made/best.pt"],
-        ["package", "--data", "pack", "--model", "made/model.tflite"],
-        ["validate", "made/model.tflite", "--data", "faces"],
-        ["validate", "texts", "--data", "made/faces"],
+        ["train-teacher", "--dataset", "pack", "--init-from", "made/best.pt"],
+        ["train-teacher", "--dataset", "made/pack"],
+        ["distill", "--dataset", "pack", "--teacher", "link/best.pt"],
+        ["distill", "--dataset", "pack", "--teacher", "made/best.pt"],
+        ["ablate", "--dataset", "pack", "--teacher", "made/best.pt"],
+        ["quantize", "--dataset", "pack", "--checkpoint", "made/best.pt"],
+        ["package", "--dataset", "pack", "--model", "made/model.tflite"],
+        ["validate", "made/model.tflite", "--images", "faces"],
+        ["validate", "texts", "--images", "made/faces"],
         ["prepare", "--recipe", "r.yaml", "--root", "made"],
-        ["train-detector", "--data", "made/pack"],
+        ["train-detector", "--dataset", "made/pack"],
     ],
 )
 def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path, call: list[str]) -> None:
@@ -69,7 +69,9 @@ def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path
 )
 def test_a_plot_replaces_neither_a_model_nor_an_earlier_plot(made: Path, target: str, expected: str) -> None:
     Path("old.png").write_bytes(b"hours of work")
-    done = pairfld("bench", "made/model.onnx", "--plot", target, *(["--overwrite"] if "made" in target else []))
+    done = pairfld(
+        "benchmark", "models", "made/model.onnx", "--plot", target, *(["--overwrite"] if "made" in target else [])
+    )
     assert done.code == 2
     assert expected in done.err
     assert Path(target).read_bytes() == b"hours of work"
@@ -87,7 +89,7 @@ def texts_of_four_faces(damaged: int) -> None:
 
 def test_a_gate_says_how_many_faces_it_rests_on(made: Path) -> None:
     texts_of_four_faces(damaged=3)
-    call = ["validate", "texts", "--data", "faces", "--max-nme", "5"]
+    call = ["validate", "texts", "--images", "faces", "--max-nme", "5"]
     done = pairfld(*call, "--out", "r1")
     assert done.code == 1
     assert "only 1 of 4 labelled faces were measured" in done.err
@@ -95,20 +97,20 @@ def test_a_gate_says_how_many_faces_it_rests_on(made: Path) -> None:
     assert json.loads(Path("r1/metrics.json").read_text())["labelled_faces"] == 4
     assert pairfld(*call, "--out", "r2", "--min-measured", "25").code == 0
     assert pairfld(*call, "--out", "r3", "--min-measured", "26").code == 1
-    done = pairfld("validate", "texts", "--data", "faces", "--out", "r4")  # no gate: a sentence
+    done = pairfld("validate", "texts", "--images", "faces", "--out", "r4")  # no gate: a sentence
     assert (done.code, "only 1 of 4" in done.err) == (0, True)
 
 
 def test_a_gate_over_all_faces_passes_without_more_words(made: Path) -> None:
     texts_of_four_faces(damaged=0)
-    done = pairfld("validate", "texts", "--data", "faces", "--max-nme", "5", "--out", "r")
+    done = pairfld("validate", "texts", "--images", "faces", "--max-nme", "5", "--out", "r")
     assert (done.code, "only" in done.err) == (0, False), done.err
 
 
 def test_paths_are_printed_as_they_were_given(made: Path) -> None:
     texts_of_four_faces(damaged=1)
     for folder in (Path("faces"), Path("faces").absolute()):
-        done = pairfld("validate", "texts", "--data", str(folder), "--out", f"r{len(str(folder))}")
+        done = pairfld("validate", "texts", "--images", str(folder), "--out", f"r{len(str(folder))}")
         (line,) = [line for line in done.err.splitlines() if line.startswith("left out: ")]
         assert line.split()[2].rstrip(":").endswith("faces/images/a.png")
         assert Path(line.split()[2].rstrip(":")).is_file()
@@ -118,15 +120,15 @@ def test_a_report_in_the_workspace_stays_when_another_thing_is_measured(made: Pa
     texts_of_four_faces(damaged=0)
     shutil.copytree("faces", "others")
     for data in ("faces", "others", "faces"):
-        assert pairfld("validate", "texts", "--data", data, "--work", "w").code == 0
+        assert pairfld("validate", "texts", "--images", data, "--work", "w").code == 0
     assert len(list(Path("w/validate").iterdir())) == 2
 
 
 def test_a_report_that_is_there_is_refused_before_the_work(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts_of_four_faces(damaged=0)
-    assert pairfld("validate", "texts", "--data", "faces", "--out", "r").code == 0
+    assert pairfld("validate", "texts", "--images", "faces", "--out", "r").code == 0
     monkeypatch.setattr("pair_fld.evaluate.validate.validate_texts", lambda *_: pytest.fail("the work had begun"))
-    done = pairfld("validate", "texts", "--data", "faces", "--out", "r")
+    done = pairfld("validate", "texts", "--images", "faces", "--out", "r")
     assert (done.code, "an earlier run of validate" in done.err) == (2, True)
 
 
@@ -148,7 +150,7 @@ def test_suffixes_in_capitals_are_known(made: Path, suffix: str) -> None:
     path = made / f"m{suffix}"
     path.write_bytes(b"no model")
     add_face(Path("faces"), "a", 1)
-    for call in (["validate", str(path), "--data", "faces", "--out", "r"], ["bench", str(path)]):
+    for call in (["validate", str(path), "--images", "faces", "--out", "r"], ["benchmark", "models", str(path)]):
         done = pairfld(*call)
         assert done.code == 2
         assert "expected a .onnx or .tflite file" not in done.err

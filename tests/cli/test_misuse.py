@@ -15,8 +15,8 @@ from tests.cli.command import pairfld
     [
         (["prepare", "--recipe", "nothing"], "Known names: "),
         (["prepare", "data.colour=1"], "unknown key 'data.colour'"),
-        (["prepare", "--data", "shared-faces", "--root", "/nowhere"], "/nowhere/lfpw/train"),
-        (["train-teacher", "--data", "/nowhere"], "Run pairfld prepare first"),
+        (["prepare", "--data-config", "shared-faces", "--root", "/nowhere"], "/nowhere/lfpw/train"),
+        (["train-teacher", "--dataset", "/nowhere"], "Run pairfld prepare first"),
         (["distill", "--teacher", "/nowhere.pt"], "expected"),
         (["distill", "--student", "nothing"], "expected a student configuration"),
         (["quantize", "--checkpoint", "/nowhere.pt"], "expected"),
@@ -30,6 +30,25 @@ def test_faults_are_sentences(tmp_path: Path, arguments: list[str], expected: st
     assert done.code == 2, done.err
     assert expected in done.err
     assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ("bench model.onnx", "`pairfld bench` is now called `pairfld benchmark models`"),
+        ("bench-train --seconds 1", "`pairfld bench-train` is now called `pairfld benchmark training`"),
+        ("bench-detector", "`pairfld bench-detector` is now called `pairfld benchmark detectors`"),
+        ("bench-predict --json", "`pairfld bench-predict` is now called `pairfld benchmark inference`"),
+        ("validate --data faces", "validate has no option --data any more; it is now called --images"),
+        ("predict a.jpg -m m.zip", "predict has no option -m any more; it is now called -a"),
+        ("runs show x --against y", "runs has no option --against any more; it is now called --compare-to"),
+    ],
+)
+def test_old_names_are_answered_with_the_new_ones(call: str, sentence: str) -> None:
+    done = pairfld(*call.split())
+    assert done.code == 2
+    assert sentence in " ".join(done.err.split())
     assert done.out == ""
 
 

@@ -38,7 +38,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def predict(*arguments: object) -> Done:
-    return pairfld("predict", *map(str, arguments), "--model", "model", "--threads", "2")
+    return pairfld("predict", *map(str, arguments), "--archive", "model", "--threads", "2")
 
 
 def texts(folder: Path) -> list[str]:
@@ -172,7 +172,7 @@ def test_frames_of_a_video(photos: Path) -> None:
 def test_a_model_that_is_none(photos: Path) -> None:
     Path("note.zip").write_text("hello")
     for model, expected in (("gone.zip", "no such file"), ("note.zip", "not a zip file")):
-        done = pairfld("predict", str(photos), "--model", model)
+        done = pairfld("predict", str(photos), "--archive", model)
         assert done.code == 2
         assert f"{model}: expected an archive of pairfld package, found" in done.err
         assert expected in done.err

@@ -231,7 +231,7 @@ def test_a_full_folder_for_temporary_files_is_no_fault_of_the_archive(
         return real(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    done = pairfld("predict", str(photos), "--model", "m.zip")
+    done = pairfld("predict", str(photos), "--archive", "m.zip")
     assert done.code == 2
     assert "No space left on device" in done.err
     assert "TMPDIR" in done.err

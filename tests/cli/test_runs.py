@@ -1,4 +1,4 @@
-"""`pairfld runs` and `pairfld bench-train` as a user meets them."""
+"""`pairfld runs` and `pairfld benchmark training` as a user meets them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_runs_are_listed(root: Path) -> None:
 
 
 def test_one_run_is_shown_against_another(root: Path) -> None:
-    done = pairfld("runs", "show", "a/teacher", "--root", str(root), "--against", "b/teacher")
+    done = pairfld("runs", "show", "a/teacher", "--root", str(root), "--compare-to", "b/teacher")
     assert done.code == 0, done.err
     assert "train.lr" in done.out
     assert "train.batch_size" not in done.out
@@ -97,7 +97,17 @@ def test_unknown_runs_and_empty_folders(root: Path, tmp_path: Path) -> None:
 
 def test_bench_train_prints_both_stages(dot_pack: Path, recipe: str) -> None:
     done = pairfld(
-        "bench-train", "--recipe", recipe, "--data", str(dot_pack), "--repeats", "1", "--seconds", "0.1", "--json"
+        "benchmark",
+        "training",
+        "--recipe",
+        recipe,
+        "--dataset",
+        str(dot_pack),
+        "--repeats",
+        "1",
+        "--seconds",
+        "0.1",
+        "--json",
     )
     assert done.code == 0, done.err
     tree = json.loads(done.out)
@@ -107,7 +117,7 @@ def test_bench_train_prints_both_stages(dot_pack: Path, recipe: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_training_ends_with_130(dot_pack: Path, recipe: str, tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "pair_fld", "train-teacher", "--recipe", recipe, "--data", str(dot_pack)]
+    command = [sys.executable, "-m", "pair_fld", "train-teacher", "--recipe", recipe, "--dataset", str(dot_pack)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [*command, "--work", str(tmp_path)], stderr=subprocess.PIPE, text=True, env=environment

@@ -84,8 +84,8 @@ def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_pat
     recipe = {"name": "tiny", "data": "synthetic", "quant": "int8", "budget": "pair2024", "student": student}
     recipe["teacher"] = stage(TINY).model_dump(mode="json")
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
-    call = ["ablate", "--recipe", str(tmp_path / "recipe.yaml"), "--work", str(tmp_path / "w"), "--data", str(dot_pack),
-            "--teacher", str(teacher), "--seeds", "2", "--jobs", "2", "--json"]  # fmt: skip
+    call = ["ablate", "--recipe", str(tmp_path / "recipe.yaml"), "--work", str(tmp_path / "w"),
+            "--dataset", str(dot_pack), "--teacher", str(teacher), "--seeds", "2", "--jobs", "2", "--json"]  # fmt: skip
     done = pairfld(*call)
     assert done.code == 0, done.err
     rows = json.loads(done.out)

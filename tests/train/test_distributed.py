@@ -137,7 +137,7 @@ def test_torchrun_starts_the_command_line(dot_pack: Path, tmp_path: Path) -> Non
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    place = ["--recipe", str(tmp_path / "recipe.yaml"), "--work", str(tmp_path / "w"), "--data", str(dot_pack)]
+    place = ["--recipe", str(tmp_path / "recipe.yaml"), "--work", str(tmp_path / "w"), "--dataset", str(dot_pack)]
     for verb in ("train-teacher", "distill"):
         command = [*launcher, "-m", "pair_fld", verb, *place, "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
