@@ -1,0 +1,80 @@
+"""The calls that are tried: what each reads, what of it is damaged, and what it may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_RECIPE = ("--recipe", "recipe.yaml")
+_IN_WORK = (*_RECIPE, "--work", "work")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A call of the command line.
+
+    damaged: patterns of the files that one of is damaged. changes: beginnings of the paths that it may write, replace
+    or remove; elsewhere nothing may change. weight: how often it is drawn. trained: needs the stages' results.
+    section: what overrides of the recipe begin with; empty where the verb takes none.
+    """
+
+    call: tuple[str, ...]
+    damaged: tuple[str, ...]
+    changes: tuple[str, ...] = ("out",)
+    weight: float = 1.0
+    trained: bool = True
+    section: str = ""
+
+
+FACES = ("faces/*/*", "table.csv")
+PACK = ("work/data/*",)
+
+VERBS = (
+    Verb(("predict", "photos", "--out", "out", "--threads", "1"), ("photos/*",), weight=3, trained=False),
+    Verb(("predict", "photos", "--draw", "out/d", "--json", "out/a.json", "--csv", "out/a.csv", "--sheet",
+          "out/a.png", "--threads", "1"), ("photos/*",), weight=2, trained=False),
+    Verb(("predict", "list.txt", "--out", "out", "--threads", "1"), ("list.txt", "photos/*"), weight=2, trained=False),
+    Verb(("predict", "clip.mp4", "--out", "out", "--frames", "2"), ("clip.mp4",), weight=2, trained=False),
+    Verb(("predict", "photos", "--out", "texts", "--resume", "--threads", "1"), ("texts/*/*", "photos/*"),
+         changes=("texts/",), trained=False),
+    Verb(("predict", "faces", "--out", "texts", "--threads", "1"), ("faces/*/*", "texts/*/*"), changes=(),
+         trained=False),
+    Verb(("predict", "photos/a.jpg", "--model", "archive.zip", "--out", "out"), ("archive.zip",), weight=2,
+         trained=False),
+    Verb(("prepare", *_RECIPE, "--work", "out"), (*FACES, "recipe.yaml"), weight=4, trained=False, section="data"),
+    Verb(("prepare", *_IN_WORK, "--resume"), (*PACK, "recipe.yaml"), changes=(), section="data"),
+    Verb(("validate", "texts", "--data", "faces", "--out", "out"), ("texts/*/*", "faces/*/*"), weight=2, trained=False),
+    Verb(("validate", "texts", "--data", "table.csv", "--out", "out"), ("texts/*/*", "table.csv"), trained=False),
+    Verb(("validate", "model.tflite", "--data", "faces", "--out", "out"), ("model.tflite", *FACES), weight=2,
+         trained=False),
+    Verb(("validate", "work/quant/model-fp32.onnx", "--data", "faces", "--out", "out"), ("work/quant/*.onnx",),
+         weight=2),
+    Verb(("validate", "work/student/best.pt", "--data", "faces", "--out", "out"), ("work/student/best.pt",), weight=2),
+    Verb(("validate", "work/student/best.pt", *_IN_WORK, "--split", "valid", "--out", "out"),
+         (*PACK, "recipe.yaml"), weight=2),
+    Verb(("runs",), ("run.json",), weight=0.5, trained=False),
+    Verb(("runs", "--root", "work"), ("work/teacher/run.json", "work/teacher/metrics.csv", "work/*/run.json"),
+         weight=2),
+    Verb(("runs", "show", "stopped", "--root", "."), ("stopped/run.json", "stopped/metrics.csv"), weight=2),
+    Verb(("train-teacher", *_IN_WORK, "--out", "out"), (*PACK, "recipe.yaml"), weight=3, section="teacher"),
+    Verb(("train-teacher", *_IN_WORK, "--out", "stopped", "--resume", "teacher.train.lr=0.001"),
+         ("stopped/*", "recipe.yaml"), changes=("stopped/",), weight=2, section="teacher"),
+    Verb(("train-teacher", *_IN_WORK, "--out", "out", "--init-from", "work/teacher/best.pt"),
+         ("work/teacher/best.pt",)),
+    Verb(("distill", *_IN_WORK, "--out", "out"), ("work/*.npz", "work/teacher/best.pt", *PACK, "recipe.yaml"),
+         changes=("out", "work/"), weight=3, section="student"),
+    Verb(("quantize", *_IN_WORK, "--out", "out"), ("work/student/best.pt", *PACK, "recipe.yaml"), weight=0.5,
+         section="quant"),
+    Verb(("quantize", *_IN_WORK, "--resume"), ("work/quant/*", "work/student/best.pt", "recipe.yaml"),
+         changes=(), section="quant"),
+    Verb(("package", *_IN_WORK, "--out", "out"),
+         ("work/quant/*", "work/package/*", "work/teacher/best.pt", *PACK, "recipe.yaml"),
+         changes=("out", "work/"), weight=1, section="budget"),
+    Verb(("package", *_IN_WORK, "--resume"), ("work/package/*", "work/quant/*", "recipe.yaml"), changes=(),
+         section="budget"),
+    Verb(("bench", "work/quant/model-fp32.onnx", "--runs", "1", "--threads", "1", "--plot", "out.png"),
+         ("work/quant/*.onnx",), weight=0.3),
+    Verb(("bench", "model.tflite", "--runs", "1", "--threads", "1", "--data", "table.csv"),
+         ("model.tflite", "table.csv"), weight=0.3, trained=False),
+    Verb(("train-detector", *_IN_WORK, "--out", "out", "steps=1", "scenes=1", "empty=1"), (*PACK,), weight=0.3),
+    Verb(("configs", "show", "recipe.yaml"), ("recipe.yaml",), weight=0.5, trained=False),
+)  # fmt: skip
