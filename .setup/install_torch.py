@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def answers(url: str) -> bool:
 def planned(options: list[str]) -> list[dict] | None:
     """What pip would install, as in its report (pip 22.2); None where it cannot tell."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--report", "-", *options, "-q", *PACKAGES]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}  # packages describe themselves in any letters
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, env=environment)
     try:
         return json.loads(done.stdout)["install"] if done.returncode == 0 else None
     except (ValueError, KeyError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,13 @@ def test_provenance_names_versions_and_data() -> None:
     assert record["config"] == {"a": 1}
     assert (record["seed"], record["data_hash"]) == (3, "h")
     assert set(record["packages"]) >= {"torch", "numpy", "onnx"}
+
+
+def test_provenance_names_the_opencv_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package != "opencv-python":
+            raise PackageNotFoundError(package)
+        return "5.0.0"
+
+    monkeypatch.setattr("pair_fld.runs.version", version)
+    assert provenance({})["packages"] == {"opencv-python": "5.0.0"}

@@ -23,7 +23,7 @@ def _wheel(folder: Path, name: str, version: str, *needs: str, filler: int = 0) 
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     metadata = [
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: Tensors — quickly",
         *(f"Requires-Dist: {need}" for need in needs),
     ]
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
@@ -56,7 +56,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _say(*options: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     command = [sys.executable, str(SCRIPT), "--ignore-installed", "--retries", "0", *options]
-    environment = clean | {"PIP_CONFIG_FILE": os.devnull}
+    environment = clean | {"PIP_CONFIG_FILE": os.devnull, "PYTHONIOENCODING": "ascii"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
