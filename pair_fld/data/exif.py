@@ -14,19 +14,19 @@ _SIDE, _MARGIN = 96, 1.5  # of the crop that both readings are compared on
 _BLUR = 1.5  # sigma in its pixels
 
 
-def fits_stored_image(path: Path, upright: np.ndarray, points: np.ndarray) -> bool:
+def fits_stored_image(path: Path, upright: np.ndarray, points: np.ndarray) -> bool | None:
     """Whether points (n, 2) fit the stored image better than the upright one (H, W, 3), which a JPEG's EXIF turned.
 
-    False for images without such a rotation. Landmarks lie on edges and on what is darker than skin: of both readings
+    None for images without such a rotation. Landmarks lie on edges and on what is darker than skin: of both readings
     that one counts as better in which the points do so more. (With photographs whose labels were drawn upright, the
     wrong reading wins for 4 to 6 of 100.)
     """
     if path.suffix.lower() not in (".jpg", ".jpeg", ".jpe", ".jfif"):
-        return False
+        return None
     data = read_bytes(path)
     header = jpeg_header(data)
     if header is None or header[2]:
-        return False
+        return None
     stored = decode(data, path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return _fit(stored, points) > _fit(upright, points)
 

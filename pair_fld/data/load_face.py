@@ -46,7 +46,7 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     image, labels = read_face(sample, source)
     height, width = image.shape[:2]
     kind = LABEL_KINDS.index(source.labels)
-    warning = ""
+    fits_stored: bool | None = None
     if labels is None:
         kind = NONE
         points_img, valid = np.zeros((NUM_POINTS, 2)), np.zeros(NUM_POINTS, bool)
@@ -60,8 +60,8 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
             kind = MACHINE
         if kind == NONE:
             valid = np.zeros(NUM_POINTS, bool)
-        elif source.exif == "apply" and fits_stored_image(sample.path, image, points_img[valid]):
-            warning = STORED_FRAME
+        elif source.exif == "apply":
+            fits_stored = fits_stored_image(sample.path, image, points_img[valid])
     matrix = crop_matrix(box_img, size, margin)
     points = np.where(valid[:, None], transform_points(matrix, points_img), 0.0).astype(np.float32)
     crop = warp(image, matrix, size)
@@ -77,7 +77,8 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
         hash=hashlib.sha256(crop.tobytes()).hexdigest(),
         visibility=visibility,
         tags=sample.tags,
-        warning=warning,
+        warning=STORED_FRAME if fits_stored else "",
+        turned=fits_stored is not None,
     )
 
 

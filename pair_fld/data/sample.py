@@ -100,7 +100,8 @@ class Crop:
     image: (P, P, 3) uint8 BGR. points: (51, 2) float32 _pack, zero where not valid. valid: (51,) bool. box:
     (4,) _pack. box_img: (4,) _img. matrix: (2, 3) picture -> pack. label: HUMAN, MACHINE or NONE. picture:
     sha256 of the decoded picture's pixels. hash: sha256 of the crop's bytes. visibility: (51,) uint8, see `Labels`.
-    tags: as the sample's. warning: why the labels may be wrong, a constant of this module, or empty.
+    tags: as the sample's. warning: why the labels may be wrong, a constant of this module, or empty. turned: whether an
+    EXIF rotation turned the image before the labels were laid on it.
     """
 
     image: np.ndarray
@@ -115,3 +116,4 @@ class Crop:
     visibility: np.ndarray
     tags: tuple[str, ...] = ()
     warning: str = ""
+    turned: bool = False

@@ -148,6 +148,17 @@ def test_exif_ignore_reads_labels_on_the_stored_image_right(rotated: Path) -> No
         assert np.abs(image.astype(int) - truth).mean() < 4  # JPEG's own loss
 
 
+def test_one_that_does_not_show_it_is_counted_with_the_others_of_its_source(
+    rotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsure_of_mirrored_ones(path: Path, *_: object) -> bool | None:
+        return None if path.stem == "1" else path.stem not in ("2", "4")
+
+    monkeypatch.setattr("pair_fld.data.load_face.fits_stored_image", unsure_of_mirrored_ones)
+    report = prepare(data_config(rotated, source(path="stored", split="train")), tmp_path / "out")
+    assert report["warnings"] == {STORED_FRAME: 7}
+
+
 def test_suspicious_labels_are_counted(rotated: Path, tmp_path: Path) -> None:
     report = prepare(data_config(rotated, source(path="stored", split="train")), tmp_path / "out")
     assert report["warnings"] == {STORED_FRAME: 7}

@@ -145,6 +145,7 @@ def _columns(crops: list[Crop], index: list[int]) -> dict[str, np.ndarray]:
         "visibility": column([c.visibility for c in crops], (NUM_POINTS,), np.uint8),
         "tags": column([",".join(c.tags) for c in crops], (), str),
         "warning": column([c.warning for c in crops], (), str),
+        "turned": column([c.turned for c in crops], (), bool),
         "hash": column([c.hash for c in crops], (), "U64"),
         "near_hash": column([difference_hash(c.image) for c in crops], (), np.uint64),
         "thumb": column([thumbnail(c.image) for c in crops], (THUMB * THUMB,), np.uint8),

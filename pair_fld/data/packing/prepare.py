@@ -27,7 +27,7 @@ from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Fac
 from pair_fld.data.packing.chunks import PartJob, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.splits import Selection, select
-from pair_fld.data.sample import BEHIND, SELF_HIDDEN, LeftOut, Sample
+from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, LeftOut, Sample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, read_json, write_json
@@ -282,11 +282,22 @@ def _report(
 def _warnings(
     config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray], selection: Selection
 ) -> tuple[dict[str, int], list[dict[str, str]]]:
-    """How many packed faces may be wrong, by reason, and which."""
+    """How many packed faces may be wrong, by reason, and which.
+
+    Where most turned images of a source are suspicious, all of them are: a nearly symmetric face that is mirrored does
+    not show it.
+    """
+    kept = selection.kept
+    sources = np.array([samples[k].source for k in rows["index"][kept]], int)
+    turned, warning = rows["turned"][kept], rows["warning"][kept].astype(object)
+    for source in range(len(config.sources)):
+        mine = turned & (sources == source)
+        if 2 * (warning[mine] == STORED_FRAME).sum() > mine.sum():
+            warning[mine] = STORED_FRAME
     listed = [
-        {"path": samples[k].key, "source": config.sources[samples[k].source].name, "reason": str(warning)}
-        for k, warning in zip(rows["index"][selection.kept], rows["warning"][selection.kept], strict=True)
-        if warning
+        {"path": samples[k].key, "source": config.sources[samples[k].source].name, "reason": str(reason)}
+        for k, reason in zip(rows["index"][kept], warning, strict=True)
+        if reason
     ]
     return dict(Counter(entry["reason"] for entry in listed)), listed
 
