@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.io import read_json, write_json
 from pair_fld.outputs import MAX_NAME_BYTES, shortened
 from pair_fld.runs import RECORD, check_claim, fresh_folder, provenance
+
+if TYPE_CHECKING:
+    from pair_fld.evaluate.protocol import Protocol
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +50,10 @@ def validate(
             help="Folder of images with .pts labels, or a .csv; repeatable.",
             show_default="the recipe's test sources",
         ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="A published split, a name in configs/protocol; --images says where it is."),
     ] = None,
     split: Annotated[
         str,
@@ -92,6 +99,7 @@ def validate(
     from pair_fld.evaluate.report import ced_plot, tables, write_csv
 
     place = workspace(recipe, work, changes)
+    found = _open_protocol(protocol, images or [], split)
     paths = [model or place.shipped_tflite, *(others or [])]
     for path in paths:
         if not path.exists():
@@ -99,16 +107,19 @@ def validate(
             raise PairError(path, "a model or a folder of .txt files", "no such file", remedy)
     name = " + ".join(map(str, paths))
     setting = {"model": name, "flip": flip, "data": [str(d) for d in images or []], "split": split}
+    setting |= {"protocol": protocol} if protocol else {}
     # the same measurement replaces its report in the workspace; a folder that was named is not replaced unasked
     folder = report or _own_folder(place.validate, paths, setting)
     inputs, replace = [*paths, *(images or []), place.data], overwrite or report is None
     check_claim(folder, "validate", replace, inputs)  # before the work
     with progress(f"validate {name}") as bar:
-        result, left_out = _measure(paths, images or [], place, split, threads, flip, bar)
+        result, left_out = _measure(paths, images or [], found, place, split, threads, flip, bar)
     measured = result.overall["outer_corners"].faces
     labelled = result.faces + sum(entry.reason != NO_LABELS for entry in left_out)
     tree = {"model": name, "flip": flip, "labelled_faces": labelled, **result.to_json(),
             "left_out": [vars(entry) for entry in left_out]}  # fmt: skip
+    if found is not None:
+        tree["protocol"] = {"name": found.name, "faces": found.faces, "found_faces": len(found.truth.samples)}
     with fresh_folder(folder, "validate", overwrite=replace, inputs=inputs) as draft:
         write_json(draft / RECORD, provenance(setting))
         write_json(draft / "metrics.json", tree)
@@ -145,8 +156,27 @@ def _own_folder(reports: Path, paths: list[Path], setting: dict[str, Any]) -> Pa
     raise AssertionError("count() ends never")
 
 
+def _open_protocol(name: str | None, data: list[Path], split: str) -> Protocol | None:
+    if name is None:
+        return None
+    from pair_fld.evaluate.protocol import open_protocol
+
+    if split != "test" or len(data) > 1:
+        raise PairError("--protocol", "no --split, and --images once at most", "another", "Leave the option out.")
+    found = open_protocol(name, data[0] if data else None)
+    say(str(found))
+    return found
+
+
 def _measure(
-    paths: list[Path], data: list[Path], place: Workspace, split: str, threads: int, flip: bool, bar: Any
+    paths: list[Path],
+    data: list[Path],
+    protocol: Protocol | None,
+    place: Workspace,
+    split: str,
+    threads: int,
+    flip: bool,
+    bar: Any,
 ) -> Any:
     """(result, what was left out) of a folder of texts or of models, on folders, the test sources, or a pack."""
     from pair_fld.data.dataset import VALID, Pack
@@ -159,20 +189,23 @@ def _measure(
         if flip or len(paths) > 1 or (split == "valid" and not data):
             remedy = "Leave the option out."
             raise PairError(folders[0], "a model for --ensemble, --flip or --split valid", "a folder of texts", remedy)
-        return predict.validate_texts(folders[0], _truth(data, place), bar, say)
+        return predict.validate_texts(folders[0], _truth(data, protocol, place), bar, say)
     models = [predict.open_model(path, threads) for path in paths]
     model = models[0] if len(models) == 1 else predict.Averaged(models)
     model = predict.Mirrored(model) if flip else model
     if split == "valid" and not data:
         return predict.validate_pack(model, Pack(place.data), VALID, bar), []
-    return predict.validate_model(model, _truth(data, place), bar)
+    return predict.validate_model(model, _truth(data, protocol, place), bar)
 
 
-def _truth(data: list[Path], place: Workspace) -> Any:
+def _truth(data: list[Path], protocol: Protocol | None, place: Workspace) -> Any:
     from pair_fld.data.sources.files import passed_over_sentence
     from pair_fld.evaluate import validate as predict
 
-    truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)
+    if protocol is not None:
+        truth = protocol.truth
+    else:
+        truth = predict.labelled_folder(data) if data else predict.labelled_faces(place.data_config)
     if sentence := passed_over_sentence(truth.passed_over):
         say(sentence)
     return truth

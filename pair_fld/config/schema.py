@@ -87,6 +87,20 @@ class DataConfig(Strict):
     num_workers: int = Field(default=0, ge=0)  # loading processes; 0: one per core
 
 
+class ProtocolConfig(Strict):
+    """A published split to measure on: a file configs/protocol/NAME.yaml.
+
+    faces: in the split. whole: faces in the data set that it is drawn from. every: it is every such face of them,
+    sorted by path, from the first on.
+    """
+
+    root: str = "."
+    source: SourceConfig
+    faces: int = Field(ge=1)
+    whole: int = Field(ge=1)
+    every: int = Field(ge=1)
+
+
 class AugmentConfig(Strict):
     """Batch augmentation. Angles in degrees, shifts and scales as fractions of the crop; sigmas of normals."""
 

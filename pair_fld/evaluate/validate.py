@@ -116,7 +116,7 @@ def labelled_faces(config: DataConfig, split: str = "test") -> Truth:
     if not chosen:
         remedy = "Add such a source to the data configuration, or measure with pairfld validate --images FOLDER."
         raise PairError("data configuration", f"a labelled source with split: {split}", "none", remedy)
-    return _listed(config.model_copy(update={"sources": chosen}))
+    return listed_truth(config.model_copy(update={"sources": chosen}))
 
 
 def labelled_folder(folders: Sequence[Path]) -> Truth:
@@ -128,10 +128,11 @@ def labelled_folder(folders: Sequence[Path]) -> Truth:
         name = "/".join(part for part in folder.parts[-2:] if part != folder.anchor)
         kind = "csv" if folder.suffix.lower() == ".csv" else "ibug"
         sources.append(SourceConfig(name=name, kind=kind, path=str(folder.absolute()), labels="human", split="test"))
-    return _listed(DataConfig(sources=sources, root=str(Path.cwd())))
+    return listed_truth(DataConfig(sources=sources, root=str(Path.cwd())))
 
 
-def _listed(config: DataConfig) -> Truth:
+def listed_truth(config: DataConfig) -> Truth:
+    """All faces of a data configuration. Raises as `list_samples`."""
     listed = list_samples(config)
     return Truth(config, listed.samples, listed.left_out, sum(listed.passed_over, Counter()))
 
