@@ -97,6 +97,22 @@ def test_a_torchvision_that_does_not_import_is_a_sentence(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("package", "failure"),
+    [
+        ("cv2", "ImportError('libGL.so.1: cannot open shared object file')"),
+        ("torch", "ModuleNotFoundError(\"No module named 'torch'\", name='torch')"),
+    ],
+)
+def test_a_package_that_does_not_import_is_a_sentence(tmp_path: Path, package: str, failure: str) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(f"raise {failure}")
+    done = run(["-m", "pair_fld", "train-teacher", "--work", str(tmp_path / "w")], tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "installation: expected packages that Python can import, found" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # A machine with one core that has no /dev/shm, where semaphores would lie.
 _POOR = """
 import errno, os, _multiprocessing

@@ -152,6 +152,12 @@ def main() -> None:
     except OSError as error:  # disk full, no permission: the user's machine, not our code
         complain("error", error)
         sys.exit(2)
+    except ImportError as error:  # another package is missing, or a library of the system that it needs
+        if os.environ.get("PAIRFLD_TRACEBACK") or (error.name or "").partition(".")[0] == "pair_fld":
+            raise
+        remedy = "Run make setup, or pip install what is missing (opencv-python-headless needs no display libraries)."
+        complain("error", PairError("installation", "packages that Python can import", str(error), remedy))
+        sys.exit(2)
     except ValueError as error:
         # the runtime package knows no PairError: its errors are ValueErrors that name a file
         if os.environ.get("PAIRFLD_TRACEBACK") or not _from_runtime(error):
