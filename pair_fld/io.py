@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pair_fld.errors import PairError
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Generator[Path]:
     """A temporary path beside `path` that is renamed onto it when the block ends well, and removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # not made of the name: that may be as long as the system allows

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -103,7 +103,7 @@ def check_claim(folder: Path, stage: str, overwrite: bool, inputs: Iterable[str 
 @contextmanager
 def fresh_folder(
     folder: Path, stage: str, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
-) -> Iterator[Path]:
+) -> Generator[Path]:
     """A new folder to write a stage's results into; it takes the place of `folder` when the block ends well.
 
     An earlier result stays whole until then. A broken gate counts as an end: what was written is there to look at.

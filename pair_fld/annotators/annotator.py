@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +96,7 @@ class Annotator:
 
 
 @contextmanager
-def open_annotator(where: str) -> Iterator[Annotator]:
+def open_annotator(where: str) -> Generator[Annotator]:
     """An annotator by its name (mediapipe, dlib), its folder or its zip.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ def compare(
 
 
 @contextmanager
-def _counted(finder: FaceFinder) -> Iterator[list[int]]:
+def _counted(finder: FaceFinder) -> Generator[list[int]]:
     """A list whose only entry counts the network's runs while the block lasts."""
     runs, look = [0], finder.look
 

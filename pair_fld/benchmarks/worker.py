@@ -8,6 +8,7 @@ A file that crashes its runtime takes only this process down.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -135,7 +136,7 @@ def _open_tflite(path: Path, threads: int, dynamic: int) -> Callable[[], Call]:
     from pair_fld.runtime import session
 
     with contextlib.suppress(ImportError):
-        import ai_edge_litert.interpreter  # noqa: F401 - loaded now, so that its memory is not the model's
+        importlib.import_module("ai_edge_litert.interpreter")  # now, so that its memory is not the model's
 
     def prepare() -> Call:
         interpreter = session.tflite_interpreter(path, threads)

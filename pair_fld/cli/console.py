@@ -6,7 +6,7 @@ import errno
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from pair_fld.config import DataConfig, RecipeConfig, load_recipe
 from pair_fld.data.dataset import Pack
+from pair_fld.progress import Progress
 from pair_fld.runs import RECORD
 
 
@@ -139,7 +141,7 @@ def complain(word: str, error: BaseException | str) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[..., None]]:
+def progress(what: str) -> Generator[Progress]:
     """A progress line on stderr. Call with (done, all, note): a bar in a terminal, else a line every ten seconds."""
     if err.is_terminal:
         columns = (
@@ -150,7 +152,7 @@ def progress(what: str) -> Iterator[Callable[..., None]]:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=err) as bar:
+        with RichProgress(*columns, console=err) as bar:
             task = bar.add_task(what, total=None, note="", rate="")
             started, origin = time.monotonic(), None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,11 @@ from pair_fld.cli.console import (
     workspace,
 )
 from pair_fld.outputs import refuse_inputs_inside
+from pair_fld.progress import Progress as ProgressBar
+from pair_fld.progress import no_progress
+
+if TYPE_CHECKING:
+    from pair_fld.train.trainer import Progress
 
 InitOption = Annotated[
     Path | None,
@@ -105,15 +110,15 @@ def distill(
     _result(best, as_json)
 
 
-def _progress(what: str) -> AbstractContextManager[Callable[..., None]]:
-    """The progress line, in the first process of a team only."""
+def _progress(what: str) -> AbstractContextManager[ProgressBar]:
+    """The progress line, in the main process only."""
     from pair_fld.train.distributed import is_first
 
-    return progress(what) if is_first() else nullcontext(lambda *_: None)
+    return progress(what) if is_first() else nullcontext(no_progress)
 
 
-def _reporter(bar):
-    def report(p) -> None:
+def _reporter(bar: ProgressBar) -> Callable[[Progress], None]:
+    def report(p: Progress) -> None:
         terms = " ".join(f"{name} {value:.3f}" for name, value in p.losses.items())
         nme = "" if p.nme is None else f" NME {p.nme:.2f} %"
         bar(p.step, p.steps, f"epoch {p.epoch}/{p.epochs} {terms}{nme} {p.samples_per_second:.0f} faces/s")

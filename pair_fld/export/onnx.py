@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def _verify(module: torch.nn.Module, model: onnx.ModelProto, input_size: int, pa
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _silence() -> Generator[None]:
     """The exporter reports its progress to the console."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield

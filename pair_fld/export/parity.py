@@ -17,6 +17,7 @@ from pair_fld.export.onnx_graph import Graph
 from pair_fld.runtime.session import load_model, normalise, read_metadata
 
 Predict = Callable[[np.ndarray], np.ndarray]
+Runner = Callable[[np.ndarray], list[np.ndarray]]  # a batch to the inner values asked for
 _BATCH = 16
 
 
@@ -152,7 +153,7 @@ def float_name(value: str) -> str:
     return value.removesuffix("_QuantizeLinear_Input")
 
 
-def _tflite_values(float_graph: Graph, path: Path) -> tuple[list[tuple[str, str]], Callable]:
+def _tflite_values(float_graph: Graph, path: Path) -> tuple[list[tuple[str, str]], Runner]:
     """As `_shared_values`, and a runner of the file that keeps every tensor; values of four axes come back as NCHW."""
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -191,7 +192,7 @@ def _dequantized(values: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
     return real.transpose(0, 3, 1, 2) if real.ndim == 4 else real
 
 
-def _runner(model: onnx.ModelProto, names: Sequence[str]) -> Callable[[np.ndarray], list[np.ndarray]]:
+def _runner(model: onnx.ModelProto, names: Sequence[str]) -> Runner:
     """Run a graph for inner values; without graph optimisations, which would fuse them away."""
     import onnxruntime
 

@@ -48,7 +48,7 @@ class TimmNet(Net):
         stride: int = 8,
         width: int = 64,
         head: str = "plain",
-        backbone_options: dict | None = None,
+        backbone_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         options = dict(backbone_options or {})

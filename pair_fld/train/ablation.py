@@ -183,7 +183,7 @@ def _run(
     write_json(folder / RESULT, result)
 
 
-def _run_side_by_side(calls: list[tuple], jobs: int, tell: Callable[[], None]) -> None:
+def _run_side_by_side(calls: list[tuple[Any, ...]], jobs: int, tell: Callable[[], None]) -> None:
     context = spawn_context()
     if context is None:
         for call in calls:

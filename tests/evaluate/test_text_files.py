@@ -76,7 +76,7 @@ def test_validate_finds_the_texts_of_a_folder_of_folders(tmp_path: Path) -> None
         add_face(tmp_path / "faces", str(k), seed=k)
         (tmp_path / "o/images").mkdir(parents=True, exist_ok=True)
         write_faces(tmp_path / f"o/images/{k}.txt", [face_points(k)])
-    arguments = ("validate", str(tmp_path / "o"), "--data", str(tmp_path / "faces"), "--json", "--out")
+    arguments = ("validate", str(tmp_path / "o"), "--images", str(tmp_path / "faces"), "--json", "--out")
     done = pairfld(*arguments, str(tmp_path / "report"))
     assert done.code == 0, done.err
     assert json.loads(done.out)["nme_outer_corners_percent"] == pytest.approx(0, abs=1e-3)

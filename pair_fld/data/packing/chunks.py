@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait as wait_handles
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -130,7 +131,7 @@ def _do_part(job: PartJob) -> None:
 
 
 def _columns(crops: list[Crop], index: list[int]) -> dict[str, np.ndarray]:
-    def column(values: list, shape: tuple[int, ...], kind: type | str) -> np.ndarray:
+    def column(values: list[Any], shape: tuple[int, ...], kind: type | str) -> np.ndarray:
         return np.array(values, kind).reshape(len(crops), *shape)
 
     return {

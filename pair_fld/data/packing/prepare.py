@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -116,7 +116,7 @@ def _load(jobs: list[PartJob], workers: int, progress: Progress | None) -> int:
 
 
 @contextmanager
-def _writing_faults(out: Path) -> Iterator[None]:
+def _writing_faults(out: Path) -> Generator[None]:
     """Say in a sentence what stopped the writing of a pack; what is written is kept for --resume."""
     try:
         yield
