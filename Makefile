@@ -61,7 +61,7 @@ quantize: setup ## write ONNX and TFLite files, float and int8, held by parity g
 	$(PAIRFLD) quantize $(STAGE) $(SET)
 
 validate: setup ## measure NME of the shipped file on the test faces
-	$(PAIRFLD) validate --recipe "$(RECIPE)" --work "$(WORK)" $(foreach change,$(SET),--set $(change))
+	$(PAIRFLD) validate --recipe "$(RECIPE)" --work "$(WORK)" $(SET)
 
 package: setup ## build the submission zip and prove it in a fresh environment
 	$(PAIRFLD) package $(STAGE) --verify $(SET)

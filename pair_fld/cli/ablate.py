@@ -38,23 +38,24 @@ def ablate(
     overrides: Overrides = None,
     teacher: TeachersOption = None,
     student: StudentOption = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each way to train.")] = 3,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=0, help="Runs side by side.", show_default="one a core, or one GPU")
-    ] = 0,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Runs per variant, each with another seed.")] = 3,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Runs in parallel; 0: one per core, or one on a GPU.")] = 0,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Output folder.", show_default="WORK/ablation")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the runs and their comparison.", show_default="WORK/ablation"),
+    ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train the student with no teacher, heatmap KD, coordinate KD and all of it, equal in budget, over several seeds.
+    """Compare the student without distillation, with heatmap, coordinate and full distillation, over several seeds.
 
-    Leaves ablation.md, ablation.json and ablation.png in the output folder, beside a folder for every run. A smaller
-    budget is an override: student.train.epochs=4 student.train.steps_per_epoch=100.
+    All variants train equally long. The output folder holds ablation.md, ablation.json and ablation.png beside one
+    folder per run. For a smaller budget set student.train.epochs=4 student.train.steps_per_epoch=100.
     """
     from pair_fld.data.dataset import Pack
     from pair_fld.io import atomic_path, write_json

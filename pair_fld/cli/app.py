@@ -47,7 +47,7 @@ RENAMED_OPTIONS = {  # of these verbs; the options of the benchmark verbs come b
     "quantize": {"--data": "--dataset"},
     "package": {"--data": "--dataset", "--pictures": "pairfld verify --max-images", "--min-recall": "pairfld verify"},
     "train-detector": {"--data": "--dataset"},
-    "validate": {"--data": "--images", "--with": "--ensemble"},
+    "validate": {"--data": "--images", "--with": "--ensemble", "--set": "KEY=VALUE, without an option"},
     "predict": {"--model": "--archive", "-m": "-a"},
     "runs": {"--against": "--compare-to"},
 }

@@ -35,37 +35,37 @@ out = _Console(width=None if sys.stdout.isatty() else 140)  # a file or a pipe h
 err = _Console(stderr=True)
 
 RecipeOption = Annotated[
-    str, typer.Option("--recipe", "-r", help="Recipe: a name in configs/recipe or a path to a .yaml.")
+    str, typer.Option("--recipe", "-r", help="Recipe: a name of `pairfld configs list recipe`, or a .yaml.")
 ]
 WorkOption = Annotated[
     Path | None,
     typer.Option(
         "--work",
         "-w",
-        help="Folder of this reproduction; its stages find each other there.",
+        help="Workspace: folder in which the stages find each other's results.",
         show_default="runs/RECIPE",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, e.g. student.train.epochs=3."),
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the recipe to change, e.g. student.train.epochs=3."),
 ]
 DataOption = Annotated[
     Path | None, typer.Option("--dataset", help="Folder that `pairfld prepare` wrote.", show_default="WORK/data")
 ]
 LabelledImagesOption = Annotated[
     list[Path] | None,
-    typer.Option("--images", help="Folder of images with .pts labels, or a .csv; repeatable."),
+    typer.Option("--images", help="Labelled images: a folder with .pts labels, or a .csv; repeatable."),
 ]
 ArchiveOption = Annotated[
     Path | None,
     typer.Option("--archive", "-a", help="Zip of pairfld package, or its unpacked folder.", show_default="baseline"),
 ]
 ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Continue where an earlier run stopped; does nothing when it had finished.")
+    bool, typer.Option("--resume", help="Continue where an earlier run stopped; a finished run is left as it is.")
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's output folder.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder of an earlier run.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="Device to compute on: auto, cpu, cuda, cuda:1, mps.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 DEFAULT_RECIPE = "synthetic"

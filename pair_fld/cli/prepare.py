@@ -37,18 +37,32 @@ def prepare(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: Annotated[
-        str | None, typer.Option("--data-config", help="Another data configuration: a name in configs/data or a path.")
+        str | None,
+        typer.Option(
+            "--data-config",
+            help="Data configuration: a name of `pairfld configs list data`, or a .yaml.",
+            show_default="the recipe's",
+        ),
     ] = None,
-    root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the pack.", show_default="WORK/data")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            help="Folder that the paths of the sources are relative to.",
+            show_default="root of the data configuration",
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the packed dataset.", show_default="WORK/data")
+    ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the labelled faces, split them by person, drop duplicates, and pack loose crops for training.
+    """Check the labelled faces, split them by person, drop duplicates, and pack crops for training.
 
-    The sources are only read. What is left out is counted by reason; run.json lists every file with its sentence,
-    and sheet-*.png show the faces with their points.
+    The sources are only read. Every face that is left out is counted by its reason and listed in run.json; sheet-*.png
+    show the faces with their points.
     """
     from pair_fld.data.packing.prepare import prepare as pack_faces
     from pair_fld.data.sources.files import passed_over_sentence

@@ -43,13 +43,14 @@ def register(app: typer.Typer) -> None:
 def quantize(
     overrides: Overrides = None,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Trained student.", show_default="WORK/student/best.pt")
+        Path | None,
+        typer.Option("--checkpoint", help="Checkpoint of the student.", show_default="WORK/student/best.pt"),
     ] = None,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the files.", show_default="WORK/quant")
+        Path | None, typer.Option("--out", help="Folder of the model files.", show_default="WORK/quant")
     ] = None,
     qat: Annotated[
         bool, typer.Option("--qat", help="Fine-tune the int8 files with their own rounding, for quant.qat.steps steps.")

@@ -12,20 +12,20 @@ from rich.text import Text
 from pair_fld.cli.console import JsonOption, out, print_json, say
 from pair_fld.errors import PairError
 
-RootOption = Annotated[Path, typer.Option("--root", help="Folder to look in.")]
+RootOption = Annotated[Path, typer.Option("--root", help="Folder in which runs are searched.")]
 _ROOT = Path("runs")
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
-    runs = typer.Typer(invoke_without_command=True, help="List training runs; `runs show ID` tells more about one.")
+    runs = typer.Typer(invoke_without_command=True, help="List training runs, or show one of them.")
     runs.callback()(list_)
     runs.command("show")(show)
     app.add_typer(runs, name="runs")
 
 
 def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption = False) -> None:
-    """List training runs with their best NME, newest last; `runs show ID` tells more about one."""
+    """List training runs with their best NME, newest last."""
     from pair_fld.train.run_history import list_runs
 
     if context.invoked_subcommand:
@@ -49,7 +49,7 @@ def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption 
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="A run as `pairfld runs` names it, or its name's end.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="Run as `pairfld runs` names it, or the end of its name.")],
     against: Annotated[
         str | None,
         typer.Option("--compare-to", help="Run to compare settings with.", show_default="the defaults"),
@@ -57,7 +57,7 @@ def show(
     root: RootOption = _ROOT,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how a run's settings differ from the defaults or another run, and its curves."""
+    """Show the settings of a run that differ from the defaults or from another run, and its curves."""
     from pair_fld.train import run_history as history
 
     run = history.find_run(root, name)

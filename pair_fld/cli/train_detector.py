@@ -31,13 +31,20 @@ def register(app: typer.Typer) -> None:
 def train_detector(
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration, e.g. steps=500."),
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Settings of the detector configuration to change, e.g. steps=500."
+        ),
     ] = None,
-    name: Annotated[str, typer.Option("--config", help="A name in configs/detector or a path to a .yaml.")] = "own128",
+    name: Annotated[
+        str,
+        typer.Option("--config", help="Detector configuration: a name of `pairfld configs list detector`, or a .yaml."),
+    ] = "own128",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/detector")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run.", show_default="WORK/detector")
+    ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

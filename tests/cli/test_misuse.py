@@ -76,3 +76,12 @@ def test_help_and_version() -> None:
     done = pairfld("distill", "--help")
     assert done.code == 0
     assert "--teacher" in done.out
+
+
+def test_validate_takes_one_model_and_overrides() -> None:
+    done = pairfld("validate", "a.onnx", "b.onnx")
+    assert (done.code, "2 are named: a.onnx, b.onnx. Name further ones with --ensemble" in done.err) == (2, True)
+    done = pairfld("validate", "data.colour=1")
+    assert (done.code, "unknown key 'data.colour'" in done.err) == (2, True)
+    done = pairfld("validate", "--set", "a=b")
+    assert (done.code, "it is now called KEY=VALUE, without an option." in done.err) == (2, True)
