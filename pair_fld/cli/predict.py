@@ -37,6 +37,13 @@ def predict(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="File for all faces as CSV, one line per face; - for stdout.")
     ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option("--coco", help="File for all faces as COCO keypoints, to be corrected in CVAT and the like."),
+    ] = None,
+    labelme: Annotated[
+        Path | None, typer.Option("--labelme", help="Folder for labelme's files, one per image, to be corrected there.")
+    ] = None,
     archive: ArchiveOption = None,
     refine: Annotated[
         int | None,
@@ -77,13 +84,13 @@ def predict(
     from pair_fld.inference.run import Prediction
     from pair_fld.runtime.main import default_threads
 
-    if not any((out, draw, sheet, json, csv)):
+    if not any((out, draw, sheet, json, csv, coco, labelme)):
         out = DEFAULT_OUT
     source, found = archive or shipped_archive(), collect(inputs)
     if sentence := passed_over_sentence(found.passed_over):
         say(sentence)
     run = Prediction(
-        found, Outputs(out, draw, sheet, json, csv), inputs=weight_files(source), resume=resume,
+        found, Outputs(out, draw, sheet, json, csv, coco, labelme), inputs=weight_files(source), resume=resume,
         overwrite=overwrite, every=every, limit=limit, say=say,
     )  # fmt: skip
     run.check()

@@ -13,7 +13,7 @@ from pathlib import Path
 from pair_fld.outputs import MAX_NAME_BYTES, shortened
 
 STDOUT = Path("-")
-TEXT, DRAWING = ".txt", ".jpg"  # suffixes of the files of one image
+TEXT, DRAWING, LABELS = ".txt", ".jpg", ".json"  # suffixes of the files of one image
 _NAME_BYTES = MAX_NAME_BYTES - len(TEXT)
 _FRAME = re.compile(r"_\d{6,}")
 _FRAME_BYTES = 12  # of "_" and a frame's number
@@ -23,7 +23,8 @@ _FRAME_BYTES = 12  # of "_" and a frame's number
 class Outputs:
     """What is to be written; None: not wanted.
 
-    texts, drawings: folders with one file per image. sheet, json, csv: one file each; `STDOUT` for the last two.
+    texts, drawings, labelme: folders with one file per image. sheet, json, csv, coco: one file each; `STDOUT` for json
+    and csv.
     """
 
     texts: Path | None = None
@@ -31,16 +32,23 @@ class Outputs:
     sheet: Path | None = None
     json: Path | None = None
     csv: Path | None = None
+    coco: Path | None = None
+    labelme: Path | None = None
 
     @property
     def summaries(self) -> list[Path]:
         """The files that hold the results of all images."""
-        return [path for path in (self.sheet, self.json, self.csv) if path is not None and path != STDOUT]
+        return [path for path in (self.sheet, self.json, self.csv, self.coco) if path is not None and path != STDOUT]
 
     @property
     def written(self) -> list[Path]:
         """Everything but stdout, for the closing sentence."""
-        return [path for path in (self.texts, self.drawings) if path is not None] + self.summaries
+        return self.folders + self.summaries
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders with one file per image."""
+        return [path for path in (self.texts, self.drawings, self.labelme) if path is not None]
 
     def text(self, name: str) -> Path | None:
         """The text file of the image or frame `name`."""
@@ -50,9 +58,13 @@ class Outputs:
         """The drawing of the image or frame `name`."""
         return None if self.drawings is None else self.drawings / f"{name}{DRAWING}"
 
+    def labels(self, name: str) -> Path | None:
+        """The file of labelme of the image `name`."""
+        return None if self.labelme is None else self.labelme / f"{name}{LABELS}"
+
     def of_image(self, name: str) -> list[Path]:
         """The files of the image or frame `name`."""
-        return [path for path in (self.text(name), self.drawing(name)) if path is not None]
+        return [path for path in (self.text(name), self.drawing(name), self.labels(name)) if path is not None]
 
 
 def frame_name(title: str, number: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.errors import PairError
+from pair_fld.inference.drafts import Draft, write_coco, write_labelme
 from pair_fld.inference.drawing import FaceSheet, check_image_format, draw_faces, write_image
 from pair_fld.inference.inputs import Collected, frame_count, frames
 from pair_fld.inference.outputs import DRAWING, STDOUT, TEXT, Outputs, frame_name, frame_numbers
@@ -54,6 +55,7 @@ class Prediction:
     failed: int = 0
     sheet: FaceSheet = field(default_factory=FaceSheet)
     _results: list[ImageResult] = field(default_factory=list)
+    _drafts: list[Draft] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._guard = OutputGuard([*self.found.read, *self.inputs], overwrite=self.overwrite)
@@ -61,6 +63,9 @@ class Prediction:
     def check(self) -> None:
         """Everything that can be refused, before any work: PairError, or OSError for a folder that is not writable."""
         out = self.outputs
+        if self.found.videos and (out.coco or out.labelme):
+            message = f"{self.found.videos[0]} has no image files, which --coco and --labelme are labels of."
+            raise PairError("--coco", message=message, remedy="Write its frames as images first.")
         if out.json == out.csv == STDOUT:
             message = "--json - and --csv - would both write to stdout."
             raise PairError("--csv", message=message, remedy="Give one of them a file.")
@@ -72,7 +77,7 @@ class Prediction:
         if earlier:
             more = f" and {len(earlier) - 1} more" if len(earlier) > 1 else ""
             raise PairError(earlier[0], "no earlier results", f"a file of that name{more}", _ADVICE)
-        for folder in {p for p in (out.texts, out.drawings, *(f.parent for f in out.summaries)) if p is not None}:
+        for folder in {*out.folders, *(file.parent for file in out.summaries)}:
             make_writable(folder)
 
     def _planned(self) -> Iterator[Path]:
@@ -95,7 +100,8 @@ class Prediction:
     def run(self, pipelines: Sequence[Pipeline], progress: Progress) -> None:
         """Predict and write the files of every image; one that fails gets a sentence and the others are done."""
         total = len(self.found.images) + sum(frame_count(v, self.every, self.limit) for v in self.found.videos)
-        wanted = self.outputs.drawings is not None or self.outputs.sheet is not None
+        out = self.outputs
+        wanted = any(p is not None for p in (out.drawings, out.sheet, out.coco, out.labelme))
         try:
             for answer in answers(self._jobs(), pipelines, images=wanted):
                 self._finish(answer)
@@ -144,6 +150,8 @@ class Prediction:
             return
         if self.outputs.sheet is not None and answer.image is not None:
             self.sheet.add(answer.image, answer.faces)
+        if self.outputs.coco is not None and isinstance(source, Path) and answer.image is not None:
+            self._drafts.append(_draft(source, answer.image, answer.faces))
         self._keep(ImageResult(name, image, answer.faces))
         self.faces += len(answer.faces)
 
@@ -154,6 +162,9 @@ class Prediction:
             write_faces(text, answer.faces)
         if drawing is not None and answer.image is not None and self._may_write(drawing):
             write_image(drawing, draw_faces(answer.image, answer.faces))
+        labels, source = self.outputs.labels(name), answer.job.picture
+        if labels is not None and answer.image is not None and isinstance(source, Path) and self._may_write(labels):
+            write_labelme(labels, _draft(source, answer.image, answer.faces))
 
     def _may_write(self, path: Path) -> bool:
         """Claim a file; False where it is there and stays. PairError as `OutputGuard.claim`."""
@@ -177,6 +188,8 @@ class Prediction:
             write_json(out.json, self._results)
         if out.csv is not None:
             write_csv(out.csv, self._results)
+        if out.coco is not None:
+            write_coco(out.coco, self._drafts)
         if out.sheet is None:
             return
         if not self.sheet.crops:
@@ -186,6 +199,10 @@ class Prediction:
         if self.sheet.left_out:
             shown = len(self.sheet.crops)
             self.say(f"{out.sheet} shows the first {shown} faces, {self.sheet.left_out} more were found")
+
+
+def _draft(path: Path, image: np.ndarray, faces: Sequence[np.ndarray]) -> Draft:
+    return Draft(path, (image.shape[1], image.shape[0]), faces)
 
 
 def _earlier_faces(text: Path) -> tuple[np.ndarray, ...] | None:
