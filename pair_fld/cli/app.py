@@ -149,6 +149,9 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as end:
         sys.exit(2 if end.code == 1 else end.code)
+    except MemoryError as error:
+        complain("error", f"not enough memory ({error})" if str(error) else "not enough memory")
+        sys.exit(2)
     except OSError as error:  # disk full, no permission: the user's machine, not our code
         complain("error", error)
         sys.exit(2)

@@ -114,7 +114,7 @@ class Workspace:
 
 
 def workspace(recipe: str, work: Path | None, overrides: list[str] | None = None, **sections: str | None) -> Workspace:
-    """Load the recipe, with other files for some sections (PairError with its faults), and name its folder."""
+    """Load the recipe, with other files for some sections (PairError with all its errors), and name its folder."""
     config = load_recipe(recipe, overrides or [], **sections)
     return Workspace(config, work or Path("runs") / config.name)
 

@@ -24,7 +24,7 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
-from pair_fld.outputs import refuse_inputs_inside
+from pair_fld.runs import check_claim
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +72,9 @@ def prepare(
     if root is not None:
         config = config.model_copy(update={"root": str(root)})
     target = folder or place.data
-    if overwrite:
+    if not resume:  # before the sources are listed, which may take minutes
         sources = [Path(config.root) / source.path for source in config.sources if source.path is not None]
-        refuse_inputs_inside(target, sources)
+        check_claim(target, "prepare", overwrite, sources)
     with progress("prepare") as bar:
         report = pack_faces(config, target, resume=resume, overwrite=overwrite, progress=bar)
     if as_json:

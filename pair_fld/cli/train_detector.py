@@ -49,9 +49,9 @@ def train_detector(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the project's own face finder; `pairfld package --detector own` ships it.
+    """Train the project's own face detector; `pairfld package --detector own` puts it into the archive.
 
-    It learns from BlazeFace's answers on the training pictures, from their labels, and from rendered scenes with and
+    It learns from BlazeFace's detections on the training images, from their labels, and from rendered scenes with and
     without faces. Leaves detector.tflite and detector.onnx (int8) in the run folder.
     """
     from rich.table import Table
@@ -83,7 +83,7 @@ def train_detector(
         "threshold",
         "recall %",
         "unconfirmed finds per 100 photographs",
-        "faceless pictures with an alarm %",
+        "negative images with a false positive %",
         "",
     )
     for heading in headings:

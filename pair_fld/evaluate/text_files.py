@@ -39,7 +39,7 @@ def match_texts(folder: Path, samples: Sequence[Sample]) -> TextFiles:
     if not any(paths):
         example = f"{Path(samples[0].key).stem}.txt" if samples else "NAME.txt"
         found = f"{len(texts)} texts ({_some(texts)}), none of them" if texts else "no .txt file"
-        remedy = "Give the folder of results for these images, or the --data that they belong to."
+        remedy = "Give the folder of results for these images, or the --images that they belong to."
         raise PairError(folder, f"texts named as the images ({example})", found, remedy)
     _refuse_shared(paths, samples)
     return TextFiles(paths, _notes(texts, paths, samples))
@@ -62,7 +62,7 @@ def _refuse_shared(paths: Sequence[Path | None], samples: Sequence[Sample]) -> N
             continue
         first = owner.setdefault(path, sample)
         if (first.path, first.index) != (sample.path, sample.index):  # several faces of one image share its text
-            remedy = "Keep the images' folders in the texts' names, or measure one source at a time with --data."
+            remedy = "Keep the images' folders in the texts' names, or measure one source at a time with --images."
             raise PairError(path, "one image for each text", f"{first.key} and {sample.key}", remedy)
 
 

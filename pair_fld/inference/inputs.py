@@ -1,4 +1,4 @@
-"""What a person names on the command line, as pictures with a name for each one's results."""
+"""What a person names on the command line, as images and videos with a name for the results of each."""
 
 from __future__ import annotations
 
@@ -85,29 +85,29 @@ def collect(inputs: Sequence[str]) -> Collected:
 
 
 def _expand(text: str, path: Path, passed_over: Counter[str]) -> list[tuple[Path, Path]]:
-    """(picture, the folder that its name counts from) of one input."""
+    """(image, the folder that its name counts from) of one input."""
     if os.path.isdir(path):
         inside = list_files(path)
         passed_over.update(inside.passed_over)
         if not inside.files:
             sentence = passed_over_sentence(inside.passed_over)
             found = f"none ({sentence})" if sentence else "none"
-            raise PairError(path, "pictures in it", found, "Name a folder with pictures.")
+            raise PairError(path, "images in it", found, "Name a folder with images.")
         return [(p, path) for p in inside.files]
     if path.suffix.lower() == ".txt":
         try:
             return [(p, p.parent) for p in read_list(path)]
-        except (ValueError, OSError) as fault:
-            raise PairError(path, "a list with one picture path a line", _reason(path, fault), "Correct it.") from None
+        except (ValueError, OSError) as error:
+            raise PairError(path, "a list with one image path per line", _reason(path, error), "Correct it.") from None
     if any(c in text for c in _WILD) and not os.path.exists(path):
         matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
         reasons = {p: file_reason(p) for p in matches if not p.is_dir()}
         passed_over.update(reason for reason in reasons.values() if reason is not None)
-        pictures = [p for p, reason in reasons.items() if reason is None]
-        if not pictures:
-            raise PairError(text, "a pattern that pictures match", "no match", "Check the pattern.")
+        images = [p for p, reason in reasons.items() if reason is None]
+        if not images:
+            raise PairError(text, message=f"No images match {text!r}.", remedy="Correct the pattern.")
         fixed = Path(*_fixed_parts(path))
-        return [(p, fixed) for p in pictures]
+        return [(p, fixed) for p in images]
     return [(path, path.parent)]
 
 
@@ -121,10 +121,10 @@ def _fixed_parts(pattern: Path) -> list[str]:
     return parts or ["."]
 
 
-def _reason(path: Path, fault: Exception) -> str:
-    if isinstance(fault, OSError):
-        return fault.strerror or str(fault)
-    return str(fault).rpartition("found ")[2]
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error).rpartition("found ")[2]
 
 
 def frames(video: Video, every: int = 1, limit: int | None = None) -> Iterator[tuple[int, np.ndarray]]:

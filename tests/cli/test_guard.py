@@ -174,7 +174,7 @@ def test_ctrl_c_advises_resume_only_where_there_is_one(made: Path, monkeypatch: 
     assert (done.code, "interrupted; --resume continues" in done.err) == (130, True)
 
 
-@pytest.mark.parametrize("error", [EOFError("No data left in file"), BrokenPipeError(), SystemExit(1)])
+@pytest.mark.parametrize("error", [EOFError("No data left in file"), BrokenPipeError(), SystemExit(1), MemoryError()])
 def test_code_1_is_for_failed_gates_alone(made: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     done = ends(monkeypatch, "pair_fld.train.run_history.list_runs", error, "runs")
     assert done.code == 2

@@ -1,6 +1,6 @@
 """What `--help` prints, held as text: tests/cli/help/VERB.txt, 100 columns wide.
 
-After a change of wording: PAIRFLD_UPDATE_HELP=1 python -m pytest tests/cli/test_help.py, then read the difference.
+After a change of wording: PAIRFLD_UPDATE_TEXTS=1 python -m pytest tests/cli/test_help.py, then read the difference.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pair_fld.cli.app import app
 from tests.cli.command import pairfld
 
 FOLDER = Path(__file__).parent / "help"
-UPDATE = "PAIRFLD_UPDATE_HELP"
+UPDATE = "PAIRFLD_UPDATE_TEXTS"
 
 
 def verbs(group: TyperGroup, *path: str) -> Iterator[tuple[str, ...]]:

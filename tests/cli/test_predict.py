@@ -96,10 +96,10 @@ def test_bad_pictures_get_a_line_and_the_others_are_done(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "arguments", "expected"),
     [
-        (b"", ["list.txt"], "expected a list with one picture path a line, found an empty list"),
-        (None, ["none.txt"], "none.txt: expected a list with one picture path a line, found no such file"),
-        (None, ["empty"], "empty: expected pictures"),
-        (None, ["photos/*.gif"], "photos/*.gif: expected a pattern that pictures match, found no match"),
+        (b"", ["list.txt"], "expected a list with one image path per line, found an empty list"),
+        (None, ["none.txt"], "none.txt: expected a list with one image path per line, found no such file"),
+        (None, ["empty"], "empty: expected images"),
+        (None, ["photos/*.gif"], "No images match 'photos/*.gif'. Correct the pattern."),
         (None, ["photos", "--out", "in-the-way/x"], "expected a folder that can be written to, found: Not a directory"),
         (None, ["photos", "--draw", "in-the-way"], "expected a folder that can be written to, found: File exists"),
     ],
