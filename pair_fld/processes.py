@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing.context import BaseContext
+from multiprocessing.context import SpawnContext
 
 from pair_fld.runtime.stream import cores
 
 __all__ = ["cores", "spawn_context"]
 
 
-def spawn_context() -> BaseContext | None:
+def spawn_context() -> SpawnContext | None:
     """How to start processes: spawned, not forked, as threads of the caller (torch, OpenCV) may hold locks.
 
     Returns:

@@ -1,6 +1,6 @@
 """A straightforward loader, for `bench` to compare with: what training code usually does, a sample at a time.
 
-It has the same augmentation (`plan_looks`' choices, drawn for one face) and also draws what such code draws as targets:
+It has the same augmentation (the distributions of `sample_photometric`) and also draws what such code draws as targets:
 a Gaussian map for each landmark and a blurred polyline for each facial curve, as boundary-aware heatmap nets want.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from pair_fld.config import StageConfig
-from pair_fld.data.augment.geometric import plan_views, view_points
-from pair_fld.data.augment.photometric import PARTNER, plan_looks
+from pair_fld.data.augment.geometric import points_to_view, sample_views
+from pair_fld.data.augment.photometric import PARTNER, sample_photometric
 from pair_fld.data.dataset import Pack
 from pair_fld.runtime.scheme import CURVES, NUM_POINTS
 
@@ -40,8 +40,8 @@ class NaiveLoader:
         """Image (3, S, S) float32 normalised, points (51, 2) normalised, target maps (51 + curves, S/4, S/4)."""
         crop, points, box = self._face(index, decode)
         size, pack, config = self.stage.model.input_size, self.pack.size, self.stage.train.augment
-        views = plan_views(torch.from_numpy(box[None]), pack, self.stage.model.margin, config, rng)
-        seen = view_points(torch.from_numpy(points[None]), views, pack)[0].numpy()
+        views = sample_views(torch.from_numpy(box[None]), pack, self.stage.model.margin, config, rng)
+        seen = points_to_view(torch.from_numpy(points[None]), views, pack)[0].numpy()
         to_pack = np.eye(3)
         to_pack[:2, :2], to_pack[:2, 2] = views.linear[0].numpy(), views.offset[0].numpy()
         matrix = _from_norm(pack) @ to_pack @ np.linalg.inv(_from_norm(size))
@@ -60,26 +60,26 @@ class NaiveLoader:
 
     def _look(self, image: np.ndarray, rng: np.random.Generator, decode: bool) -> np.ndarray:
         """Occluder, blur, grey, light, noise on (S, S, 3) float32 0..255."""
-        size, looks = len(image), plan_looks(1, self.stage.train.augment, rng)
-        if looks.occluder[0]:
+        size, params = len(image), sample_photometric(1, self.stage.train.augment, rng)
+        if params.occluder[0]:
             line = (np.arange(size) * 2 + 1) / size - 1
             x, y = np.meshgrid(line, line)
-            dx, dy = (np.abs(v - c) / e for v, c, e in zip((x, y), looks.centre[0], looks.extent[0], strict=True))
-            inside = dx**2 + dy**2 < 1 if looks.round_[0] else (dx < 1) & (dy < 1)
-            if looks.occluder[0] == PARTNER:
+            dx, dy = (np.abs(v - c) / e for v, c, e in zip((x, y), params.centre[0], params.extent[0], strict=True))
+            inside = dx**2 + dy**2 < 1 if params.elliptical[0] else (dx < 1) & (dy < 1)
+            if params.occluder[0] == PARTNER:
                 other, _, _ = self._face(int(rng.integers(len(self.rows))), decode)
                 image[inside] = cv2.resize(other, (size, size))[inside]
             else:
-                image[inside] = looks.colour[0]
-        if looks.blur[0] > 0:
-            image = cv2.GaussianBlur(image, (9, 9), float(looks.blur[0]))
-        if looks.grey[0]:
+                image[inside] = params.colour[0]
+        if params.blur[0] > 0:
+            image = cv2.GaussianBlur(image, (9, 9), float(params.blur[0]))
+        if params.grey[0]:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-        if looks.gamma[0] != 1:
-            light = np.clip(image / 255, 0, 1) ** looks.gamma[0] * looks.gain[0] + looks.bias[0]
+        if params.gamma[0] != 1:
+            light = np.clip(image / 255, 0, 1) ** params.gamma[0] * params.gain[0] + params.bias[0]
             image = np.clip(light * 255, 0, 255).astype(np.float32)
-        if looks.noise[0] > 0:
-            image = np.clip(image + rng.normal(0, looks.noise[0], image.shape), 0, 255).astype(np.float32)
+        if params.noise[0] > 0:
+            image = np.clip(image + rng.normal(0, params.noise[0], image.shape), 0, 255).astype(np.float32)
         return image
 
 

@@ -20,12 +20,13 @@ from pair_fld.benchmarks.naive_loader import NaiveLoader
 from pair_fld.config import ModelConfig, StageConfig
 from pair_fld.data.dataset import NONE, Pack
 from pair_fld.models import build_model
-from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.builder import known_terms, start, wants_live
-from pair_fld.train.distributed import ALONE, pick_device
-from pair_fld.train.loss_terms import TEACHER, Batch, needed
+from pair_fld.train.batches import BatchSource
+from pair_fld.train.builder import build_train_step, loss_names, needs_teacher_per_step
+from pair_fld.train.distributed import pick_device
+from pair_fld.train.loss_terms import TEACHER, Batch, needs_of
+from pair_fld.train.predict_dataset import LandmarkPredictions
 from pair_fld.train.target_maps import curve_maps, point_maps
-from pair_fld.train.train_step import Step
+from pair_fld.train.train_step import TrainStep
 
 ROWS = {
     "data": "data path alone",
@@ -72,7 +73,7 @@ def measure(
     if stage.train.threads:
         torch.set_num_threads(stage.train.threads)
     source, step = _source(stage, pack, where), _started(stage, teacher, where)
-    naive = NaiveLoader(pack, stage, source.rows)
+    naive = NaiveLoader(pack, stage, source.indices)
     _, images, batch = next(source.batches(0, 1))
     for number in range(2):
         step(number, images, batch)  # first calls choose kernels and allocate
@@ -115,19 +116,19 @@ def profile(
 
 def _source(stage: StageConfig, pack: Pack, device: torch.device) -> BatchSource:
     teacher = None
-    if TEACHER in needed(known_terms(stage)):  # any answers do: labels, or the corners of the box
+    if TEACHER in needs_of(loss_names(stage)):  # any answers do: labels, or the corners of the box
         faces, points = pack.faces, pack.faces.points.copy()
         blank = faces.label == NONE
         points[blank, ::2], points[blank, 1::2] = faces.box[blank, None, :2], faces.box[blank, None, 2:]
         unsure = (~faces.valid)[..., None, None] * np.eye(2, dtype=np.float32)
-        teacher = TeacherLabels(points, unsure, np.full(len(faces), pack.size, np.float32))
+        teacher = LandmarkPredictions(points, unsure, np.full(len(faces), pack.size, np.float32))
     return BatchSource(pack, stage, device, teacher)
 
 
-def _started(stage: StageConfig, teacher: ModelConfig | None, device: torch.device) -> Step:
-    watching = build_model(teacher) if teacher is not None and wants_live(stage) else None
-    step = start(stage, 1000, 0, device, ALONE, watching)
-    step.model.train()
+def _started(stage: StageConfig, teacher: ModelConfig | None, device: torch.device) -> TrainStep:
+    watching = build_model(teacher) if teacher is not None and needs_teacher_per_step(stage) else None
+    step = build_train_step(stage, device, steps=1000, teacher=watching)
+    step.state.model.train()
     return step
 
 
@@ -152,7 +153,7 @@ def _data(source: BatchSource, epoch: int, map_side: int = 0) -> Iterator[int]:
 
     map_side: of the point and curve maps that the paper's losses compare, which the straightforward loader draws too.
     """
-    for step in count(epoch * source.steps):
+    for step in count(epoch * source.steps_per_epoch):
         _, images, batch = source.draw(step)
         if map_side:
             point_maps(batch.points, map_side, map_side, 1.0)
@@ -160,16 +161,16 @@ def _data(source: BatchSource, epoch: int, map_side: int = 0) -> Iterator[int]:
         yield len(images)
 
 
-def _steps(step: Step, images: torch.Tensor, batch: Batch) -> Iterator[int]:
+def _steps(step: TrainStep, images: torch.Tensor, batch: Batch) -> Iterator[int]:
     for number in count():
         step(number % 1000, images, batch)
-        step.look()
+        step.read_stats()
         yield len(images)
 
 
-def _training(source: BatchSource, step: Step, epoch: int) -> Iterator[int]:
-    first = epoch * source.steps
+def _training(source: BatchSource, step: TrainStep, epoch: int) -> Iterator[int]:
+    first = epoch * source.steps_per_epoch
     for number, images, batch in source.batches(first, first + 1_000_000):
         step(number % 1000, images, batch)
-        step.look()
+        step.read_stats()
         yield len(images)

@@ -26,7 +26,6 @@ from pair_fld.cli.console import (
     workspace,
 )
 from pair_fld.cli.train import StudentOption, TeachersOption
-from pair_fld.outputs import refuse_inputs_inside
 
 
 def register(app: typer.Typer) -> None:
@@ -60,18 +59,18 @@ def ablate(
     from pair_fld.data.dataset import Pack
     from pair_fld.io import atomic_path, write_json
     from pair_fld.train import ablation
-    from pair_fld.train.comparison import baselines_of, differences, draw, markdown
+    from pair_fld.train.comparison import baselines_of, difference_cells, draw, markdown
+    from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides, student=student)
     pack, stage = Pack(data or place.data), place.recipe.student
     target, teachers = out or place.folder / "ablation", teacher or [place.teacher / "best.pt"]
-    if overwrite:
-        refuse_inputs_inside(target, [pack.folder, *teachers])
+    inputs = [pack.folder, *teachers]
+    run = RunSpec(target, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with progress("ablate") as bar:
         table = ablation.ablate(
-            stage, pack, teachers, target, seeds=seeds, jobs=jobs, cache=place.folder, device=device, resume=resume,
-            overwrite=overwrite, progress=bar,
-        )  # fmt: skip
+            stage, pack, teachers, ablation.AblationSpec(run, seeds=seeds, jobs=jobs, cache=place.folder), bar
+        )
     train = stage.train
     about = (
         f"{stage.model.arch} at {stage.model.input_size} px, {train.epochs} epochs, batches of {train.batch_size}, "
@@ -88,6 +87,7 @@ def ablate(
     baselines = baselines_of(table)
     shown = Table("faces", "trained with", "NME %, mean", "spread", *(f"from {base}" for base in baselines), box=None)
     for row in table:
-        shown.add_row(row.faces, row.arm, f"{row.mean:.3f}", f"{row.spread:.3f}", *differences(row, baselines))
+        cells = difference_cells(row, baselines)
+        shown.add_row(row.faces, row.variant, f"{row.mean:.3f}", f"{row.spread:.3f}", *cells)
     console.out.print(shown)
     say(f"written: {target}/ablation.md, ablation.json, ablation.png")

@@ -42,7 +42,7 @@ def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption 
         return
     table = Table("run", "stage", "epochs", "best NME %", "state", "changed", box=None)
     for run in runs:
-        best = "" if run.best is None else f"{run.best:.3f}"
+        best = "" if run.best_nme_outer_corners_percent is None else f"{run.best_nme_outer_corners_percent:.3f}"
         done = f"{run.epochs_done}/{run.epochs}"
         table.add_row(run.name, run.kind, done, best, run.state, f"{run.changed:%Y-%m-%d %H:%M}")
     out.print(table)
@@ -62,8 +62,8 @@ def show(
 
     run = history.find_run(root, name)
     other = history.find_run(root, against) if against else None
-    base = history.configuration(other) if other else history.defaults()
-    changed = history.differences(base, history.configuration(run))
+    base = history.configuration(other) if other else history.defaults(run.kind)
+    changed = history.changed_settings(base, history.configuration(run))
     lines, made = history.curves(run), history.changes(run)
     if as_json:
         print_json({

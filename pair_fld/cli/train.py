@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,29 +23,22 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
-from pair_fld.outputs import refuse_inputs_inside
-from pair_fld.progress import Progress as ProgressBar
-from pair_fld.progress import no_progress
+from pair_fld.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from pair_fld.train.trainer import Progress
+    from pair_fld.train.trainer import Reporter, TrainProgress
 
 InitOption = Annotated[
     Path | None,
-    typer.Option("--init-from", help="Checkpoint whose weights training starts from; everything else starts anew."),
+    typer.Option("--init-from", help="Start from the weights of this checkpoint (not a resume: all else starts anew)."),
 ]
 
 TeachersOption = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--teacher", help="Checkpoint of a teacher; repeat it to average several.", show_default="WORK/teacher/best.pt"
-    ),
+    typer.Option("--teacher", help="Teacher checkpoint; several are averaged.", show_default="WORK/teacher/best.pt"),
 ]
 StudentOption = Annotated[
-    str | None,
-    typer.Option(
-        "--student", help="Student: a name of `pairfld configs list student`, or a .yaml.", show_default="the recipe's"
-    ),
+    str | None, typer.Option("--student", help="Another student: a name in configs/student or a path.")
 ]
 
 
@@ -61,7 +53,7 @@ def train_teacher(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="WORK/teacher")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/teacher")] = None,
     init_from: InitOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -71,16 +63,14 @@ def train_teacher(
     """Train the teacher on labelled faces; leaves last.pt, best.pt and metrics.csv in the run folder."""
     from pair_fld.data.dataset import Pack
     from pair_fld.train import distill as stages
+    from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides)
-    pack, target = Pack(data or place.data), out or place.teacher
-    if overwrite:
-        refuse_inputs_inside(target, [pack.folder, *([init_from] if init_from else [])])
+    dataset = Pack(data or place.data)
+    inputs = [dataset.folder, *([] if init_from is None else [init_from])]
+    run = RunSpec(out or place.teacher, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with _progress("train-teacher") as bar:
-        best = stages.train_teacher(
-            place.recipe.teacher, pack, target, init_from=init_from, resume=resume, overwrite=overwrite, device=device,
-            report=_reporter(bar),
-        )  # fmt: skip
+        best = stages.train_teacher(place.recipe.teacher, dataset, run, init_from=init_from, report=_reporter(bar))
     _result(best, as_json)
 
 
@@ -91,41 +81,44 @@ def distill(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="WORK/student")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/student")] = None,
     init_from: InitOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train the student on the labels and on the teacher's predictions."""
+    """Train the student on the labels and the teacher's answers."""
     from pair_fld.data.dataset import Pack
     from pair_fld.train import distill as stages
+    from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides, student=student)
-    pack, target, teachers = Pack(data or place.data), out or place.student, teacher or [place.teacher / "best.pt"]
-    if overwrite:
-        refuse_inputs_inside(target, [pack.folder, *teachers, *([init_from] if init_from else [])])
+    dataset, teachers = Pack(data or place.data), teacher or [place.teacher / "best.pt"]
+    inputs = [dataset.folder, *teachers, *([] if init_from is None else [init_from])]
+    run = RunSpec(out or place.student, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with _progress("distill") as bar:
         best = stages.distill(
-            place.recipe.student, pack, teachers, target, cache=place.folder, init_from=init_from, resume=resume,
-            overwrite=overwrite, device=device, report=_reporter(bar),
-            progress=lambda done, total: bar(done, total, "faces answered by the teacher"),
+            place.recipe.student, dataset, teachers, run, cache=place.folder, init_from=init_from,
+            report=_reporter(bar), progress=bar,
         )  # fmt: skip
     _result(best, as_json)
 
 
-def _progress(what: str) -> AbstractContextManager[ProgressBar]:
+def _progress(what: str) -> AbstractContextManager[Progress]:
     """The progress line, in the main process only."""
-    from pair_fld.train.distributed import is_first
+    from pair_fld.train.distributed import is_main_process
 
-    return progress(what) if is_first() else nullcontext(no_progress)
+    return progress(what) if is_main_process() else nullcontext(no_progress)
 
 
-def _reporter(bar: ProgressBar) -> Callable[[Progress], None]:
-    def report(p: Progress) -> None:
+def _reporter(bar: Progress) -> Reporter:
+    from pair_fld.train.metric_log import NME
+
+    def report(p: TrainProgress) -> None:
         terms = " ".join(f"{name} {value:.3f}" for name, value in p.losses.items())
-        nme = "" if p.nme is None else f" NME {p.nme:.2f} %"
+        value = p.metrics.get(NME)
+        nme = "" if value is None else f" NME {value:.2f} %"
         bar(p.step, p.steps, f"epoch {p.epoch}/{p.epochs} {terms}{nme} {p.samples_per_second:.0f} faces/s")
 
     return report
@@ -133,18 +126,17 @@ def _reporter(bar: ProgressBar) -> Callable[[Progress], None]:
 
 def _result(best: Path, as_json: bool) -> None:
     from pair_fld.models.checkpoint import load_checkpoint
-    from pair_fld.train.distributed import is_first
+    from pair_fld.train.distributed import is_main_process
+    from pair_fld.train.metric_log import NME
+    from pair_fld.train.trainer import checkpoint_metrics
 
-    if not is_first():
+    if not is_main_process():
         return
     state = load_checkpoint(best)
-    result = {"checkpoint": str(best), "step": state["step"], "nme_outer_corners_percent": state["nme"]}
+    value = checkpoint_metrics(state)[NME]
+    result = {"checkpoint": str(best), "step": state["step"], NME: value}
     if as_json:
         print_json(result)
         return
-    nme = (
-        "not measured (no validation faces)"
-        if state["nme"] is None
-        else f"{state['nme']:.2f} % on the validation faces"
-    )
+    nme = "not measured (no validation faces)" if value is None else f"{value:.2f} % on the validation faces"
     say(f"{best}: NME (outer corners) {nme}")

@@ -85,7 +85,7 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> Any:
 
 
 def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
-    """`model` with batch norms whose statistics a team of GPUs shares; timm's keep the activations within them."""
+    """`model` with batch norms whose statistics are shared among GPUs; timm's keep the activations within them."""
     return timm().layers.convert_sync_batchnorm(model)
 
 

@@ -1,7 +1,7 @@
-"""Training batches: which faces a step sees, and how they look. A pure function of (seed, step).
+"""Training batches: which faces a step has and how they are augmented, as a pure function of seed and step.
 
-Because nothing is remembered between steps, a run that is resumed sees exactly what it would have seen; and because
-choices are made for the whole step before a process takes its part, a team sees what one process would.
+Nothing is remembered between steps, so a resumed run has exactly the batches that it would have had. All random numbers
+of a step are drawn before a process takes its part, so several processes together have the batches of one.
 """
 
 from __future__ import annotations
@@ -10,171 +10,238 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from pair_fld.config import StageConfig
+from pair_fld.config import DistillConfig, StageConfig
 from pair_fld.data.augment.geometric import (
-    Views,
+    ViewTransforms,
+    covariance_to_view,
     mirror_order,
-    plan_views,
+    points_to_view,
     sample_images,
-    view_covariance,
-    view_points,
+    sample_views,
     warp_crops,
 )
-from pair_fld.data.augment.photometric import Looks, paint, paint_tensor, plan_looks
-from pair_fld.data.dataset import MACHINE, NONE, TRAIN, Pack
-from pair_fld.train.distributed import ALONE, Team
+from pair_fld.data.augment.photometric import PhotometricParams, apply_cv2, apply_torch, sample_photometric
+from pair_fld.data.dataset import MACHINE, NONE, TRAIN, Faces, Pack
+from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
 from pair_fld.train.loss_terms import Batch
+from pair_fld.train.predict_dataset import LandmarkPredictions
+
+_READ_AHEAD = 2  # steps that are read while one is computed
+_PREFETCH = 4  # steps between the one that is read and the one that the disk is asked for
+B = TypeVar("B")
+
+
+class StepData(NamedTuple, Generic[B]):
+    """This process's part of a step: images (n, 3, S, S) float32 normalised BGR, and their targets."""
+
+    step: int
+    images: torch.Tensor
+    batch: B
+
+
+class Source(Protocol):
+    """Where the trainer takes its batches from. Every step's batch must depend on nothing but the step.
+
+    Attributes:
+        steps_per_epoch: steps between two rows of metrics.csv.
+        step_size: samples per step in this process.
+    """
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    @property
+    def step_size(self) -> int: ...
+
+    def batches(self, first: int, last: int) -> Iterator[StepData[Any]]:
+        """The batches of the steps first to last - 1."""
+        ...
+
+    def draw(self, step: int) -> StepData[Any]:
+        """The batch of one step."""
+        ...
+
+    def sample_names(self, step: int) -> list[str]:
+        """What the samples of a step are called in an error report."""
+        ...
+
+
+def epoch_order(indices: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The faces of an epoch in order: each floor(weight) times, and once more with probability weight - floor."""
+    rng = np.random.default_rng((seed, epoch))
+    repeats = np.floor(weights + rng.random(len(weights))).astype(int)
+    return rng.permutation(np.repeat(indices, repeats))
+
+
+def steps_per_epoch(weights: np.ndarray, step_size: int) -> int:
+    """Full steps in an epoch of average length, at least one.
+
+    Args:
+        weights: (n,) expected number of draws of each face per epoch.
+        step_size: faces per step, over all processes.
+    """
+    return max(1, int(weights.sum()) // step_size)
 
 
 @dataclass(frozen=True)
-class TeacherLabels:
-    """A teacher's answers on N faces.
+class TeacherTargets:
+    """A teacher's predictions as targets: points (N, 51, 2) _pack, weight (N, 51), covariance (N, 51, 2, 2)."""
 
-    points: (N, 51, 2) float32 _pack. covariance: (N, 51, 2, 2) float32 in squared _pack pixels, its own uncertainty.
-    side: (N,) float32, of the crop that it looked at, in _pack pixels.
+    points: np.ndarray
+    weight: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True)
+class FusedLabels:
+    """What N faces are trained on: labels, with a teacher's predictions beside or in place of them.
+
+    Attributes:
+        points: (N, 51, 2) float32 _pack.
+        weight: (N, 51) float32, 0 where there is no label.
+        box: (N, 4) float32 _pack, to crop by.
+        teacher: None without a teacher.
     """
 
     points: np.ndarray
-    covariance: np.ndarray
-    side: np.ndarray
-
-    @property
-    def sigma(self) -> np.ndarray:
-        """(N, 51): the standard deviations of its answers in crop percent."""
-        variance = np.trace(self.covariance, axis1=-2, axis2=-1)
-        return np.sqrt(np.maximum(variance, 0)) / self.side[:, None] * 100
+    weight: np.ndarray
+    box: np.ndarray
+    teacher: TeacherTargets | None
 
 
-def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The faces of an epoch in order: each floor(weight) times, plus once with the probability of the rest."""
-    rng = np.random.default_rng((seed, epoch))
-    repeats = np.floor(weights + rng.random(len(weights))).astype(int)
-    return rng.permutation(np.repeat(rows, repeats))
+def fuse_labels(faces: Faces, predictions: LandmarkPredictions | None, config: DistillConfig) -> FusedLabels:
+    """Labels as they are, or fused with a teacher's predictions.
 
-
-def steps_per_epoch(weights: np.ndarray, batch_size: int) -> int:
-    """Full batches in an epoch of average length, at least one; weights: how often each face is drawn in it."""
-    return max(1, int(weights.sum()) // batch_size)
+    With a teacher, machine-made labels are down-weighted; missing labels are filled where the teacher's standard
+    deviation is below `fill_max_sigma`; unlabelled faces are cropped by the teacher's points, since their own box is a
+    guess; and a prediction with standard deviation s has weight 1 / (1 + (s / half_weight_sigma)^2).
+    """
+    box, weight = faces.box.astype(np.float32), faces.valid.astype(np.float32)
+    if predictions is None:
+        return FusedLabels(faces.points, weight, box, None)
+    sigma, unlabelled = predictions.sigma, faces.label == NONE
+    weight[faces.label == MACHINE] *= config.machine_labels
+    gaps = ~faces.valid & ~unlabelled[:, None] & (sigma < config.fill_max_sigma)
+    points = np.where(gaps[..., None], predictions.points, faces.points)
+    weight[gaps] = config.machine_labels
+    corners = np.concatenate([predictions.points.min(axis=1), predictions.points.max(axis=1)], axis=1)
+    box[unlabelled] = corners[unlabelled]
+    teacher_weight = 1 / (1 + (sigma / np.float32(config.half_weight_sigma)) ** 2)
+    return FusedLabels(points, weight, box, TeacherTargets(predictions.points, teacher_weight, predictions.covariance))
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A process's part of a step as the reading thread leaves it: `images` are finished on a CPU, else raw crops."""
+    """A process's part of a step from the reading thread: finished images on a CPU, else raw crops."""
 
     step: int
     images: torch.Tensor
-    views: Views
-    looks: Looks
+    views: ViewTransforms
+    photometric: PhotometricParams
     batch: Batch
 
 
 class BatchSource:
-    """Draws the training batches of a run.
+    """Draws the training batches of a landmark stage.
 
     Args:
-        teacher: its answers on the whole pack; without it, or where `distill` says so, faces that have no labels are
-            left out.
-        team: shares each step's faces between processes.
+        predictions: a teacher's on the whole dataset. Faces without labels are left out without them, or when
+            `distill.unlabelled` is false.
+        distributed: divides each step's faces among processes.
 
     Attributes:
-        rows, weights: the faces drawn from, and how often in an epoch. steps: in an epoch.
-        size: faces of a step in this process, train.batch_size x train.grad_accumulation.
+        indices: (n,) the faces drawn from.
+        weights: (n,) expected number of draws per epoch.
+        steps_per_epoch: see `Source`.
+        step_size: train.batch_size x train.grad_accumulation.
     """
 
     def __init__(
-        self, pack: Pack, stage: StageConfig, device: torch.device, teacher: TeacherLabels | None = None,
-        team: Team = ALONE,
-    ) -> None:  # fmt: skip
-        self.pack, self.model, self.train, self.device = pack, stage.model, stage.train, device
-        self.rows = pack.rows(TRAIN, labelled=teacher is None or not stage.distill.unlabelled)
-        self.size = stage.train.batch_size * stage.train.grad_accumulation
-        self._all, self._part = self.size * team.size, slice(team.rank * self.size, (team.rank + 1) * self.size)
-        self.weights = pack.weights(stage.train.source_weights)[self.rows]
-        self.steps = stage.train.steps_per_epoch or steps_per_epoch(self.weights, self._all)
+        self,
+        dataset: Pack,
+        stage: StageConfig,
+        device: torch.device,
+        predictions: LandmarkPredictions | None = None,
+        distributed: Distributed = SINGLE_PROCESS,
+    ) -> None:
+        self.dataset, self.model, self.train, self.device = dataset, stage.model, stage.train, device
+        self.indices = dataset.rows(TRAIN, labelled=predictions is None or not stage.distill.unlabelled)
+        self.step_size = stage.train.batch_size * stage.train.grad_accumulation
+        self._total = self.step_size * distributed.size
+        self._part = slice(distributed.rank * self.step_size, (distributed.rank + 1) * self.step_size)
+        self.weights = dataset.weights(stage.train.source_weights)[self.indices]
+        self.steps_per_epoch = stage.train.steps_per_epoch or steps_per_epoch(self.weights, self._total)
         self._order = (-1, np.zeros(0, int))
-        self.streams = pack.streams
-        faces, self._boxes = pack.faces, pack.faces.box.astype(np.float32)
-        self._points, self._weight = faces.points, faces.valid.astype(np.float32)
-        self._teacher: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        if teacher is not None:
-            self._weight[faces.label == MACHINE] *= stage.distill.machine_labels
-            sigma = teacher.sigma
-            # points that a labelled face lacks, where the teacher is sure of them
-            gaps = ~faces.valid & (faces.label != NONE)[:, None] & (sigma < stage.distill.fill_max_sigma)
-            self._points = np.where(gaps[..., None], teacher.points, faces.points)
-            self._weight[gaps] = stage.distill.machine_labels
-            # the configured box of an unlabelled face is a guess: the teacher's points give a better one
-            blank = faces.label == NONE
-            self._boxes[blank] = np.concatenate([teacher.points.min(axis=1), teacher.points.max(axis=1)], axis=1)[blank]
-            certainty = 1 / (1 + (sigma / np.float32(stage.distill.half_weight_sigma)) ** 2)
-            self._teacher = teacher.points, certainty, teacher.covariance
+        self.streams = dataset.streams
+        self._labels = fuse_labels(dataset.faces, predictions, stage.distill)
 
-    def rows_of(self, step: int) -> np.ndarray:
-        """This process's faces of a step: (size,) rows of the pack."""
-        return self._rows_of_all(step)[self._part]
+    def indices_of(self, step: int) -> np.ndarray:
+        """(step_size,) this process's faces of a step."""
+        return self._all_indices_of(step)[self._part]
 
-    def batches(self, first: int, last: int) -> Iterator[tuple[int, torch.Tensor, Batch]]:
-        """(step, images (size, 3, S, S) normalised, targets) for the steps first..last-1, read ahead."""
+    def sample_names(self, step: int) -> list[str]:
+        """The paths of a step's faces."""
+        return self.dataset.faces.path[self.indices_of(step)].tolist()
+
+    def batches(self, first: int, last: int) -> Iterator[StepData[Batch]]:
+        """The batches of the steps first to last - 1, read ahead in a thread."""
         if first >= last:
             return
         waiting: deque[Future[_Read]] = deque()
         with ThreadPoolExecutor(1) as reader:
             for step in range(first, last):
-                while len(waiting) <= _AHEAD and step + len(waiting) < last:
+                while len(waiting) <= _READ_AHEAD and step + len(waiting) < last:
                     waiting.append(reader.submit(self._read, step + len(waiting)))
                 yield self._finish(waiting.popleft().result())
 
-    def draw(self, step: int) -> tuple[int, torch.Tensor, Batch]:
-        """One step of `batches`, drawn now."""
+    def draw(self, step: int) -> StepData[Batch]:
+        """The batch of one step, read now."""
         return self._finish(self._read(step))
 
-    def _rows_of_all(self, step: int) -> np.ndarray:
-        epoch, index = divmod(step, self.steps)
+    def _all_indices_of(self, step: int) -> np.ndarray:
+        epoch, index = divmod(step, self.steps_per_epoch)
         order = self._order  # the reading thread replaces it
         if order[0] != epoch:
-            order = self._order = epoch, epoch_rows(self.rows, self.weights, self.train.seed, epoch)
-        return np.take(order[1], np.arange(index * self._all, (index + 1) * self._all), mode="wrap")
+            order = self._order = epoch, epoch_order(self.indices, self.weights, self.train.seed, epoch)
+        return np.take(order[1], np.arange(index * self._total, (index + 1) * self._total), mode="wrap")
 
     def _read(self, step: int) -> _Read:
-        if self.streams and step % self.steps + _PREFETCH < self.steps:
-            self.pack.prefetch(self.rows_of(step + _PREFETCH))
-        every, part, config = self._rows_of_all(step), self._part, self.train.augment
+        if self.streams and step % self.steps_per_epoch + _PREFETCH < self.steps_per_epoch:
+            self.dataset.prefetch(self.indices_of(step + _PREFETCH))
+        every, config, labels = self._all_indices_of(step), self.train.augment, self._labels
         rng = np.random.default_rng((self.train.seed, step, 1))
-        boxes = torch.from_numpy(self._boxes[every])
-        views = plan_views(boxes, self.pack.size, self.model.margin, config, rng)[part]
-        looks = plan_looks(len(every), config, rng)[part]
-        rows = every[part]
+        boxes = torch.from_numpy(labels.box[every])
+        views = sample_views(boxes, self.dataset.size, self.model.margin, config, rng)[self._part]
+        photometric = sample_photometric(len(every), config, rng)[self._part]
+        indices = every[self._part]
         if self.device.type == "cpu":
-            images = paint(warp_crops(self.pack.crops(rows), views, self.model.input_size), looks)
+            images = apply_cv2(warp_crops(self.dataset.crops(indices), views, self.model.input_size), photometric)
         else:
-            images = torch.from_numpy(self.pack.images(rows))
+            images = torch.from_numpy(self.dataset.images(indices))
             images = images.pin_memory() if self.device.type == "cuda" else images
-        points, weight = self._targets(self._points[rows], self._weight[rows], views)
-        if self._teacher is None:
-            return _Read(step, images, views, looks, Batch(points, weight))
-        taught = self._targets(self._teacher[0][rows], self._teacher[1][rows], views)
-        covariance = view_covariance(torch.from_numpy(self._teacher[2][rows]), views, self.pack.size)
-        return _Read(step, images, views, looks, Batch(points, weight, *taught, covariance))
+        points, weight = self._targets(labels.points[indices], labels.weight[indices], views)
+        if (teacher := labels.teacher) is None:
+            return _Read(step, images, views, photometric, Batch(points, weight))
+        teacher_points, teacher_weight = self._targets(teacher.points[indices], teacher.weight[indices], views)
+        covariance = covariance_to_view(torch.from_numpy(teacher.covariance[indices]), views, self.dataset.size)
+        return _Read(
+            step, images, views, photometric, Batch(points, weight, teacher_points, teacher_weight, covariance)
+        )
 
-    def _targets(self, points: np.ndarray, weight: np.ndarray, views: Views) -> tuple[torch.Tensor, torch.Tensor]:
-        seen = view_points(torch.from_numpy(points), views, self.pack.size)
-        return seen, mirror_order(torch.from_numpy(weight), views.flipped)
+    def _targets(
+        self, points: np.ndarray, weight: np.ndarray, views: ViewTransforms
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        in_view = points_to_view(torch.from_numpy(points), views, self.dataset.size)
+        return in_view, mirror_order(torch.from_numpy(weight), views.flipped)
 
-    def _finish(self, read: _Read) -> tuple[int, torch.Tensor, Batch]:
+    def _finish(self, read: _Read) -> StepData[Batch]:
         if self.device.type == "cpu":
-            return read.step, read.images, read.batch
+            return StepData(read.step, read.images, read.batch)
         crops = read.images.to(self.device, non_blocking=True)
         pixels = sample_images(crops, read.views.to(self.device), self.model.input_size)
-        return read.step, paint_tensor(pixels, read.looks), _moved(read.batch, self.device)
-
-
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    return Batch(*(None if v is None else v.to(device, non_blocking=True) for v in vars(batch).values()))  # type: ignore
-
-
-_AHEAD = 2  # steps that are read while one is computed
-_PREFETCH = 4  # steps from one that is read to the one that the disk is asked for
+        return StepData(read.step, apply_torch(pixels, read.photometric), read.batch.to(self.device))

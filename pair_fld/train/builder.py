@@ -1,4 +1,4 @@
-"""A stage's configuration -> what trains: model, fitting losses, optimizer, schedule, EMA, the teacher looking on."""
+"""From a stage's configuration to what trains it: model, fitting losses, optimizer, schedule, EMA and teacher."""
 
 from __future__ import annotations
 
@@ -7,65 +7,98 @@ import torch
 from pair_fld.config import StageConfig
 from pair_fld.errors import PairError
 from pair_fld.models import LandmarkNet, build_model
-from pair_fld.models import timm_compat as library
-from pair_fld.train.distributed import Team
-from pair_fld.train.loss_terms import LIVE, LIVE_MAPS, TERMS, misfits, needed
-from pair_fld.train.teacher import LiveTeacher
-from pair_fld.train.train_step import Step, Trainee
+from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
+from pair_fld.train.loss_terms import (
+    TEACHER_MAPS,
+    TEACHER_PER_STEP,
+    TERMS,
+    LandmarkObjective,
+    needs_of,
+    unfit_terms,
+)
+from pair_fld.train.teacher import DistillationTeacher
+from pair_fld.train.train_step import OptimizerSpec, TrainModule, TrainState, TrainStep
 
 
-def wants_live(stage: StageConfig) -> bool:
-    """Whether the stage's losses look at the teacher's answer to every batch."""
-    names = known_terms(stage)
-    return LIVE in needed(names) or (stage.distill.teacher_mode == "per_step" and "kd_l2" in names)
+def needs_teacher_per_step(stage: StageConfig) -> bool:
+    """Whether the stage's losses need the teacher's outputs for every batch."""
+    names = loss_names(stage)
+    return TEACHER_PER_STEP in needs_of(names) or (stage.distill.teacher_mode == "per_step" and "kd_l2" in names)
 
 
-def known_terms(stage: StageConfig) -> list[str]:
-    """The names of the stage's loss terms; PairError for those that there are none of."""
+def loss_names(stage: StageConfig) -> list[str]:
+    """The names of the stage's loss terms; PairError for unknown ones."""
     unknown = sorted(set(stage.train.losses) - set(TERMS))
     if unknown:
         raise PairError("train.losses", f"terms among {', '.join(TERMS)}", ", ".join(unknown), "Correct the names.")
     return list(stage.train.losses)
 
 
-def _map_size(model: LandmarkNet) -> tuple[int, ...]:
-    """Height and width of a heatmap net's maps."""
-    side, parameter, was_training = model.config.input_size, next(model.parameters()), model.training
-    with torch.inference_mode():
-        shape = model.eval()(torch.zeros(1, 3, side, side, device=parameter.device)).shape
-    model.train(was_training)
-    return tuple(shape[-2:])
+def build_train_step(
+    stage: StageConfig,
+    device: torch.device,
+    *,
+    steps: int,
+    warmup: int = 0,
+    distributed: Distributed = SINGLE_PROCESS,
+    teacher: LandmarkNet | None = None,
+) -> TrainStep:
+    """A freshly initialised model with its optimizer, schedule, EMA and losses.
 
+    Args:
+        stage: what is trained.
+        device: where it is trained.
+        steps: length of the schedule.
+        warmup: steps of the schedule's warm-up.
+        distributed: the processes that train it together.
+        teacher: the teacher's network, for losses that need its outputs in every step.
 
-def start(
-    stage: StageConfig, steps: int, warmup: int, device: torch.device, team: Team, teacher: LandmarkNet | None = None
-) -> Step:
-    """A fresh model with its EMA, optimizer and schedule over `steps`; PairError for losses that do not fit it.
-
-    teacher: looks at every batch, where the losses need that.
+    Raises:
+        PairError: losses that do not fit the model or its teacher.
     """
-    train, names = stage.train, known_terms(stage)
+    train, names = stage.train, loss_names(stage)
     torch.manual_seed(train.seed)
     model = build_model(stage.model)
-    if bad := misfits(names, model):
-        found = f"{', '.join(bad)} with {stage.model.arch}"
-        remedy = "Remove the terms, or choose a net (or model.options.head) that has the outputs they compare."
+    if unfit := unfit_terms(names, model):
+        found = f"{', '.join(unfit)} with {stage.model.arch}"
+        remedy = "Remove the terms, or choose a network (or model.options.head) that has the outputs they compare."
         raise PairError("train.losses", f"terms that fit a net of {model.output_kind} outputs", found, remedy)
-    live = None
-    if wants_live(stage):
-        if teacher is None:
-            raise PairError("train.losses", "a teacher for every batch", "none", "Train with pairfld distill.")
-        fused = LIVE_MAPS in needed(names)
-        live = LiveTeacher(teacher, stage.model, device, train.amp, heatmaps="kd_l2" in names or fused, fused=fused)
-        if fused and (ours := _map_size(model)) != (theirs := _map_size(live.model)):
-            expected = f"a teacher with fused heatmaps of {ours[0]} x {ours[1]} cells, as the student's"
-            remedy = "Choose input sizes and strides that give both the same."
-            raise PairError("train.losses", expected, f"{theirs[0]} x {theirs[1]}", remedy)
+    per_step = _per_step_teacher(stage, model, teacher, device) if needs_teacher_per_step(stage) else None
     channels = teacher.feature_channels if teacher is not None and "kd_feature" in names else None
-    trainee = Trainee(model, channels).to(device)
-    trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = library.ema(model, train.ema_decay)
-    net = team.wrap(trainee, device)  # after the EMA's copy, which needs no shared statistics
-    optimizer = library.optimizer(trainee, train.lr, train.weight_decay)
-    schedule = library.cosine(optimizer, steps, warmup)
-    return Step(trainee, net, ema, optimizer, schedule, train, device, team, live)
+    spec = OptimizerSpec(
+        lr=train.lr,
+        weight_decay=train.weight_decay,
+        steps=steps,
+        warmup=warmup,
+        grad_clip=train.grad_clip,
+        ema_decay=train.ema_decay,
+        grad_accumulation=train.grad_accumulation,
+        amp=train.amp,
+    )
+    state = TrainState(model, TrainModule(model, channels), spec, device, distributed)
+    return TrainStep(state, LandmarkObjective(train.losses, model.points), device, distributed, per_step)
+
+
+def _per_step_teacher(
+    stage: StageConfig, student: LandmarkNet, teacher: LandmarkNet | None, device: torch.device
+) -> DistillationTeacher:
+    if teacher is None:
+        raise PairError("train.losses", "a teacher for every batch", "none", "Train with pairfld distill.")
+    names = loss_names(stage)
+    fused = TEACHER_MAPS in needs_of(names)
+    heatmaps = "kd_l2" in names or fused
+    per_step = DistillationTeacher(teacher, stage.model, device, stage.train.amp, heatmaps=heatmaps, fused=fused)
+    if fused and (own := _map_size(student)) != (other := _map_size(teacher)):
+        expected = f"a teacher with fused heatmaps of {own[0]} x {own[1]} cells, as the student's"
+        remedy = "Choose input sizes and strides that give both the same."
+        raise PairError("train.losses", expected, f"{other[0]} x {other[1]}", remedy)
+    return per_step
+
+
+def _map_size(model: LandmarkNet) -> tuple[int, ...]:
+    """Height and width of a heatmap network's maps."""
+    side, device, was_training = model.config.input_size, next(model.parameters()).device, model.training
+    with torch.inference_mode():
+        shape = model.eval()(torch.zeros(1, 3, side, side, device=device)).shape
+    model.train(was_training)
+    return tuple(shape[-2:])

@@ -1,4 +1,4 @@
-"""Ways to train compared over seeds: means, spreads, and differences in standard deviations; as Markdown and figure."""
+"""Variants of training compared over seeds: means, spreads and differences, as a table in Markdown and as a figure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,31 @@ from statistics import mean, stdev
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means. change: the difference. deviations: that in pooled standard deviations."""
+    """The difference of two means.
+
+    Attributes:
+        change: NME in percentage points.
+        deviations: the change in pooled standard deviations.
+    """
 
     change: float
     deviations: float
 
 
 @dataclass(frozen=True)
-class Row:
-    """One arm on one set of faces.
+class VariantResult:
+    """One variant on one set of faces.
 
-    nme: NME (outer corners) in percent by seed; mean, spread (the standard deviation): of these.
-    against: by baseline, the difference from it; a baseline has none from itself.
+    Attributes:
+        variant: its name.
+        faces: name of the set of faces.
+        nme: NME (outer corners) in percent, per seed.
+        mean: of `nme`.
+        spread: sample standard deviation of `nme`.
+        against: difference from each baseline; a baseline has none from itself.
     """
 
-    arm: str
+    variant: str
     faces: str
     nme: tuple[float, ...]
     mean: float
@@ -33,36 +43,43 @@ class Row:
     against: Mapping[str, Difference]
 
 
-def compare(results: Mapping[str, Sequence[Mapping[str, float]]], baselines: Sequence[str]) -> list[Row]:
-    """The comparison of arms: NME in percent by set of faces, of each arm's seeds; differences from each baseline."""
+def compare_variants(
+    results: Mapping[str, Sequence[Mapping[str, float]]], baselines: Sequence[str]
+) -> list[VariantResult]:
+    """The comparison, by set of faces and then by variant.
+
+    Args:
+        results: variant -> per seed, NME in percent by set of faces.
+        baselines: the variants that all others are compared with.
+    """
     table = []
     for faces in next(iter(results.values()))[0]:
-        values = {arm: [result[faces] for result in of_seeds] for arm, of_seeds in results.items()}
-        for arm, mine in values.items():
-            against = {base: _difference(values[base], mine) for base in baselines if base != arm}
-            table.append(Row(arm, faces, tuple(mine), mean(mine), stdev(mine), against))
+        values = {variant: [result[faces] for result in per_seed] for variant, per_seed in results.items()}
+        for variant, own in values.items():
+            against = {base: _difference(values[base], own) for base in baselines if base != variant}
+            table.append(VariantResult(variant, faces, tuple(own), mean(own), stdev(own), against))
     return table
 
 
-def _difference(base: list[float], mine: list[float]) -> Difference:
-    change, pooled = mean(mine) - mean(base), math.sqrt((stdev(mine) ** 2 + stdev(base) ** 2) / 2)
+def _difference(base: list[float], own: list[float]) -> Difference:
+    change, pooled = mean(own) - mean(base), math.sqrt((stdev(own) ** 2 + stdev(base) ** 2) / 2)
     return Difference(change, change / pooled if pooled else math.copysign(math.inf, change))
 
 
-def differences(row: Row, baselines: Sequence[str]) -> list[str]:
-    """A cell of text a baseline: the change of the mean, and in standard deviations; empty against itself."""
+def difference_cells(row: VariantResult, baselines: Sequence[str]) -> list[str]:
+    """One table cell per baseline: the change of the mean, and in standard deviations; empty against itself."""
     found = [row.against.get(base) for base in baselines]
     return ["" if d is None else f"{d.change:+.3f} ({d.deviations:+.1f} sd)" for d in found]
 
 
-def baselines_of(table: list[Row]) -> list[str]:
+def baselines_of(table: list[VariantResult]) -> list[str]:
     """The baselines that the rows are compared with, in the rows' order."""
     named = {base for row in table for base in row.against}
-    return list(dict.fromkeys(row.arm for row in table if row.arm in named))
+    return list(dict.fromkeys(row.variant for row in table if row.variant in named))
 
 
-def markdown(table: list[Row], about: str) -> str:
-    """The comparison as Markdown tables, one a set of faces, under the sentence `about`."""
+def markdown(table: list[VariantResult], about: str) -> str:
+    """The comparison as Markdown, one table per set of faces, below the sentence `about`."""
     baselines = baselines_of(table)
     head = ["trained with", "NME % (outer corners), mean", "spread", "by seed", *(f"from {base}" for base in baselines)]
     lines = [about, ""]
@@ -70,14 +87,14 @@ def markdown(table: list[Row], about: str) -> str:
         lines += [f"**{faces}**", "", f"| {' | '.join(head)} |", "|---|--:|--:|---|" + "--:|" * len(baselines)]
         for row in (row for row in table if row.faces == faces):
             seeds = " ".join(f"{value:.2f}" for value in row.nme)
-            cells = [row.arm, f"{row.mean:.3f}", f"{row.spread:.3f}", seeds, *differences(row, baselines)]
+            cells = [row.variant, f"{row.mean:.3f}", f"{row.spread:.3f}", seeds, *difference_cells(row, baselines)]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def draw(table: list[Row], path: Path) -> None:
-    """A figure: a panel a set of faces, a line an arm, its seeds as dots and its mean as a bar."""
+def draw(table: list[VariantResult], path: Path) -> None:
+    """Write a figure: one panel per set of faces, one line per variant, dots for its seeds and a bar for its mean."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -86,14 +103,14 @@ def draw(table: list[Row], path: Path) -> None:
     names = list(dict.fromkeys(row.faces for row in table))
     figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names) + 2.6, 3.2), sharey=True, squeeze=False)
     for panel, faces in zip(panels[0], names, strict=True):
-        mine = [row for row in table if row.faces == faces]
-        for height, row in enumerate(reversed(mine)):
+        rows = [row for row in table if row.faces == faces]
+        for height, row in enumerate(reversed(rows)):
             panel.plot(row.nme, [height] * len(row.nme), "o", color="0.35", markersize=5, alpha=0.8)
             panel.plot([row.mean] * 2, [height - 0.3, height + 0.3], color="tab:blue", linewidth=2.5)
-        panel.axvline(mine[0].mean, color="0.8", linewidth=1, zorder=0)
+        panel.axvline(rows[0].mean, color="0.8", linewidth=1, zorder=0)
         panel.set_title(faces, fontsize=10)
         panel.set_xlabel("NME %, outer corners")
-        panel.set_yticks(range(len(mine)), [row.arm for row in reversed(mine)])
+        panel.set_yticks(range(len(rows)), [row.variant for row in reversed(rows)])
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)

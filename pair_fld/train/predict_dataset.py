@@ -1,87 +1,131 @@
-"""A network on packed crops: undisturbed views, several a face if wanted, points back in the pack's frame."""
+"""Predictions of a landmark network on a packed dataset: plain crops, or several views of each face, averaged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from pair_fld.data.augment.geometric import (
-    Views,
+    ViewTransforms,
+    covariance_to_pack,
     mirror_views,
-    plan_views,
+    points_to_pack,
+    rotate_views,
     sample_images,
-    turn_views,
-    unview_covariance,
-    unview_points,
+    sample_views,
     warp_crops,
 )
 from pair_fld.data.dataset import Pack
 from pair_fld.models import LandmarkNet
+from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.runtime.session import PIXEL_MEAN, PIXEL_RANGE
-from pair_fld.train.batches import TeacherLabels
 
-# degrees and scale of the pairs of views, plain and mirrored, beyond the first
-_WARPS = ((0.0, 1.0), (8.0, 1.06), (-8.0, 0.94), (4.0, 0.94), (-4.0, 1.06))
+# (degrees, scale) of each pair of views, a plain one and its mirror image
+_PAIRS = ((0.0, 1.0), (8.0, 1.06), (-8.0, 0.94), (4.0, 0.94), (-4.0, 1.06))
+
+
+@dataclass(frozen=True)
+class LandmarkPredictions:
+    """Predicted landmarks of N faces and their uncertainty.
+
+    Attributes:
+        points: (N, 51, 2) float32 _pack.
+        covariance: (N, 51, 2, 2) float32, squared _pack pixels.
+        side: (N,) float32, side of the crop that was predicted on, _pack pixels.
+    """
+
+    points: np.ndarray
+    covariance: np.ndarray
+    side: np.ndarray
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """(N, 51) standard deviation, percent of the crop's side."""
+        variance = np.trace(self.covariance, axis1=-2, axis2=-1)
+        return np.sqrt(np.maximum(variance, 0)) / self.side[:, None] * 100
 
 
 @torch.inference_mode()
-def predict_pack(
-    model: LandmarkNet, pack: Pack, rows: np.ndarray, *, views: int = 1, amp: bool = False, batch_size: int = 64,
-    boxes: np.ndarray | None = None, progress: Callable[[int, int], None] | None = None,
-) -> TeacherLabels:  # fmt: skip
-    """Landmarks of the given rows on undisturbed views.
+def predict_dataset(
+    model: LandmarkNet,
+    dataset: Pack,
+    indices: np.ndarray,
+    *,
+    views: int = 1,
+    amp: bool = False,
+    batch_size: int = 64,
+    boxes: np.ndarray | None = None,
+    progress: Progress = no_progress,
+) -> LandmarkPredictions:
+    """Predict the landmarks of the faces at `indices`, without augmentation.
 
     Args:
-        views: of each face, whose answers are averaged: 1 plain, 2 and mirrored, 3 to 10 also turned and scaled a
-            little. amp: bfloat16 autocast. boxes: (n, 4) _pack to crop by, the pack's own when None.
+        views: views of each face whose predictions are averaged: 1 is the plain crop, 2 adds its mirror image, 3 to 10
+            are also rotated and scaled a little.
+        amp: bfloat16 autocast.
+        boxes: (n, 4) _pack, the boxes to crop by; the dataset's own by default.
+        progress: told the number of faces done.
 
     Returns:
-        Means over the views of a face. The covariance is that of all views' distributions together: of the heatmaps,
-        and of the views' points among each other (all there is for a net of plain coordinates).
+        Means over the views. The covariance is that of the mixture of all views: the mean of their heatmaps'
+        covariances (0 for a network of plain coordinates) plus the covariance of their points.
     """
-    if not len(rows):
+    if not len(indices):
         shapes = ((0, NUM_POINTS, 2), (0, NUM_POINTS, 2, 2), (0,))
-        return TeacherLabels(*(np.zeros(shape, np.float32) for shape in shapes))
+        return LandmarkPredictions(*(np.zeros(shape, np.float32) for shape in shapes))
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     parts: list[list[np.ndarray]] = []
-    for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        own = pack.faces.box[part] if boxes is None else boxes[start : start + batch_size]
-        plain = plan_views(torch.from_numpy(own).float(), pack.size, model.config.margin, None, None)
-        answers = [_answer(model, pack, part, plain, k, device, amp) for k in range(views)]
-        points, spread = (torch.stack(column) for column in zip(*answers, strict=True))
+    for start in range(0, len(indices), batch_size):
+        part = indices[start : start + batch_size]
+        part_boxes = dataset.faces.box[part] if boxes is None else boxes[start : start + batch_size]
+        plain = sample_views(torch.from_numpy(part_boxes).float(), dataset.size, model.config.margin, None, None)
+        crops = _Crops(dataset, part, device)
+        predictions = [_predict_view(model, crops, _view(plain, number), amp) for number in range(views)]
+        points, covariances = (torch.stack(column) for column in zip(*predictions, strict=True))
         mean = points.mean(dim=0)
         off = points - mean
-        covariance = (spread + off[..., :, None] * off[..., None, :]).mean(dim=0)
-        side = plain.linear.det().abs().sqrt() * pack.size
+        covariance = (covariances + off[..., :, None] * off[..., None, :]).mean(dim=0)
+        side = plain.linear.det().abs().sqrt() * dataset.size
         parts.append([values.float().cpu().numpy() for values in (mean, covariance, side)])
-        if progress is not None:
-            progress(min(start + batch_size, len(rows)), len(rows))
+        progress(min(start + batch_size, len(indices)), len(indices), "faces predicted")
     model.train(was_training)
-    return TeacherLabels(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return LandmarkPredictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _answer(
-    model: LandmarkNet, pack: Pack, rows: np.ndarray, plain: Views, number: int, device: torch.device, amp: bool
+@dataclass(frozen=True)
+class _Crops:
+    """Packed crops of some faces, to be warped on a device."""
+
+    dataset: Pack
+    indices: np.ndarray
+    device: torch.device
+
+    def warp(self, views: ViewTransforms, size: int) -> torch.Tensor:
+        """(n, 3, size, size) float32 whole numbers 0..255, on the device."""
+        if self.device.type == "cpu":  # straight from the memory map
+            crops = warp_crops(self.dataset.crops(self.indices), views, size)
+            return torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+        images = torch.from_numpy(self.dataset.images(self.indices)).to(self.device)
+        return sample_images(images, views.to(self.device), size)
+
+
+def _view(plain: ViewTransforms, number: int) -> ViewTransforms:
+    views = rotate_views(plain, *_PAIRS[number // 2])
+    return mirror_views(views) if number % 2 else views
+
+
+def _predict_view(
+    model: LandmarkNet, crops: _Crops, views: ViewTransforms, amp: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points (n, 51, 2) _pack and their covariances on the view of this number."""
-    views = turn_views(plain, *_WARPS[number // 2])
-    views = mirror_views(views) if number % 2 else views
-    pixels = _pixels(pack, rows, views, model.config.input_size, device).sub_(PIXEL_MEAN).div_(PIXEL_RANGE)
-    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+    """Points (n, 51, 2) _pack and covariances (n, 51, 2, 2) in squared _pack pixels, predicted on one view."""
+    pixels = crops.warp(views, model.config.input_size).sub_(PIXEL_MEAN).div_(PIXEL_RANGE)
+    with torch.autocast(crops.device.type, torch.bfloat16, enabled=amp):
         raw = model(pixels.contiguous(memory_format=torch.channels_last))
     mean, covariance = model.distribution(raw)
-    views = views.to(device)
-    return unview_points(mean, views, pack.size), unview_covariance(covariance, views, pack.size)
-
-
-def _pixels(pack: Pack, rows: np.ndarray, views: Views, size: int, device: torch.device) -> torch.Tensor:
-    """(n, 3, size, size) float32 whole numbers 0..255, on the device."""
-    if device.type == "cpu":  # straight from the memory map
-        return torch.from_numpy(warp_crops(pack.crops(rows), views, size)).permute(0, 3, 1, 2).float()
-    return sample_images(torch.from_numpy(pack.images(rows)).to(device), views.to(device), size)
+    views, size = views.to(crops.device), crops.dataset.size
+    return points_to_pack(mean, views, size), covariance_to_pack(covariance, views, size)

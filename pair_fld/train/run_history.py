@@ -1,4 +1,4 @@
-"""What became of the runs below a folder: read from their records and curves, nothing is loaded."""
+"""The training runs below a folder, from their records and metrics; no checkpoint is loaded."""
 
 from __future__ import annotations
 
@@ -8,23 +8,36 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pair_fld.config import StageConfig, current_keys
+from pair_fld.config import DetectorConfig, QatConfig, StageConfig, Strict, current_keys
 from pair_fld.errors import PairError
 from pair_fld.io import read_record
 from pair_fld.runs import RECORD
-from pair_fld.train.interrupts import is_locked
-from pair_fld.train.metric_log import METRICS, curve, read_rows
+from pair_fld.train.lock import is_locked
+from pair_fld.train.metric_log import METRICS, NME, curve, read_rows
 
-CHANGES = "changes"  # in run.json, see `changes`
-NME = "nme_outer_corners_percent"
+CHANGES, EPOCHS = "changes", "epochs"  # in run.json
 BLOCKS = "▁▂▃▄▅▆▇█"
+# of each kind of run, its settings and those that have no default
+_STAGE = (StageConfig, {"model": {"arch": ""}, "train": {"epochs": 1, "losses": {}}}, ("model.arch", "train.epochs"))
+_SETTINGS: dict[str, tuple[type[Strict], dict[str, Any], tuple[str, ...]]] = {
+    "detector": (DetectorConfig, {"steps": 1}, ("steps",)),
+    "qat": (QatConfig, {}, ()),
+}
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A training run. `name`: its folder below the root. `best`: NME (outer corners) in percent, None if not measured.
+    """A training run.
 
-    state: "training" (a process is), "finished", or "stopped" (--resume continues it). changed: of its newest file.
+    Attributes:
+        name: its folder below the root.
+        folder: its folder.
+        kind: "teacher", "student", "detector" or "qat".
+        epochs_done: finished epochs.
+        epochs: epochs of the whole run.
+        best_nme_outer_corners_percent: NME of the best epoch on the validation split, None if not measured.
+        state: "training" (a process is), "finished", or "stopped" (--resume continues it).
+        changed: time of its newest file.
     """
 
     name: str
@@ -32,7 +45,7 @@ class RunInfo:
     kind: str
     epochs_done: int
     epochs: int
-    best: float | None
+    best_nme_outer_corners_percent: float | None
     state: str
     changed: datetime
 
@@ -43,13 +56,15 @@ class RunInfo:
 def list_runs(root: Path, damaged: list[PairError] | None = None) -> list[RunInfo]:
     """The training runs below `root`, newest last; other stages' folders are passed over.
 
-    damaged: is given the errors of the runs that cannot be read, which are passed over too.
+    Args:
+        root: folder to search.
+        damaged: gets the errors of the runs that cannot be read, which are passed over too.
     """
     runs = []
     for path in sorted(root.rglob(RECORD)):
         try:
             record = read_record(path, "a run record")
-            if "epochs" in _train(record):
+            if _has_epochs(record):
                 runs.append(_info(root, path.parent, record))
         except PairError as error:
             if damaged is not None:
@@ -72,7 +87,9 @@ def find_run(root: Path, name: str) -> RunInfo:
 
 def configuration(run: RunInfo) -> dict[str, Any]:
     """A run's settings as dotted keys; those that are newer than the run have their defaults."""
-    return defaults() | flatten(current_keys(read_record(run.folder / RECORD, "a run record").get("config", {})))
+    return defaults(run.kind) | flatten(
+        current_keys(read_record(run.folder / RECORD, "a run record").get("config", {}))
+    )
 
 
 def changes(run: RunInfo) -> list[dict[str, Any]]:
@@ -82,11 +99,11 @@ def changes(run: RunInfo) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict) and {"step", "key", "old", "new"} <= entry.keys()]
 
 
-def defaults() -> dict[str, Any]:
-    """The settings that have one, with their default values, as dotted keys."""
-    blank = {"model": {"arch": ""}, "train": {"epochs": 1, "losses": {}}}
-    tree = flatten(StageConfig.model_validate(blank).model_dump(mode="json"))
-    return {key: value for key, value in tree.items() if key not in ("model.arch", "train.epochs")}
+def defaults(kind: str = "teacher") -> dict[str, Any]:
+    """The settings of a kind of run that have a default, with that value, as dotted keys."""
+    config, required, without = _SETTINGS.get(kind, _STAGE)
+    tree = flatten(config.model_validate(required).model_dump(mode="json"))
+    return {key: value for key, value in tree.items() if key not in without}
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -99,21 +116,21 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Keys whose values differ, as (old, new); None stands for a key that one of them lacks."""
+def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ -> (old, new), with None for a key that one of them lacks."""
     keys = [*new, *(key for key in old if key not in new)]
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
 def curves(run: RunInfo) -> dict[str, list[float]]:
-    """The columns of the run's metrics.csv, an epoch a value."""
+    """The columns of the run's metrics.csv, one value per epoch."""
     rows = read_rows(run.folder / METRICS)
     names = [name for name in (rows[0] if rows else {}) if name not in ("epoch", "step")]
     return {name: curve(rows, name) for name in names}
 
 
 def sparkline(values: list[float], width: int = 40) -> str:
-    """A curve in one line of text, lowest to highest; longer ones are averaged to `width` columns."""
+    """A curve as one line of text, scaled from its lowest to its highest value and averaged to `width` columns."""
     if not values:
         return ""
     columns = min(width, len(values))
@@ -125,6 +142,10 @@ def sparkline(values: list[float], width: int = 40) -> str:
     return "".join(BLOCKS[round((value - low) / span * (len(BLOCKS) - 1))] for value in means)
 
 
+def _has_epochs(record: dict[str, Any]) -> bool:
+    return EPOCHS in record or "epochs" in _train(record)
+
+
 def _train(record: dict[str, Any]) -> dict[str, Any]:
     config = record.get("config")
     train = config.get("train") if isinstance(config, dict) else None
@@ -133,10 +154,10 @@ def _train(record: dict[str, Any]) -> dict[str, Any]:
 
 def _info(root: Path, folder: Path, record: dict[str, Any]) -> RunInfo:
     rows = read_rows(folder / METRICS)
-    done, epochs = int(rows[-1]["epoch"]) if rows else 0, _train(record)["epochs"]
+    done, epochs = int(rows[-1]["epoch"]) if rows else 0, record.get(EPOCHS, _train(record).get("epochs"))
     if not isinstance(epochs, int):
         remedy = "Move the folder away, or train again."
-        raise PairError(folder / RECORD, "a number of train.epochs", repr(epochs)[:40], remedy)
+        raise PairError(folder / RECORD, "a number of epochs", repr(epochs)[:40], remedy)
     state = "training" if is_locked(folder) else "finished" if done >= epochs else "stopped"
     newest = max(file.stat().st_mtime for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
     name = folder.relative_to(root).as_posix()

@@ -1,45 +1,46 @@
-"""The one training loop of both stages: resumable, exact, and silent but for its reporter."""
+"""The training loop of landmark networks, detector and quantization-aware fine-tuning: resumable and exact."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from torch import nn
 
-from pair_fld.config import StageConfig
-from pair_fld.data.dataset import VALID, Pack
 from pair_fld.errors import PairError
-from pair_fld.evaluate.metrics import nme
-from pair_fld.io import write_json
-from pair_fld.models import LandmarkNet
-from pair_fld.models.checkpoint import load_checkpoint, load_model, load_weights, save_checkpoint
-from pair_fld.runs import RECORD, claim_folder, provenance
-from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.builder import known_terms, start
-from pair_fld.train.distributed import Team, pick_device
-from pair_fld.train.interrupts import StopRequest, is_locked, locked
-from pair_fld.train.loss_terms import TEACHER, TERMS, needed
-from pair_fld.train.metric_log import METRICS, Scalars, append_row
-from pair_fld.train.predict_dataset import predict_pack
-from pair_fld.train.resume import changed_settings, note_changes
-from pair_fld.train.run_history import CHANGES
-from pair_fld.train.train_step import Seen, describe
+from pair_fld.models.checkpoint import load_checkpoint, save_checkpoint
+from pair_fld.train.batches import Source
+from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
+from pair_fld.train.interrupts import StopSignals
+from pair_fld.train.metric_log import METRICS, NME, Scalars, append_row
+from pair_fld.train.resume import LAST, ResumeRules
+from pair_fld.train.run_folder import RunSpec, open_run
+from pair_fld.train.run_history import EPOCHS
+from pair_fld.train.train_step import StepStats, TrainStep, not_finite
 
-LAST, BEST = "last.pt", "best.pt"
-_NO_FACES = "Prepare faces of the training split (labelled ones, without a teacher), with weights above 0."
-_LOOK_EVERY = {"cpu": 1}  # steps between looks at the device; waiting for a CPU costs nothing
-_LOOK_EVERY_ELSEWHERE = 20
+BEST = "best.pt"
+_READ_EVERY = {"cpu": 1}  # steps between two synchronisations with the device; on a CPU they cost nothing
+_READ_EVERY_ELSEWHERE = 20
+
+Metrics = dict[str, float | None]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a reporter is told after every step; `nme` is the newest on the validation split, in percent."""
+class TrainProgress:
+    """What a reporter gets after every step.
+
+    Attributes:
+        step: steps done, of `steps`.
+        steps: steps of the whole run.
+        epoch: number of the running epoch, of `epochs`.
+        epochs: epochs of the whole run.
+        losses: running averages, "loss" (the total) first.
+        samples_per_second: since training started or was resumed.
+        metrics: newest measurement on the validation split, empty before the first.
+    """
 
     step: int
     steps: int
@@ -47,222 +48,196 @@ class Progress:
     epochs: int
     losses: dict[str, float]
     samples_per_second: float
-    nme: float | None
+    metrics: Metrics
 
 
-Reporter = Callable[[Progress], None]
+Reporter = Callable[[TrainProgress], None]
 
 
-def fit(
-    stage: StageConfig,
-    pack: Pack,
-    out: Path,
-    *,
-    kind: str,
-    teacher: TeacherLabels | None = None,
-    live: LandmarkNet | None = None,
-    extra: dict[str, Any] | None = None,
-    init_from: Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    device: str = "auto",
-    report: Reporter | None = None,
-) -> Path:
-    """Train a model and return the path of its best checkpoint.
+@dataclass(frozen=True)
+class TrainJob:
+    """What the trainer trains.
 
-    Under torchrun every process calls this alike; `out` must be one folder that all of them see.
+    Attributes:
+        record: provenance, written to run.json and into every checkpoint; its `kind` names what is trained.
+        stage: what the run folder's marker says.
+        source: the batches.
+        step: model, optimizer and losses.
+        steps: steps of the whole run.
+        rules: which settings may change when the run is resumed.
+        evaluate: metrics of a model on the validation split, at the end of an epoch. The first decides which epoch is
+            the best, lower is better; where it is None, the newest epoch is.
+        checkpoint_minutes: longest time between two checkpoints.
+    """
+
+    record: dict[str, Any]
+    stage: str
+    source: Source
+    step: TrainStep
+    steps: int
+    rules: ResumeRules
+    evaluate: Callable[[nn.Module], Metrics] = lambda _: {}
+    checkpoint_minutes: float = 2.0
+
+    @property
+    def epochs(self) -> int:
+        return -(-self.steps // self.source.steps_per_epoch)
+
+
+class Trainer:
+    """Trains a job in a run folder; leaves last.pt, best.pt, metrics.csv and run.json there.
 
     Args:
-        kind: "teacher" or "student", kept in the record. teacher: its answers on the pack, for `kd_` terms.
-        live: the teacher itself, for terms that need it (see `start.wants_live`).
-        extra: more for the record (the teacher's hash, say).
-        init_from: start from the weights of another run; everything else starts anew.
-        resume: continue `out` where it stopped; a finished run is left as it is. Settings of `resume.MAY_CHANGE` may
-            differ from those of the run: they hold from here on, and run.json lists them with the step.
-        report: told after every step, in the first process only.
-
-    Raises:
-        PairError: see `claim_folder`, `load_checkpoint`; a resumed run whose other settings or data differ; a folder
-            that another process is training in; losses that are not finite; a checkpoint that could not be written.
-        KeyboardInterrupt: on SIGINT or SIGTERM, after the step has ended and last.pt is written.
+        job: what is trained.
+        run: where, and how it starts.
+        distributed: the processes that train it together; rank 0 alone writes and reports.
+        report: called after every step, in the main process only.
     """
-    where = pick_device(device)
-    team = Team.join(where)
-    record = provenance(stage.model_dump(mode="json"), seed=stage.train.seed, data_hash=pack.data_hash)
-    record |= {"kind": kind, "processes": team.size, **(extra or {})}
-    run = _Run(stage, pack, out, teacher, live, record, where, team)  # before `out` is touched: it checks every setting
-    if init_from is not None:
-        load_weights(run.model, load_model(init_from)[1]["ema"], init_from)
-        run.ema.module.load_state_dict(run.model.state_dict())
-    with ExitStack() as stack:
-        resumed, changed = False, dict[str, tuple[Any, Any]]()
-        if team.first:
-            resumed = resume and (out / LAST).is_file()
-            if resumed:
-                _refuse_locked(out)
-                changed = changed_settings(out, record)
-            else:
-                _claim(out, record, resume=resume, overwrite=overwrite)
-            stack.enter_context(locked(out))
-            for left in out.glob(".*.tmp*"):  # by a process that was killed while writing
-                left.unlink()
-        if team.told(resumed):
-            run.restore(load_checkpoint(out / LAST))
-            if team.first and (made := note_changes(out, record, changed, run.step, run.steps)):
-                record[CHANGES] = made
-        run.train(report if team.first else None)
-        team.wait()  # nobody returns before the files are written
-    return out / BEST
-
-
-def stage_name(kind: str) -> str:
-    """What the folder of a training run says that it is; kind: teacher or student."""
-    return f"training of a {kind}"
-
-
-def _claim(out: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
-    """Make the run folder and its record."""
-    _refuse_locked(out)
-    # a run that stopped before its first checkpoint has nothing to lose
-    unstarted = resume and (out / RECORD).is_file()
-    claim_folder(out, stage_name(record["kind"]), overwrite=overwrite or unstarted)
-    write_json(out / RECORD, record)
-
-
-def _refuse_locked(out: Path) -> None:
-    if is_locked(out):
-        with locked(out):  # raises, unless it was freed just now
-            pass
-
-
-class _Run:
-    """The state of a training run: model, EMA, optimizer, schedule, position."""
 
     def __init__(
-        self, stage: StageConfig, pack: Pack, out: Path, teacher: TeacherLabels | None, live: LandmarkNet | None,
-        record: dict[str, Any], device: torch.device, team: Team,
-    ) -> None:  # fmt: skip
-        train = stage.train
-        if teacher is None and TEACHER in needed(known_terms(stage)):
-            taught = ", ".join(name for name in train.losses if TEACHER in TERMS[name].needs)
-            raise PairError("train.losses", "losses of labels alone", taught, "Train this stage with pairfld distill.")
-        if train.threads:
-            torch.set_num_threads(train.threads)
-        self.stage, self.pack, self.out, self.record, self.device, self.team = stage, pack, out, record, device, team
-        self.source = BatchSource(pack, stage, device, teacher, team)
-        everyone = self.source.size * team.size
-        drawn = float(self.source.weights.sum())
-        if drawn < everyone:
-            found = f"{len(self.source.rows)} faces of summed weight {drawn:g} for a step of {everyone}"
-            remedy = "Lower train.batch_size." if drawn >= 1 else _NO_FACES
-            raise PairError(pack.folder, "at least one batch of faces to train on", found, remedy)
-        self.steps = train.epochs * self.source.steps
-        self.update = start(stage, self.steps, round(train.warmup_epochs * self.source.steps), device, team, live)
-        self.model: LandmarkNet = self.update.model
-        self.ema, self.optimizer = self.update.ema, self.update.optimizer
-        self.valid_rows = pack.rows(VALID, labelled=True)
-        self.step, self.best, self.nme = 0, float("inf"), None
-        self.looks_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ELSEWHERE)
+        self,
+        job: TrainJob,
+        run: RunSpec,
+        distributed: Distributed = SINGLE_PROCESS,
+        report: Reporter | None = None,
+    ) -> None:
+        self.job, self.run, self.distributed = job, run, distributed
+        self.report = report if distributed.is_main else None
+        self.state, self.record = job.step.state, {**job.record, EPOCHS: job.epochs}
+        self.step_number, self.best, self.metrics = 0, float("inf"), Metrics()
+        self._read_every = _READ_EVERY.get(job.step.device.type, _READ_EVERY_ELSEWHERE)
+        self._saved = 0.0
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint of `save`; PairError when it is that of something else."""
-        try:
-            load_weights(self.model, state["model"], self.out / LAST)
-            self.ema.module.load_state_dict(state["ema"])
-            if self.update.trainee.project is not None:
-                self.update.trainee.project.load_state_dict(state["project"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.best, self.nme = int(state["step"]), float(state["best"]), state["nme"]
-            self.update.restore_averages(state["averages"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
-            found = f"another or damaged one ({type(fault).__name__}: {' '.join(str(fault).split())[:200]})"
-            remedy = "Use another --out, or --overwrite to start anew."
-            raise PairError(self.out / LAST, "a checkpoint of this run", found, remedy) from None
+    def fit(self) -> Path:
+        """Train to the end, and return the path of the best checkpoint. A finished run is left as it is.
 
-    def save(self, name: str) -> None:
-        """Write a checkpoint, in the first process; what was there before stays until the new file is whole."""
-        if not self.team.first:
+        Raises:
+            PairError: the folder cannot be claimed or another process trains in it; a resumed run differs in more than
+                its rules allow; losses are not finite; a checkpoint cannot be written.
+            KeyboardInterrupt: on SIGINT or SIGTERM, after the step has ended and last.pt is written.
+        """
+        with open_run(self.run, self.job.stage, self.record, self.job.rules, self.distributed) as resumed:
+            if resumed is not None:
+                self._restore(load_checkpoint(self.run.out / LAST))
+                if self.distributed.is_main:
+                    self.record |= resumed.note(self.step_number, self.job.steps, self.job.epochs)
+            if self.step_number < self.job.steps:
+                self._train()
+            self.distributed.barrier()  # no process returns before the files are written
+        return self.run.out / BEST
+
+    def _train(self) -> None:
+        self.state.model.train()
+        clock = _Clock(self.job.source.step_size * self.distributed.size)
+        self._saved = time.monotonic()
+        stats: StepStats | None = None
+        with Scalars(self.run.out, self.step_number, self.distributed.is_main) as scalars, StopSignals() as signals:
+            for step, images, batch in self.job.source.batches(self.step_number, self.job.steps):
+                self.job.step(step, images, batch)
+                self.step_number = step + 1
+                ends_epoch = self.step_number % self.job.source.steps_per_epoch == 0
+                ends_epoch |= self.step_number == self.job.steps
+                stop = False
+                if ends_epoch or stats is None or self.step_number % self._read_every == 0:
+                    stats = self.job.step.read_stats()
+                    stop = self.distributed.any(signals.stop_requested, self.job.step.device)
+                    self._after_read(stats, ends_epoch, stop, scalars)
+                clock.count_step()
+                if self.report is not None:
+                    self.report(self._progress(stats, clock.samples_per_second))
+                if stop:
+                    self.distributed.barrier()  # the main process may still be writing
+                    raise KeyboardInterrupt
+
+    def _after_read(self, stats: StepStats, ends_epoch: bool, stop: bool, scalars: Scalars) -> None:
+        if stats.bad_step is not None:
+            self._stop_on_nan(stats.bad_step, stats.losses)
+        if ends_epoch:
+            self._end_epoch(scalars)
+        elif stop or time.monotonic() - self._saved > 60 * self.job.checkpoint_minutes:
+            self._save(LAST)
+
+    def _end_epoch(self, scalars: Scalars) -> None:
+        self.metrics = self.job.evaluate(self.state.averaged_model())
+        value = next(iter(self.metrics.values()), None)
+        better = value is None or value <= self.best
+        if value is not None and better:
+            self.best = value
+        if not self.distributed.is_main:
             return
-        path = self.out / name
+        epoch = -(-self.step_number // self.job.source.steps_per_epoch)
+        values = {**self.metrics, "lr": self.state.lr, **self.job.step.averages()}
+        append_row(self.run.out / METRICS, {"epoch": epoch, "step": self.step_number, **values})
+        scalars.add(self.step_number, values)
+        if better:
+            self._save(BEST)
+        self._save(LAST)
+
+    def _progress(self, stats: StepStats, samples_per_second: float) -> TrainProgress:
+        job = self.job
+        epoch = min((self.step_number - 1) // job.source.steps_per_epoch + 1, job.epochs)
+        return TrainProgress(
+            self.step_number, job.steps, epoch, job.epochs, stats.averages, samples_per_second, self.metrics
+        )
+
+    def _stop_on_nan(self, step: int, losses: Mapping[str, float]) -> None:
+        # batches are a function of the step, so this one can be drawn again
+        data = self.job.source.draw(step)
+        rank = "" if self.distributed.size == 1 else f"-{self.distributed.rank}"
+        path = self.run.out / f"bad-batch{rank}.pt"
+        names = self.job.source.sample_names(step)
+        state = {"step": step, "images": data.images, "faces": names, "losses": dict(losses), **vars(data.batch)}
+        save_checkpoint(path, state)
+        remedy = f"Look at {path}, lower {self.job.rules.lr_key}, and --resume from the last checkpoint."
+        raise PairError(self.run.out, "finite losses", f"{not_finite(losses)} not finite at step {step}", remedy)
+
+    def _save(self, name: str) -> None:
+        """Write a checkpoint, in the main process; the one before stays until the new file is whole."""
+        self._saved = time.monotonic()
+        if not self.distributed.is_main:
+            return
+        path = self.run.out / name
         state = {
-            "model": self.model.state_dict(), "ema": self.ema.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "step": self.step, "best": self.best, "nme": self.nme,
-            "averages": self.update.averages(), "record": self.record,
+            **self.state.state_dict(), "step": self.step_number, "best": self.best, "metrics": self.metrics,
+            "averages": self.job.step.averages(), "record": self.record,
         }  # fmt: skip
-        if self.update.trainee.project is not None:
-            state["project"] = self.update.trainee.project.state_dict()
         try:
             save_checkpoint(path, state)
-        except (OSError, RuntimeError) as fault:  # torch's writer raises RuntimeError on a full disk
-            reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-            kept = "The one before is whole: free" if path.is_file() else "Free"
-            raise PairError(
-                path, f"room to write the checkpoint of step {self.step}", reason,
-                f"{kept} some space, then --resume.",
-            ) from None  # fmt: skip
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            kept = "The checkpoint before it is whole. " if path.is_file() else ""
+            message = f"{path}: the checkpoint of step {self.step_number} could not be written ({reason})."
+            raise PairError(path, message=message, remedy=f"{kept}Free some space, then --resume.") from None
 
-    def train(self, report: Reporter | None) -> None:
-        """Run the remaining steps."""
-        if self.step >= self.steps:
-            return
-        self.model.train()
-        train, faces = self.stage.train, self.source.size * self.team.size
-        started, first, saved = time.monotonic(), self.step, time.monotonic()
-        scalars = Scalars(self.out, self.step) if self.team.first else None
-        with StopRequest() as stop:
-            seen: Seen | None = None
-            for step, images, batch in self.source.batches(self.step, self.steps):
-                self.update(step, images, batch, stop.asked)
-                self.step = step + 1
-                ends = self.step % self.source.steps == 0
-                looks = ends or self.step % self.looks_every == 0 or seen is None
-                if looks:
-                    seen = self.update.look()
-                    if seen.bad_step is not None:
-                        self._stop_on_nan(seen.bad_step, seen.losses)
-                    if ends:
-                        self._end_epoch(scalars)
-                        saved = time.monotonic()
-                    elif seen.stop or time.monotonic() - saved > 60 * train.checkpoint_minutes:
-                        self.save(LAST)
-                        saved = time.monotonic()
-                if report is not None and seen is not None:
-                    rate = (self.step - first) * faces / (time.monotonic() - started)
-                    epoch = min(step // self.source.steps + 1, train.epochs)
-                    report(Progress(self.step, self.steps, epoch, train.epochs, seen.averages, rate, self.nme))
-                if looks and seen is not None and seen.stop:
-                    self.team.wait()  # the first of the processes may still be writing
-                    raise KeyboardInterrupt
-        if scalars is not None:
-            scalars.close()
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint of `_save`; PairError when it belongs to something else."""
+        path = self.run.out / LAST
+        try:
+            self.state.load_state_dict(state)
+            self.step_number, self.best = int(state["step"]), float(state["best"])
+            self.metrics = checkpoint_metrics(state)
+            self.job.step.restore_averages(state["averages"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            found = f"another or damaged one ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            remedy = "Use another --out, or --overwrite to start anew."
+            raise PairError(path, "a checkpoint of this run", found, remedy) from None
 
-    def _stop_on_nan(self, step: int, losses: dict[str, float]) -> None:
-        # batches are a function of the step, so the one that did it can be drawn again
-        _, images, batch = self.source.draw(step)
-        path = self.out / ("bad-batch.pt" if self.team.size == 1 else f"bad-batch-{self.team.rank}.pt")
-        faces = self.pack.faces.path[self.source.rows_of(step)].tolist()
-        save_checkpoint(path, {"step": step, "images": images, "faces": faces, "losses": losses, **vars(batch)})
-        remedy = f"Look at {path}, lower train.lr, and --resume from the last checkpoint."
-        raise PairError(self.out, "finite losses", f"{describe(losses)} not finite at step {step}", remedy)
 
-    def _end_epoch(self, scalars: Scalars | None) -> None:
-        count = len(self.valid_rows)
-        if count:
-            mine = self.valid_rows[self.team.share(count)]
-            answer = predict_pack(self.ema.module, self.pack, mine, amp=self.stage.train.amp)
-            points = self.team.gather(answer.points, count, self.device)
-            faces = self.pack.faces
-            self.nme = float(np.nanmean(nme(points, faces.points[self.valid_rows], faces.valid[self.valid_rows])) * 100)
-        better = self.nme is None or self.nme <= self.best
-        if self.nme is not None and better:
-            self.best = self.nme
-        if not self.team.first:
-            return
-        row = {"epoch": self.step // self.source.steps, "step": self.step, "nme_outer_corners_percent": self.nme,
-               "lr": self.optimizer.param_groups[0]["lr"], **self.update.averages()}  # fmt: skip
-        append_row(self.out / METRICS, row)
-        if scalars is not None:
-            scalars.add(self.step, {name: value for name, value in row.items() if name not in ("epoch", "step")})
-        if better:
-            self.save(BEST)
-        self.save(LAST)
+def checkpoint_metrics(state: Mapping[str, Any]) -> Metrics:
+    """The newest measurement that a checkpoint holds."""
+    # earlier versions kept the NME alone
+    return dict(state["metrics"]) if "metrics" in state else {NME: state.get("nme")}
+
+
+class _Clock:
+    """Samples per second since it was made."""
+
+    def __init__(self, samples_per_step: int) -> None:
+        self._samples_per_step, self._started, self._steps = samples_per_step, time.monotonic(), 0
+
+    def count_step(self) -> None:
+        self._steps += 1
+
+    @property
+    def samples_per_second(self) -> float:
+        return self._steps * self._samples_per_step / (time.monotonic() - self._started)

@@ -41,7 +41,7 @@ def test_naive_loader_draws_the_same_view(dot_pack: Path) -> None:
     _, images, batch = source.draw(0)
     naive = NaiveLoader(pack, config, pack.rows(TRAIN))
     assert naive.rows.tolist() == pack.rows(TRAIN).tolist()
-    row = int(source.rows_of(0)[2])
+    row = int(source.indices_of(0)[2])
     image, points, maps = naive.sample(naive.rows.tolist().index(row), np.random.default_rng(0), decode=False)
     np.testing.assert_allclose(points, batch.points[2].numpy(), atol=1e-5)
     assert np.abs(image - images[2].numpy()).mean() < 0.5 / 127.5

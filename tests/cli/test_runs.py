@@ -14,16 +14,15 @@ import pytest
 
 from pair_fld.benchmarks.training import ROWS
 from pair_fld.data.dataset import Pack
-from pair_fld.train.trainer import fit
 from tests.cli.command import pairfld
-from tests.train.settings import TINY, stage
+from tests.train.settings import TINY, stage, train
 
 
 @pytest.fixture(scope="module")
 def root(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root")
-    fit(stage(TINY, epochs=2), Pack(dot_pack), folder / "a/teacher", kind="teacher")
-    fit(stage(TINY, epochs=1, lr=1e-3), Pack(dot_pack), folder / "b/teacher", kind="teacher")
+    train(stage(TINY, epochs=2), Pack(dot_pack), folder / "a/teacher")
+    train(stage(TINY, epochs=1, lr=1e-3), Pack(dot_pack), folder / "b/teacher")
     return folder
 
 
@@ -59,7 +58,7 @@ def test_one_run_is_shown_against_another(root: Path) -> None:
 
 def test_changes_made_on_the_way_are_shown(dot_pack: Path, tmp_path: Path) -> None:
     for epochs in (1, 2):
-        fit(stage(TINY, epochs=epochs), Pack(dot_pack), tmp_path / "run", kind="teacher", resume=True)
+        train(stage(TINY, epochs=epochs), Pack(dot_pack), tmp_path / "run", resume=True)
     assert "from step 5: train.epochs = 2 instead of 1" in pairfld("runs", "show", "run", "--root", str(tmp_path)).out
     tree = json.loads(pairfld("runs", "show", "run", "--root", str(tmp_path), "--json").out)
     assert tree["changes"] == [{"step": 5, "key": "train.epochs", "old": 1, "new": 2}]
@@ -70,7 +69,7 @@ def test_changes_made_on_the_way_are_shown(dot_pack: Path, tmp_path: Path) -> No
     [
         ("run.json", b"{ damaged", "expected a run record, found damaged JSON"),
         ("run.json", b"[" * 5000, "expected a run record, found damaged JSON"),
-        ("run.json", b'{"config": {"train": {"epochs": "x"}}}', "expected a number of train.epochs, found 'x'"),
+        ("run.json", b'{"config": {"train": {"epochs": "x"}}}', "expected a number of epochs, found 'x'"),
         ("metrics.csv", b"epoch,loss\nmany,1\n", "expected the curves of a run, found a damaged file"),
         ("metrics.csv", b"loss\n1\n", "expected the curves of a run"),
         ("metrics.csv", b"epoch,loss\n1,2,3\n", "expected the curves of a run"),

@@ -35,7 +35,7 @@ def test_asking_ahead_changes_nothing(dot_pack: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pack, "prefetch", lambda rows: (asked.append(rows.tolist()), really(rows)))
     for step in range(5):  # an epoch
         assert torch.equal(plain.draw(step)[1], streamed.draw(step)[1])
-    assert asked == [plain.rows_of(4).tolist()]  # four steps ahead, and not beyond the epoch
+    assert asked == [plain.indices_of(4).tolist()]  # four steps ahead, and not beyond the epoch
     pack.prefetch(np.arange(48))
     pack.prefetch(np.zeros(0, int))
 

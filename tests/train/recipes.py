@@ -12,8 +12,8 @@ from pair_fld.data.dataset import Pack
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.evaluate.metrics import nme
 from pair_fld.models.checkpoint import load_model
-from pair_fld.train.predict_dataset import predict_pack
-from pair_fld.train.trainer import LAST
+from pair_fld.train.predict_dataset import predict_dataset
+from pair_fld.train.resume import LAST
 
 STILL = AugmentConfig(flip=0, rotation=0, scale=0, shift=0, photometric=0, grey=0, blur=0, noise=0, occlude=0)
 SMALL_SWIN = {"window_size": 4, "embed_dim": 24, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8]}
@@ -68,5 +68,5 @@ def narrowed(section: str, name: str, case: Case) -> StageConfig:
 def known_by_heart(run: Path, pack: Pack) -> float:
     """NME (outer corners) in percent on the faces that a run was trained on."""
     model, _ = load_model(run / LAST)
-    points = predict_pack(model, pack, np.arange(len(pack))).points
+    points = predict_dataset(model, pack, np.arange(len(pack))).points
     return float(nme(points, pack.faces.points, pack.faces.valid).mean() * 100)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pair_fld.config import AugmentConfig, ModelConfig, StageConfig, TrainConfig
+from pair_fld.data.dataset import Pack
 from pair_fld.models.checkpoint import load_checkpoint
+from pair_fld.train.distill import distill, train_teacher
+from pair_fld.train.run_folder import RunSpec
+from pair_fld.train.trainer import Reporter
 
 CALM = AugmentConfig(flip=0, rotation=5, scale=0.05, shift=0.02, photometric=0, grey=0, blur=0, noise=0, occlude=0)
 SMALL = ModelConfig(
@@ -21,6 +27,18 @@ def stage(model: ModelConfig = SMALL, **changes: object) -> StageConfig:
     settings: dict = {"epochs": 2, "batch_size": 8, "lr": 3e-3, "warmup_epochs": 0.2, "ema_decay": 0.9, "amp": False,
                       "losses": {"wing": 1.0}, "augment": CALM, "threads": 1}  # fmt: skip
     return StageConfig(model=model, train=TrainConfig(**(settings | changes)))
+
+
+def train(config: StageConfig, dataset: Pack, out: Path, *, init_from: Path | None = None,
+          report: Reporter | None = None, **options: Any) -> Path:  # fmt: skip
+    """`train_teacher` into the folder `out`; options as of RunSpec."""
+    return train_teacher(config, dataset, RunSpec(out, **options), init_from=init_from, report=report)
+
+
+def train_student(config: StageConfig, dataset: Pack, teachers: Sequence[Path], out: Path, *, cache: Path | None = None,
+                  report: Reporter | None = None, **options: Any) -> Path:  # fmt: skip
+    """`distill` into the folder `out`; options as of RunSpec."""
+    return distill(config, dataset, teachers, RunSpec(out, **options), cache=cache, report=report)
 
 
 def weights(path: Path) -> torch.Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,46 +14,50 @@ import pytest
 from pair_fld.config import AugmentConfig, DistillConfig, StageConfig
 from pair_fld.data.dataset import HUMAN, NONE, Pack
 from pair_fld.errors import PairError
-from pair_fld.train import ablation
-from pair_fld.train.ablation import ARMS, ablate, arms_for
-from pair_fld.train.trainer import fit
+from pair_fld.train import workers
+from pair_fld.train.ablation import VARIANTS, AblationSpec, ablate, variant_stage, variants_for
+from pair_fld.train.run_folder import RunSpec
 from tests.cli.command import pairfld
-from tests.train.settings import HEAT, TINY, stage
+from tests.train.settings import HEAT, TINY, stage, train
 
 LOSSES = {"wing": 1.0, "heatmap": 0.5, "kd_wing": 1.0, "kd_l2": 2.0, "kd_heatmap": 0.5}
 
 
 @pytest.fixture(scope="module")
 def teacher(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fit(stage(TINY, epochs=1), Pack(dot_pack), tmp_path_factory.mktemp("teacher") / "run", kind="teacher")
+    return train(stage(TINY, epochs=1), Pack(dot_pack), tmp_path_factory.mktemp("teacher") / "run")
 
 
-def arm_stage(arm: str, pack: Pack) -> StageConfig:
+def spec(folder: Path, **options: int) -> AblationSpec:
+    return AblationSpec(RunSpec(folder / "out", device="cpu"), **options)
+
+
+def variant_of(variant: str, pack: Pack) -> StageConfig:
     base = stage(HEAT, losses=LOSSES).model_copy(
         update={"distill": DistillConfig(machine_labels=0.2, fill_max_sigma=1.0)}
     )
-    return ablation._stage(base, arm, seed=7, pack=pack)
+    return variant_stage(base, variant, seed=7, dataset=pack)
 
 
 def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
     pack = Pack(dot_pack)
     expected = {
         "no teacher": ({"wing", "heatmap"}, 1.0, False),
-        "no teacher, machine labels weigh less": ({"wing", "heatmap"}, 0.2, False),
+        "no teacher, down-weighted machine labels": ({"wing", "heatmap"}, 0.2, False),
         "heatmap KD": ({"wing", "heatmap", "kd_l2", "kd_heatmap"}, 0.2, False),
         "coordinate KD": ({"wing", "heatmap", "kd_wing"}, 0.2, False),
         "all KD": (set(LOSSES), 0.2, False),
         "all KD, unlabelled faces too": (set(LOSSES), 0.2, True),
     }
-    assert set(expected) == set(ARMS)
+    assert set(expected) == set(VARIANTS)
     for arm, (losses, machine, unlabelled) in expected.items():
-        found = arm_stage(arm, pack)
+        found = variant_of(arm, pack)
         assert (set(found.train.losses), found.distill.machine_labels) == (losses, machine), arm
         assert found.distill.unlabelled == unlabelled
         assert found.train.seed == 7
         assert found.train.steps_per_epoch == 5  # 40 labelled faces in steps of 8: the budget of all arms alike
     # a filled gap is a coordinate of the teacher's: no part of less than all the teaching
-    assert {arm for arm in ARMS if arm_stage(arm, pack).distill.fill_max_sigma} == {
+    assert {arm for arm in VARIANTS if variant_of(arm, pack).distill.fill_max_sigma} == {
         "all KD",
         "all KD, unlabelled faces too",
     }
@@ -59,24 +65,34 @@ def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
 
 def test_arms_that_would_be_the_same_are_left_out(dot_pack: Path) -> None:
     pack = Pack(dot_pack)  # human and machine labels, every face with some
-    assert set(ARMS) - set(arms_for(pack)) == {"all KD, unlabelled faces too"}
+    assert set(VARIANTS) - set(variants_for(pack)) == {"all KD, unlabelled faces too"}
     pack.faces = replace(pack.faces, label=np.where(np.arange(48) < 9, NONE, HUMAN).astype(np.uint8))
-    assert set(ARMS) - set(arms_for(pack)) == {"no teacher, machine labels weigh less"}
+    assert set(VARIANTS) - set(variants_for(pack)) == {"no teacher, down-weighted machine labels"}
 
 
 def test_a_fault_in_a_run_comes_out_as_its_sentence(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
     """A run that diverges stops the ablation, in another process, with what that process said."""
     wild = stage(HEAT, lr=1e30, losses={name: 1e30 for name in LOSSES}, epochs=1)
     with pytest.raises(PairError, match=r"expected finite losses, found .* not finite at step .*bad-batch\.pt"):
-        ablate(wild, Pack(dot_pack), [teacher], tmp_path / "out", seeds=2, jobs=1, device="cpu")
+        ablate(wild, Pack(dot_pack), [teacher], spec(tmp_path, seeds=2, jobs=1))
 
 
-def test_where_there_can_be_no_processes_runs_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_can_be_no_processes_jobs_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(ablation, "spawn_context", lambda: None)
-    monkeypatch.setattr(ablation, "_run", lambda name: seen.append(name))
-    ablation._run_side_by_side([("first",), ("second",)], 2, lambda: seen.append(len(seen)))
-    assert seen == ["first", 1, "second", 3]  # after each run the progress is told how far it is
+    monkeypatch.setattr(workers, "spawn_context", lambda: None)
+    workers.run_in_workers(seen.append, ["first", "second"], 2, lambda: seen.append(len(seen)))
+    assert seen == ["first", 1, "second", 3]  # `tick` is called after each job
+
+
+def _die(job: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_a_sentence() -> None:
+    with pytest.raises(
+        PairError, match=r"process was killed \(exit code -9\), probably for lack of memory. Rerun with"
+    ):
+        workers.run_in_workers(_die, [1], 1, lambda: None)
 
 
 def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
@@ -89,8 +105,8 @@ def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_pat
     done = pairfld(*call)
     assert done.code == 0, done.err
     rows = json.loads(done.out)
-    assert [row["arm"] for row in rows] == list(arms_for(Pack(dot_pack)))
-    assert set(rows[-1]["against"]) == {"no teacher", "no teacher, machine labels weigh less"}
+    assert [row["variant"] for row in rows] == list(variants_for(Pack(dot_pack)))
+    assert set(rows[-1]["against"]) == {"no teacher", "no teacher, down-weighted machine labels"}
     assert {row["faces"] for row in rows} == {"validation split"}  # this pack has no test faces
     assert all(len(row["nme"]) == 2 and row["nme"][0] != row["nme"][1] for row in rows)
     out = tmp_path / "w/ablation"
@@ -122,14 +138,14 @@ def test_what_cannot_be_compared(
     dot_pack: Path, tmp_path: Path, losses: dict[str, float], seeds: int, expected: str
 ) -> None:
     with pytest.raises(PairError, match=expected):
-        ablate(stage(HEAT, losses=losses), Pack(dot_pack), [tmp_path / "none.pt"], tmp_path / "out", seeds=seeds)
+        ablate(stage(HEAT, losses=losses), Pack(dot_pack), [tmp_path / "none.pt"], spec(tmp_path, seeds=seeds))
     assert not (tmp_path / "out").exists()
 
 
 def test_faces_to_measure_on_and_terms_that_fit_are_checked_first(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
     with pytest.raises(PairError, match="terms that fit a net of coords outputs"):
-        ablate(stage(TINY, losses=LOSSES), pack, [tmp_path / "none.pt"], tmp_path / "out")
+        ablate(stage(TINY, losses=LOSSES), pack, [tmp_path / "none.pt"], spec(tmp_path))
     pack.faces = replace(pack.faces, split=np.zeros(48, np.uint8))
     with pytest.raises(PairError, match="labelled faces to measure on, found none"):
-        ablate(stage(HEAT, losses=LOSSES), pack, [tmp_path / "none.pt"], tmp_path / "out")
+        ablate(stage(HEAT, losses=LOSSES), pack, [tmp_path / "none.pt"], spec(tmp_path))

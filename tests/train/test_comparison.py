@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.train.comparison import compare, draw, markdown
+from pair_fld.train.comparison import compare_variants, draw, markdown
 
 RESULTS = {
     "base": [{"photos": 4.0}, {"photos": 4.2}, {"photos": 4.4}],
@@ -17,7 +17,7 @@ RESULTS = {
 
 
 def test_differences_in_standard_deviations_by_hand() -> None:
-    base, taught, same = compare(RESULTS, ["base", "same"])
+    base, taught, same = compare_variants(RESULTS, ["base", "same"])
     # means 4.2 and 3.9; sample deviations 0.2 and 0.1; pooled sqrt((0.04 + 0.01) / 2) = 0.15811
     assert (base.mean, base.spread) == (pytest.approx(4.2), pytest.approx(0.2))
     assert (taught.mean, taught.spread) == (pytest.approx(3.9), pytest.approx(0.1))
@@ -29,12 +29,12 @@ def test_differences_in_standard_deviations_by_hand() -> None:
 
 
 def test_no_spread_at_all_is_infinitely_many_deviations() -> None:
-    _, other = compare({"base": [{"a": 2.0}, {"a": 2.0}], "other": [{"a": 1.0}, {"a": 1.0}]}, ["base"])
+    _, other = compare_variants({"base": [{"a": 2.0}, {"a": 2.0}], "other": [{"a": 1.0}, {"a": 1.0}]}, ["base"])
     assert other.against["base"].deviations == -math.inf
 
 
 def test_forms_show_every_arm_and_seed(tmp_path: Path) -> None:
-    table = compare(RESULTS, ["base"])
+    table = compare_variants(RESULTS, ["base"])
     text = markdown(table, "About this.")
     assert text.startswith("About this.\n")
     assert "| taught | 3.900 | 0.100 | 3.80 3.90 4.00 | -0.300 (-1.9 sd) |" in text

@@ -13,9 +13,9 @@ from pair_fld.data.dataset import MACHINE, Pack
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.schemes import scheme_of
 from pair_fld.train.batches import BatchSource
-from pair_fld.train.trainer import LAST, fit
+from pair_fld.train.resume import LAST
 from tests.data.labelled_folders import SIDE, add_face, data_config
-from tests.train.settings import HEAT, stage, weights
+from tests.train.settings import HEAT, stage, train, weights
 
 # the points of each scheme that become one of the 51
 SCHEMES = {n: tuple(np.flatnonzero(scheme_of(n).weights.any(axis=0)).tolist()) for n in (49, 51, 68, 98)}
@@ -44,7 +44,7 @@ def test_each_scheme_masks_what_it_lacks(mixed: Pack) -> None:
     assert len(mixed) == 16
     source = BatchSource(mixed, stage(HEAT, batch_size=16), torch.device("cpu"))
     _, _, batch = source.draw(0)
-    rows = source.rows_of(0)
+    rows = source.indices_of(0)
     scheme = np.array([int(mixed.config.sources[s].name) for s in mixed.faces.source[rows]])
     for count in SCHEMES:
         weight = batch.weight[torch.from_numpy(scheme == count)]
@@ -58,7 +58,7 @@ def test_each_scheme_masks_what_it_lacks(mixed: Pack) -> None:
 def test_one_model_trains_on_all_of_them(mixed: Pack, tmp_path: Path) -> None:
     told: list[float] = []
     losses = {"wing": 1.0, "heatmap": 1.0}
-    fit(stage(HEAT, batch_size=16, epochs=80, losses=losses), mixed, tmp_path / "run", kind="teacher",
+    train(stage(HEAT, batch_size=16, epochs=80, losses=losses), mixed, tmp_path / "run",
         report=lambda p: told.append(p.losses["loss"]))  # fmt: skip
     assert told[-1] < 0.9 * told[0]
     assert weights(tmp_path / "run" / LAST).isfinite().all()

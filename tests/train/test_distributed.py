@@ -19,11 +19,10 @@ from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint
 from pair_fld.train.batches import BatchSource
-from pair_fld.train.builder import start
-from pair_fld.train.distributed import ALONE, Team, pick_device
+from pair_fld.train.builder import build_train_step
+from pair_fld.train.distributed import Distributed, pick_device
 from pair_fld.train.metric_log import METRICS
-from pair_fld.train.trainer import fit
-from tests.train.settings import HEAT, SMALL, TINY, stage, weights
+from tests.train.settings import HEAT, SMALL, TINY, stage, train, weights
 
 ROOT = Path(__file__).parents[2]
 LIVELY = AugmentConfig(rotation=5, scale=0.05, shift=0.02, photometric=0.5, grey=0.3, blur=0.3, noise=0.3, occlude=0.5)
@@ -32,9 +31,9 @@ import sys
 from pathlib import Path
 from pair_fld.config import StageConfig
 from pair_fld.data.dataset import Pack
-from pair_fld.train.trainer import fit
+from tests.train.settings import train
 stage = StageConfig.model_validate_json(sys.argv[1])
-fit(stage, Pack(sys.argv[2]), Path(sys.argv[3]), kind="teacher", report=lambda p: print(p.losses["loss"], flush=True))
+train(stage, Pack(sys.argv[2]), Path(sys.argv[3]), report=lambda p: print(p.losses["loss"], flush=True))
 """
 
 
@@ -58,8 +57,8 @@ def curve(out: Path) -> np.ndarray:
 def test_two_processes_follow_the_curve_of_one(dot_pack: Path, tmp_path: Path) -> None:
     settings = {"lr": 3e-3, "epochs": 3, "losses": {"wing": 1.0, "heatmap": 0.5}, "augment": LIVELY}
     alone: list[float] = []
-    fit(
-        stage(HEAT, batch_size=8, **settings), Pack(dot_pack), tmp_path / "one", kind="teacher",
+    train(
+        stage(HEAT, batch_size=8, **settings), Pack(dot_pack), tmp_path / "one",
         report=lambda p: alone.append(p.losses["loss"]),
     )  # fmt: skip
     said = two_processes(stage(HEAT, batch_size=4, **settings), dot_pack, tmp_path / "two")
@@ -75,7 +74,7 @@ def test_two_processes_follow_the_curve_of_one(dot_pack: Path, tmp_path: Path) -
     np.testing.assert_allclose(two[:, 1:], one[:, 1:], rtol=2e-4)
     assert load_checkpoint(tmp_path / "two/last.pt")["record"]["processes"] == 2
     with pytest.raises(PairError, match="expected the same number of processes to resume"):
-        fit(stage(HEAT, batch_size=4, **settings), Pack(dot_pack), tmp_path / "two", kind="teacher", resume=True)
+        train(stage(HEAT, batch_size=4, **settings), Pack(dot_pack), tmp_path / "two", resume=True)
 
 
 def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path, tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path,
     net = ModelConfig(arch="timm", input_size=64, options={"width": 16, "head": "attention"})
     settings = {"epochs": 1, "losses": {"star": 1.0, "awing_points": 10.0, "awing_edges": 10.0}, "augment": LIVELY}
     alone: list[float] = []
-    fit(stage(net, batch_size=8, **settings), Pack(dot_pack), tmp_path / "one", kind="teacher",
+    train(stage(net, batch_size=8, **settings), Pack(dot_pack), tmp_path / "one",
         report=lambda p: alone.append(p.losses["loss"]))  # fmt: skip
     said = two_processes(stage(net, batch_size=4, **settings), dot_pack, tmp_path / "two")
     together = [float(line) for line in said.split()]
@@ -95,7 +94,7 @@ def test_parts_of_a_team_make_up_the_whole(dot_pack: Path) -> None:
     pack, cpu = Pack(dot_pack), torch.device("cpu")
     whole = BatchSource(pack, stage(TINY, batch_size=8, augment=LIVELY), cpu).draw(3)
     small = stage(TINY, batch_size=4, augment=LIVELY)
-    parts = [BatchSource(pack, small, cpu, team=Team(rank, 2)).draw(3) for rank in (0, 1)]
+    parts = [BatchSource(pack, small, cpu, distributed=Distributed(rank, 2)).draw(3) for rank in (0, 1)]
     assert torch.equal(torch.cat([images for _, images, _ in parts]), whole[1])
     torch.testing.assert_close(torch.cat([batch.points for _, _, batch in parts]), whole[2].points, atol=1e-6, rtol=0)
 
@@ -109,24 +108,24 @@ def test_accumulated_parts_weigh_as_one_batch(dot_pack: Path, tmp_path: Path) ->
     losses = []
     for size, parts in ((8, 1), (4, 2)):
         source = BatchSource(pack, stage(SMALL, batch_size=size, grad_accumulation=parts), torch.device("cpu"))
-        step = start(stage(SMALL, batch_size=size, grad_accumulation=parts), 10, 0, torch.device("cpu"), ALONE)
-        step.model.eval()
+        step = build_train_step(stage(SMALL, batch_size=size, grad_accumulation=parts), torch.device("cpu"), steps=10)
+        step.state.model.eval()
         step(*source.draw(0))
-        losses.append((step.look().losses["loss"], step.model.net.head.weight.detach().clone()))  # type: ignore[union-attr]
+        losses.append((step.read_stats().losses["loss"], step.state.model.net.head.weight.detach().clone()))  # type: ignore[union-attr]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-6)
     torch.testing.assert_close(losses[0][1], losses[1][1], atol=1e-6, rtol=0)
 
 
 def test_shares_cover_everything_once() -> None:
     for count in (0, 1, 5, 8):
-        parts = [np.arange(count)[Team(rank, 4).share(count)] for rank in range(4)]
+        parts = [np.arange(count)[Distributed(rank, 4).shard(count)] for rank in range(4)]
         assert np.concatenate(parts).tolist() == list(range(count))
 
 
 def test_a_nonsense_environment_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(PairError, match="environment variable WORLD_SIZE: expected a whole number"):
-        Team.join(pick_device("cpu"))
+        Distributed.init(pick_device("cpu"))
 
 
 def test_torchrun_starts_the_command_line(dot_pack: Path, tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from pair_fld.models.heads import Outputs
 from pair_fld.models.landmark_net import simcc_mean, soft_argmax
 from pair_fld.train.loss_terms import (
     HEATMAP,
-    LIVE,
     MAPS,
     SIMCC,
     TEACHER,
+    TEACHER_PER_STEP,
     TERMS,
     Batch,
     Prediction,
-    misfits,
+    unfit_terms,
     weighted_mean,
 )
 from pair_fld.train.target_maps import normal_maps
@@ -115,13 +115,13 @@ def test_a_drawn_heatmap_teaches_what_the_live_one_does() -> None:
     targets = batch(torch.Generator().manual_seed(7))
     assert targets.teacher_points is not None
     assert targets.teacher_covariance is not None
-    live = normal_maps(targets.teacher_points, targets.teacher_covariance, SIDE, SIDE).log()
+    logits = normal_maps(targets.teacher_points, targets.teacher_covariance, SIDE, SIDE).log()
     x = torch.rand(2, 51, SIDE, SIDE, dtype=torch.float64, requires_grad=True)
-    found = [TERMS["kd_l2"](prediction("kd_l2", x), replace(targets, live_raw=raw)) for raw in (None, live)]
+    found = [TERMS["kd_l2"](prediction("kd_l2", x), replace(targets, teacher_logits=raw)) for raw in (None, logits)]
     torch.testing.assert_close(found[0], found[1])
     # a teacher of twice the resolution: its maps are averaged over 2 x 2 cells, which widens them a little
     fine = normal_maps(targets.teacher_points, targets.teacher_covariance, 2 * SIDE, 2 * SIDE).log()
-    other = TERMS["kd_l2"](prediction("kd_l2", x), replace(targets, live_raw=fine))
+    other = TERMS["kd_l2"](prediction("kd_l2", x), replace(targets, teacher_logits=fine))
     torch.testing.assert_close(other, found[0], rtol=0.1, atol=0)
 
 
@@ -129,13 +129,13 @@ def test_a_drawn_heatmap_teaches_what_the_live_one_does() -> None:
 def test_distillation_terms_need_a_teacher(name: str) -> None:
     x = torch.zeros(2, 51, SIDE, SIDE)
     alone = Batch(torch.zeros(2, 51, 2), torch.ones(2, 51))
-    with pytest.raises(ValueError, match=r"needs a teacher|does not give"):
+    with pytest.raises(ValueError, match=r"needs a teacher|does not have"):
         TERMS[name](prediction(name, x), alone)
 
 
 def test_terms_say_which_nets_they_fit() -> None:
     def model(arch: str, **options: object) -> list[str]:
-        return misfits(list(TERMS), build_model(ModelConfig(arch=arch, input_size=64, options=options)))
+        return unfit_terms(list(TERMS), build_model(ModelConfig(arch=arch, input_size=64, options=options)))
 
     maps = ["awing_points", "awing_edges", "kd_fused"]
     heat = ["heatmap", "kd_heatmap", "star", "kd_l2"]
@@ -143,4 +143,4 @@ def test_terms_say_which_nets_they_fit() -> None:
     assert sorted(model("simcc_net")) == sorted([*maps, *heat])
     assert sorted(model("heatmap_net")) == sorted([*maps, "simcc", "kd_simcc"])
     assert sorted(model("heatmap_unet", head="attention")) == ["kd_simcc", "simcc"]
-    assert {name for name in TERMS if LIVE in TERMS[name].needs} == {"kd_fused", "kd_feature"}
+    assert {name for name in TERMS if TEACHER_PER_STEP in TERMS[name].needs} == {"kd_fused", "kd_feature"}

@@ -12,24 +12,23 @@ from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
 from pair_fld.io import write_json
 from pair_fld.train import run_history as history
-from pair_fld.train.interrupts import locked
+from pair_fld.train.lock import locked
 from pair_fld.train.metric_log import Scalars
-from pair_fld.train.trainer import fit
-from tests.train.settings import TINY, stage
+from tests.train.settings import TINY, stage, train
 
 
 @pytest.fixture(scope="module")
 def root(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished teacher, a student that stopped after one epoch of two, a folder that is no training run."""
     folder = tmp_path_factory.mktemp("runs")
-    fit(stage(TINY, epochs=2), Pack(dot_pack), folder / "a/teacher", kind="teacher")
+    train(stage(TINY, epochs=2), Pack(dot_pack), folder / "a/teacher")
 
     def report(progress) -> None:
         if progress.step == 7:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        fit(stage(TINY, lr=1e-3), Pack(dot_pack), folder / "b/student", kind="student", report=report)
+        train(stage(TINY, lr=1e-3), Pack(dot_pack), folder / "b/student", report=report)
     write_json(folder / "a/data/run.json", {"config": {"sources": []}})
     (folder / "c").mkdir()
     (folder / "c/run.json").write_text("{ damaged")
@@ -45,13 +44,13 @@ def test_runs_are_listed_with_their_state(root: Path) -> None:
         "teacher",
     )
     assert (runs["b/student"].state, runs["b/student"].epochs_done) == ("stopped", 1)
-    assert runs["a/teacher"].best == min(history.curves(runs["a/teacher"])[history.NME])
+    assert runs["a/teacher"].best_nme_outer_corners_percent == min(history.curves(runs["a/teacher"])[history.NME])
     with locked(root / "b/student"):
         assert history.find_run(root, "student").state == "training"
 
 
 def test_find_run_wants_exactly_one(root: Path) -> None:
-    assert history.find_run(root, "b/student").kind == "student"
+    assert history.find_run(root, "student").name == "b/student"
     for name, found in (("nothing", "found none"), ("", r"found 2 \(a/teacher, b/student\)")):
         with pytest.raises(PairError, match=found):
             history.find_run(root, name)
@@ -59,8 +58,8 @@ def test_find_run_wants_exactly_one(root: Path) -> None:
 
 def test_differences_from_defaults_and_another_run(root: Path) -> None:
     teacher, student = (history.configuration(history.find_run(root, name)) for name in ("teacher", "student"))
-    assert history.differences(teacher, student) == {"train.lr": (3e-3, 1e-3)}
-    changed = history.differences(history.defaults(), teacher)
+    assert history.changed_settings(teacher, student) == {"train.lr": (3e-3, 1e-3)}
+    changed = history.changed_settings(history.defaults(), teacher)
     assert changed["train.batch_size"] == (64, 8)
     assert changed["model.arch"] == (None, "coord_net")
     assert "train.grad_clip" not in changed

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pair_fld.data.dataset import Pack
-from pair_fld.train.distill import distill
-from pair_fld.train.trainer import LAST, fit
+from pair_fld.train.resume import LAST
 from tests.train.recipes import STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
+from tests.train.settings import train, train_student
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 def teacher(faces: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An hourglass that knows the faces."""
     folder = tmp_path_factory.mktemp("teacher") / "run"
-    fit(narrowed("teacher", "hourglass", TEACHERS["hourglass"]), faces, folder, kind="teacher")
+    train(narrowed("teacher", "hourglass", TEACHERS["hourglass"]), faces, folder)
     return folder / LAST
 
 
 @pytest.mark.parametrize("name", sorted(STUDENTS))
 def test_every_student_learns(name: str, faces: Pack, teacher: Path, tmp_path: Path) -> None:
-    distill(narrowed("student", name, STUDENTS[name]), faces, [teacher], tmp_path / "run", cache=tmp_path)
+    train_student(narrowed("student", name, STUDENTS[name]), faces, [teacher], tmp_path / "run", cache=tmp_path)
     assert known_by_heart(tmp_path / "run", faces) < 1

@@ -9,8 +9,8 @@ import pytest
 from pair_fld.config import StageConfig, load_section
 from pair_fld.data.dataset import Pack
 from pair_fld.models import build_model
-from pair_fld.train.trainer import fit
 from tests.train.recipes import SAME, STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
+from tests.train.settings import train
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
 @pytest.mark.parametrize("name", sorted(TEACHERS))
 def test_every_teacher_learns(name: str, faces: Pack, tmp_path: Path) -> None:
-    fit(narrowed("teacher", name, TEACHERS[name]), faces, tmp_path / "run", kind="teacher")
+    train(narrowed("teacher", name, TEACHERS[name]), faces, tmp_path / "run")
     assert known_by_heart(tmp_path / "run", faces) < 1
 
 

@@ -15,22 +15,22 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.io import read_json
 from pair_fld.models.checkpoint import load_checkpoint, load_model
-from pair_fld.train.batches import BatchSource, TeacherLabels, epoch_rows
-from pair_fld.train.distill import distill, teacher_answers, train_teacher
-from pair_fld.train.predict_dataset import predict_pack
-from pair_fld.train.trainer import METRICS, fit
-from tests.train.settings import HEAT, stage, weights
+from pair_fld.train.batches import BatchSource, epoch_order
+from pair_fld.train.metric_log import METRICS
+from pair_fld.train.predict_dataset import LandmarkPredictions, predict_dataset
+from pair_fld.train.teacher_predictions import teacher_predictions
+from tests.train.settings import HEAT, stage, train, train_student, weights
 
 
 def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
-    teacher = train_teacher(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), pack, tmp_path / "teacher")
+    teacher = train(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), pack, tmp_path / "teacher")
     rows = pack.rows(TRAIN)
-    answers = predict_pack(load_model(teacher)[0], pack, rows)
+    answers = predict_dataset(load_model(teacher)[0], pack, rows)
     error = nme(answers.points, pack.faces.points[rows], pack.faces.valid[rows])
     assert error.mean() < 0.02
     student_stage = stage(epochs=30, losses={"wing": 0.5, "kd_wing": 1.0})
-    student = distill(student_stage, pack, [teacher], tmp_path / "student")
+    student = train_student(student_stage, pack, [teacher], tmp_path / "student")
     assert (
         load_checkpoint(student)["record"]["teacher"]
         == load_checkpoint(tmp_path / "student/last.pt")["record"]["teacher"]
@@ -43,7 +43,7 @@ def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path:
 
 def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
-    straight = fit(stage(), pack, tmp_path / "straight", kind="teacher")
+    straight = train(stage(), pack, tmp_path / "straight")
 
     class Stop(Exception):
         pass
@@ -58,39 +58,44 @@ def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
     # the first checkpoint is written after the first epoch of 5 steps: stop once before it and once after
     for limit in (3, 7):
         with pytest.raises(Stop):
-            fit(stage(), pack, tmp_path / "broken", kind="teacher", resume=True, report=stop_at(limit))
-    fit(stage(), pack, tmp_path / "broken", kind="teacher", resume=True)
+            train(stage(), pack, tmp_path / "broken", resume=True, report=stop_at(limit))
+    train(stage(), pack, tmp_path / "broken", resume=True)
     assert torch.equal(weights(straight.with_name("last.pt")), weights(tmp_path / "broken/last.pt"))
     assert (tmp_path / "broken" / METRICS).read_text() == (tmp_path / "straight" / METRICS).read_text()
 
 
 def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
-    fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
+    train(stage(epochs=1), pack, tmp_path / "run")
     before = (tmp_path / "run/last.pt").stat().st_mtime_ns
-    fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher", resume=True)
+    train(stage(epochs=1), pack, tmp_path / "run", resume=True)
     assert (tmp_path / "run/last.pt").stat().st_mtime_ns == before
     with pytest.raises(PairError, match="expected a new or empty output folder"):
-        fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
+        train(stage(epochs=1), pack, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
-    ("changed", "kind", "expected"),
+    ("changed", "expected"),
     [
         (
             {"batch_size": 4},
-            "teacher",
             r"the same configuration to resume, found train\.batch_size=4 \(it was started with 8\)\. Only train\.lr",
         ),
-        ({"lr": 1e-4}, "teacher", r"still to be trained, found train\.lr=0\.0001 for a run that has done 5 of 5 steps"),
-        ({}, "student", r"the same stage to resume, .*\(teacher, now student\)"),
+        ({"lr": 1e-4}, r"still to be trained, found train\.lr=0\.0001 for a run that has done 5 of 5 steps"),
     ],
 )
-def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, kind: str, expected: str) -> None:
+def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, expected: str) -> None:
     pack = Pack(dot_pack)
-    fit(stage(epochs=1), pack, tmp_path / "run", kind="teacher")
+    train(stage(epochs=1), pack, tmp_path / "run")
     with pytest.raises(PairError, match=expected):
-        fit(stage(epochs=1, **changed), pack, tmp_path / "run", kind=kind, resume=True)
+        train(stage(epochs=1, **changed), pack, tmp_path / "run", resume=True)
+
+
+def test_resume_refuses_a_run_of_another_stage(dot_pack: Path, tmp_path: Path) -> None:
+    pack = Pack(dot_pack)
+    teacher = train(stage(epochs=1), pack, tmp_path / "run")
+    with pytest.raises(PairError, match=r"the same stage to resume, .*\(teacher, now student\)"):
+        train_student(stage(epochs=1), pack, [teacher], tmp_path / "run", cache=tmp_path, resume=True)
 
 
 def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_path: Path) -> None:
@@ -104,11 +109,11 @@ def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_pat
         if progress.step == 7:
             raise Stop
 
-    fit(stage(), pack, tmp_path / "straight", kind="teacher")
+    train(stage(), pack, tmp_path / "straight")
     with pytest.raises(Stop):
-        fit(stage(), pack, tmp_path / "run", kind="teacher", report=stop)
+        train(stage(), pack, tmp_path / "run", report=stop)
     calm = {"lr": 1.5e-3, "checkpoint_minutes": 9.0}
-    fit(stage(**calm), pack, tmp_path / "run", kind="teacher", resume=True)
+    train(stage(**calm), pack, tmp_path / "run", resume=True)
     record = read_json(tmp_path / "run/run.json", "a run record")
     assert (record["config"]["train"]["lr"], record["config"]["train"]["checkpoint_minutes"]) == (1.5e-3, 9.0)
     changes = [
@@ -123,25 +128,25 @@ def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_pat
     # half the rate from the second epoch on: the schedule falls from the rate to a hundredth of it
     assert rates["run"] == pytest.approx([rates["straight"][0], rates["straight"][1] / 2])
     # more epochs make a finished run longer; fewer than are done would have no effect
-    fit(stage(epochs=3, **calm), pack, tmp_path / "run", kind="teacher", resume=True)
+    train(stage(epochs=3, **calm), pack, tmp_path / "run", resume=True)
     assert load_checkpoint(tmp_path / "run/last.pt")["step"] == 15
     added = {"step": 10, "key": "train.epochs", "old": 2, "new": 3}
     assert read_json(tmp_path / "run/run.json", "a run record")["changes"] == [*changes, added]
     with pytest.raises(PairError, match=r"found train\.epochs=1 for a run that has done 15 of 5 steps"):
-        fit(stage(epochs=1, **calm), pack, tmp_path / "run", kind="teacher", resume=True)
+        train(stage(epochs=1, **calm), pack, tmp_path / "run", resume=True)
 
 
 def test_init_from_starts_with_the_weights_only(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
-    first = fit(stage(epochs=2), pack, tmp_path / "first", kind="teacher")
+    first = train(stage(epochs=2), pack, tmp_path / "first")
     tiny = stage(epochs=1, lr=1e-9, ema_decay=0.0)
-    second = fit(tiny, pack, tmp_path / "second", kind="teacher", init_from=first)
+    second = train(tiny, pack, tmp_path / "second", init_from=first)
     kept, new = load_checkpoint(first)["ema"], load_checkpoint(second)["model"]
     name = "net.head.weight"
     torch.testing.assert_close(new[name], kept[name], atol=1e-6, rtol=0)
     assert load_checkpoint(second)["step"] == 5
     with pytest.raises(PairError, match="those of another architecture"):
-        fit(stage(HEAT), pack, tmp_path / "third", kind="teacher", init_from=first)
+        train(stage(HEAT), pack, tmp_path / "third", init_from=first)
 
 
 def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
@@ -150,7 +155,7 @@ def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
     points[np.flatnonzero(pack.faces.split == TRAIN)] = np.nan
     pack.faces = replace(pack.faces, points=points)
     with pytest.raises(PairError, match="expected finite losses, found loss, wing not finite at step 0"):
-        fit(stage(), pack, tmp_path / "run", kind="teacher")
+        train(stage(), pack, tmp_path / "run")
     saved = load_checkpoint(tmp_path / "run/bad-batch.pt")
     assert saved["images"].shape == (8, 3, 64, 64)
     assert len(saved["faces"]) == 8
@@ -170,36 +175,36 @@ def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
 )
 def test_settings_that_cannot_work(dot_pack: Path, tmp_path: Path, changes: dict, expected: str) -> None:
     with pytest.raises(PairError, match=expected):
-        fit(stage(**changes), Pack(dot_pack), tmp_path / "run", kind="teacher")
+        train(stage(**changes), Pack(dot_pack), tmp_path / "run")
 
 
 def test_without_a_face_no_batch_size_would_help(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
     pack.faces = replace(pack.faces, split=np.full(len(pack), VALID, np.uint8))
     with pytest.raises(PairError, match=r"found 0 faces of summed weight 0 for a step of 8\. Prepare faces"):
-        fit(stage(), pack, tmp_path / "run", kind="teacher")
+        train(stage(), pack, tmp_path / "run")
 
 
 def test_a_missing_teacher_says_which_stage_makes_one(dot_pack: Path, tmp_path: Path) -> None:
     with pytest.raises(PairError, match=r"none\.pt: .*found no such file\. Run pairfld train-teacher first"):
-        distill(stage(), Pack(dot_pack), [tmp_path / "none.pt"], tmp_path / "run")
+        train_student(stage(), Pack(dot_pack), [tmp_path / "none.pt"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_epoch_rows_follow_the_weights() -> None:
+def test_epoch_order_follow_the_weights() -> None:
     rows, weight = np.arange(1000), np.where(np.arange(1000) < 500, 2.0, 0.25)
-    drawn = np.concatenate([epoch_rows(rows, weight, seed=1, epoch=e) for e in range(20)])
+    drawn = np.concatenate([epoch_order(rows, weight, seed=1, epoch=e) for e in range(20)])
     assert (np.bincount(drawn, minlength=1000)[:500] == 40).all()
     # 20 epochs x 500 faces x 1/4 = 2500 draws of a coin with standard deviation sqrt(10000 x 3/16) = 43
     assert abs((drawn >= 500).sum() - 2500) < 5 * 43
-    assert not np.array_equal(epoch_rows(rows, weight, 1, 0), epoch_rows(rows, weight, 1, 1))
+    assert not np.array_equal(epoch_order(rows, weight, 1, 0), epoch_order(rows, weight, 1, 1))
 
 
 def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
     pack = Pack(dot_pack)
     # a deviation of 3 % of a crop of 100 pixels, sqrt(4.5 + 4.5)
     variance = np.tile(np.eye(2, dtype=np.float32) * 4.5, (len(pack), 51, 1, 1))
-    answers = TeacherLabels(pack.faces.points.copy(), variance, np.full(len(pack), 100, np.float32))
+    answers = LandmarkPredictions(pack.faces.points.copy(), variance, np.full(len(pack), 100, np.float32))
     source = BatchSource(pack, stage(), torch.device("cpu"), answers)
     _, _, batch = next(source.batches(0, 1))
     assert set(batch.weight.unique().tolist()) <= {0.0, 0.25, 1.0}
@@ -211,11 +216,11 @@ def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
 
 def test_teacher_answers_are_kept(dot_pack: Path, tmp_path: Path) -> None:
     pack = Pack(dot_pack)
-    teacher = train_teacher(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
-    first = teacher_answers([teacher], pack, tmp_path)
+    teacher = train(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
+    first = teacher_predictions([teacher], pack, tmp_path)
     kept = list(tmp_path.glob("answers-*.npz"))
     assert len(kept) == 1
     stamp = kept[0].stat().st_mtime_ns
-    second = teacher_answers([teacher], pack, tmp_path)
+    second = teacher_predictions([teacher], pack, tmp_path)
     assert kept[0].stat().st_mtime_ns == stamp
     np.testing.assert_array_equal(first.points, second.points)

@@ -1,8 +1,8 @@
-"""Views of packed crops: which part of a crop a training sample shows, for its picture and its points alike.
+"""Geometric augmentation: the part of a packed crop that a training sample shows, for its image and its points.
 
-A view is the crop that `geometry.crop_matrix` would cut from the face's box, disturbed. What a view looks like beyond
-that (light, occluders, noise) is in `looks`. Choices are made on the CPU from a numpy generator, so a training step
-sees the same faces in the same way on every device.
+A view is the crop that `geometry.crop_matrix` cuts from the face's box, randomly mirrored, rotated, scaled and shifted.
+Light, occluders and noise are in `photometric`. Random numbers come from a numpy generator on the CPU, so a training
+step has the same views on every device.
 """
 
 from __future__ import annotations
@@ -23,30 +23,35 @@ _FLIP = torch.tensor(FLIP)
 
 
 @dataclass(frozen=True)
-class Views:
-    """Geometry of a batch: `linear` (B, 2, 2) and `offset` (B, 2) take normalised view to normalised pack
-    coordinates; `flipped` (B,) bool says which are mirrored."""
+class ViewTransforms:
+    """Affine maps of a batch from normalised view coordinates to normalised pack coordinates.
+
+    Attributes:
+        linear: (B, 2, 2).
+        offset: (B, 2).
+        flipped: (B,) bool, whether the view is mirrored.
+    """
 
     linear: torch.Tensor
     offset: torch.Tensor
     flipped: torch.Tensor
 
-    def __getitem__(self, part: slice) -> Views:
-        return Views(self.linear[part], self.offset[part], self.flipped[part])
+    def __getitem__(self, part: slice) -> ViewTransforms:
+        return ViewTransforms(self.linear[part], self.offset[part], self.flipped[part])
 
-    def to(self, device: torch.device) -> Views:
-        return Views(*(t.to(device, non_blocking=True) for t in (self.linear, self.offset, self.flipped)))
+    def to(self, device: torch.device) -> ViewTransforms:
+        return ViewTransforms(*(t.to(device, non_blocking=True) for t in (self.linear, self.offset, self.flipped)))
 
 
-def plan_views(
+def sample_views(
     boxes: torch.Tensor, pack_size: int, margin: float, config: AugmentConfig | None, rng: np.random.Generator | None
-) -> Views:
-    """Choose the views of a batch.
+) -> ViewTransforms:
+    """Sample the views of a batch.
 
     Args:
         boxes: (B, 4) _pack, x0 y0 x1 y1 of the 51 points.
-        margin: crop side over the box's longer side.
-        config: how to disturb, with `rng` to choose by; None gives the crop of `geometry.crop_matrix` itself.
+        margin: crop side divided by the box's longer side.
+        config: ranges of the random changes, drawn from `rng`; None gives the crop of `geometry.crop_matrix` itself.
     """
     batch, device = len(boxes), boxes.device
     size = boxes[:, 2:] - boxes[:, :2]
@@ -64,21 +69,21 @@ def plan_views(
     c, s = half * torch.cos(angle), half * torch.sin(angle)
     mirror = torch.where(flipped, -1.0, 1.0)
     linear = torch.stack([torch.stack([c * mirror, -s], -1), torch.stack([s * mirror, c], -1)], -2)
-    return Views(linear, to_norm(centre, pack_size), flipped)
+    return ViewTransforms(linear, to_norm(centre, pack_size), flipped)
 
 
-def view_images(images: torch.Tensor, views: Views, size: int) -> torch.Tensor:
+def warp_images(images: torch.Tensor, views: ViewTransforms, size: int) -> torch.Tensor:
     """Warp (B, P, P, 3) uint8 packed crops to (B, 3, size, size) float32 whole numbers 0..255; outside is black.
 
-    Rounded to whole grey levels on every device, as the pixels are that the shipped model sees.
+    Values are rounded to whole grey levels on every device, as in the shipped model's input.
     """
     if images.device.type == "cpu":  # several times faster than grid_sample there
         return torch.from_numpy(warp_crops(images.numpy(), views, size)).permute(0, 3, 1, 2).float()
     return sample_images(images, views, size)
 
 
-def warp_crops(crops: np.ndarray | Sequence[np.ndarray], views: Views, size: int) -> np.ndarray:
-    """`view_images` by OpenCV: B crops (P, P, 3) uint8, anywhere in memory, to (B, size, size, 3) uint8."""
+def warp_crops(crops: np.ndarray | Sequence[np.ndarray], views: ViewTransforms, size: int) -> np.ndarray:
+    """`warp_images` with OpenCV: B crops (P, P, 3) uint8, anywhere in memory, to (B, size, size, 3) uint8."""
     out = np.empty((len(crops), size, size, 3), np.uint8)
     linear, offset = views.linear.numpy().astype(np.float64), views.offset.numpy().astype(np.float64)
     # view pixel u = ((n + 1) S - 1) / 2 at normalised n, pack pixel likewise: u_pack = scale u_view + shift
@@ -87,8 +92,8 @@ def warp_crops(crops: np.ndarray | Sequence[np.ndarray], views: Views, size: int
     first = np.einsum("bij,j->bi", linear, np.full(2, 1 / size - 1)) + offset  # where view pixel (0, 0) is
     matrices[:, :, 2] = ((first + 1) * pack - 1) / 2
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    # Copied first, in order: a slanted walk over memory that no cache holds yet takes twice as long. And with a fourth
-    # channel, for which OpenCV's warp is twice as fast again.
+    # Copy first, in order: warping straight from uncached memory takes twice as long. With a fourth channel, OpenCV's
+    # warp is twice as fast again.
     near, warped = np.empty((pack, pack, 4), np.uint8), np.empty((size, size, 4), np.uint8)
     for crop, matrix, drawn in zip(crops, matrices, out, strict=True):
         cv2.cvtColor(crop, cv2.COLOR_BGR2BGRA, dst=near)
@@ -97,15 +102,15 @@ def warp_crops(crops: np.ndarray | Sequence[np.ndarray], views: Views, size: int
     return out
 
 
-def sample_images(images: torch.Tensor, views: Views, size: int) -> torch.Tensor:
-    """`view_images` by torch, in one call for the batch: for accelerators."""
+def sample_images(images: torch.Tensor, views: ViewTransforms, size: int) -> torch.Tensor:
+    """`warp_images` with torch, in one call per batch: for accelerators."""
     theta = torch.cat([views.linear, views.offset[..., None]], dim=-1)
     grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
     pixels = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, mode="bilinear", align_corners=False)
     return pixels.round_()
 
 
-def view_points(points_pack: torch.Tensor, views: Views, pack_size: int) -> torch.Tensor:
+def points_to_view(points_pack: torch.Tensor, views: ViewTransforms, pack_size: int) -> torch.Tensor:
     """Points (B, 51, 2) _pack to normalised view coordinates, renumbered where the view is mirrored."""
     norm = to_norm(points_pack, pack_size)
     points = (norm - views.offset[:, None]) @ _inverse(views.linear).mT
@@ -113,43 +118,43 @@ def view_points(points_pack: torch.Tensor, views: Views, pack_size: int) -> torc
 
 
 def _inverse(linear: torch.Tensor) -> torch.Tensor:
-    """Inverses of (B, 2, 2); the general solver costs more than all else that a batch's points need."""
+    """Inverses of (B, 2, 2) matrices; torch.linalg.inv takes longer than everything else done to a batch's points."""
     (a, b), (c, d) = ((row[:, 0], row[:, 1]) for row in (linear[:, 0], linear[:, 1]))
     return torch.stack([d, -b, -c, a], dim=-1).view(-1, 2, 2) / (a * d - b * c)[:, None, None]
 
 
 def mirror_order(values: torch.Tensor, flipped: torch.Tensor) -> torch.Tensor:
-    """Renumber per-point values (B, 51, ...) of the mirrored samples by the scheme's mirror permutation."""
+    """Renumber per-point values (B, 51, ...) of mirrored samples with the scheme's mirror permutation."""
     swapped = values.index_select(1, _FLIP.to(values.device))
     return torch.where(flipped.view(-1, *[1] * (values.ndim - 1)), swapped, values)
 
 
-def unview_points(points_norm: torch.Tensor, views: Views, pack_size: int) -> torch.Tensor:
-    """Inverse of `view_points`: normalised view coordinates (B, 51, 2) back to _pack."""
+def points_to_pack(points_norm: torch.Tensor, views: ViewTransforms, pack_size: int) -> torch.Tensor:
+    """Inverse of `points_to_view`: normalised view coordinates (B, 51, 2) back to _pack."""
     points = mirror_order(points_norm, views.flipped)
     norm = torch.einsum("bij,bpj->bpi", views.linear, points) + views.offset[:, None]
     return ((norm + 1) * pack_size - 1) / 2
 
 
-def view_covariance(covariance_pack: torch.Tensor, views: Views, pack_size: int) -> torch.Tensor:
+def covariance_to_view(covariance_pack: torch.Tensor, views: ViewTransforms, pack_size: int) -> torch.Tensor:
     """Covariances (B, 51, 2, 2) in squared _pack pixels to normalised view coordinates, renumbered like the points."""
     to_view = (_inverse(views.linear) * (2 / pack_size))[:, None]
     return mirror_order(to_view @ covariance_pack @ to_view.mT, views.flipped)
 
 
-def unview_covariance(covariance_norm: torch.Tensor, views: Views, pack_size: int) -> torch.Tensor:
-    """Inverse of `view_covariance`."""
+def covariance_to_pack(covariance_norm: torch.Tensor, views: ViewTransforms, pack_size: int) -> torch.Tensor:
+    """Inverse of `covariance_to_view`."""
     to_pack = (views.linear * (pack_size / 2))[:, None]
     return to_pack @ mirror_order(covariance_norm, views.flipped) @ to_pack.mT
 
 
-def turn_views(views: Views, degrees: float, scale: float) -> Views:
-    """The same views turned about their middles, showing `scale` times as much."""
+def rotate_views(views: ViewTransforms, degrees: float, scale: float) -> ViewTransforms:
+    """The same views rotated about their centres, showing an area `scale` times as wide."""
     angle = np.deg2rad(degrees)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return Views(views.linear @ torch.from_numpy(turn).to(views.linear), views.offset, views.flipped)
+    return ViewTransforms(views.linear @ torch.from_numpy(turn).to(views.linear), views.offset, views.flipped)
 
 
-def mirror_views(views: Views) -> Views:
+def mirror_views(views: ViewTransforms) -> ViewTransforms:
     """The same views mirrored."""
-    return Views(views.linear * views.linear.new_tensor([-1.0, 1.0]), views.offset, ~views.flipped)
+    return ViewTransforms(views.linear * views.linear.new_tensor([-1.0, 1.0]), views.offset, ~views.flipped)

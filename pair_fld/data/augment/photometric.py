@@ -1,8 +1,8 @@
-"""Looks: occluders, blur, grey, light and noise laid over warped views.
+"""Photometric augmentation: occluders, blur, greyscale, light and noise on warped views.
 
-`plan_looks` chooses a few numbers for each sample; `paint` (OpenCV, CPU) and `paint_tensor` (torch, accelerators) turn
-them into the same pictures up to rounding. Everything up to the light works on whole grey levels, as a camera does,
-so that on a CPU gamma, gain, bias and normalisation together are one table look-up.
+`sample_photometric` samples a few numbers per view; `apply_cv2` (OpenCV, CPU) and `apply_torch` (torch, accelerators)
+apply them with equal results up to rounding. All steps before the light work on whole grey levels, as a camera does,
+so on a CPU gamma, gain, bias and normalisation are a single table look-up.
 """
 
 from __future__ import annotations
@@ -19,23 +19,32 @@ from pair_fld.config import AugmentConfig
 from pair_fld.runtime.codec import cell_centres
 from pair_fld.runtime.session import PIXEL_RANGE
 
-FLAT, PARTNER = 1, 2  # what an occluder shows: one colour, or the same place of the partner's picture
+FLAT, PARTNER = 1, 2  # an occluder's content: one colour, or the same place in the partner's image
 _BLUR_REACH = 3  # pixels: two standard deviations of the strongest blur
 _LUMA = (0.114, 0.587, 0.299)  # BGR, ITU-R BT.601
 
 
 @dataclass(frozen=True)
-class Looks:
-    """Choices for B samples, numpy arrays of B rows.
+class PhotometricParams:
+    """Parameters of B samples, numpy arrays of B rows. Light maps a value v in 0..1 to gain * v^gamma + bias.
 
-    occluder: 0, FLAT or PARTNER, an ellipse where `round_`, else a rectangle; centre, extent: (B, 2) x, y of its middle
-    and half its size, in normalised view coordinates; colour: (B, 3) uint8 BGR.
-    blur: sigma in pixels, 0 none. grey: bool. Light: v -> gain (B, 3) * v^gamma + bias on 0..1.
-    noise: standard deviation in grey levels, 0 none; noise_at: where in the bank of normals it starts, 0..1.
+    Attributes:
+        occluder: (B,) 0 for none, FLAT or PARTNER.
+        elliptical: (B,) bool, whether the occluder is an ellipse rather than a rectangle.
+        centre: (B, 2) x, y of the occluder's centre, normalised view coordinates.
+        extent: (B, 2) half its width and height, normalised view coordinates.
+        colour: (B, 3) uint8 BGR of a FLAT occluder.
+        blur: (B,) sigma in pixels, 0 for none.
+        grey: (B,) bool.
+        gamma: (B,).
+        gain: (B, 3).
+        bias: (B,).
+        noise: (B,) standard deviation in grey levels, 0 for none.
+        noise_at: (B,) 0..1, start within the table of normals.
     """
 
     occluder: np.ndarray
-    round_: np.ndarray
+    elliptical: np.ndarray
     centre: np.ndarray
     extent: np.ndarray
     colour: np.ndarray
@@ -50,69 +59,69 @@ class Looks:
     def __len__(self) -> int:
         return len(self.blur)
 
-    def __getitem__(self, part: slice) -> Looks:
-        return Looks(*(getattr(self, f.name)[part] for f in fields(self)))
+    def __getitem__(self, part: slice) -> PhotometricParams:
+        return PhotometricParams(*(getattr(self, f.name)[part] for f in fields(self)))
 
 
-def plan_looks(batch: int, config: AugmentConfig, rng: np.random.Generator) -> Looks:
-    """Choose the looks of a batch."""
+def sample_photometric(batch: int, config: AugmentConfig, rng: np.random.Generator) -> PhotometricParams:
+    """Sample the parameters of a batch."""
 
-    def happens(probability: float) -> np.ndarray:
+    def bernoulli(probability: float) -> np.ndarray:
         return rng.random(batch) < probability
 
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return rng.uniform(low, high, (batch, *shape)).astype(np.float32)
 
-    lit, grey = happens(config.photometric), happens(config.grey)
+    lit, grey = bernoulli(config.photometric), bernoulli(config.grey)
     tint = uniform(0.85, 1.15, 3)
-    tint[grey] = 1  # a grey picture has no cast
+    tint[grey] = 1  # a grey image has no colour cast
     gain = tint * uniform(0.6, 1.3, 1)
-    return Looks(
-        occluder=np.where(happens(config.occlude), rng.integers(FLAT, PARTNER + 1, batch), 0),
-        round_=happens(0.5),
+    return PhotometricParams(
+        occluder=np.where(bernoulli(config.occlude), rng.integers(FLAT, PARTNER + 1, batch), 0),
+        elliptical=bernoulli(0.5),
         centre=uniform(-0.9, 0.9, 2),
         extent=uniform(0.1, 0.45, 2),
         colour=rng.integers(0, 256, (batch, 3)).astype(np.uint8),
-        blur=np.where(happens(config.blur), uniform(0.5, 1.6), 0),
+        blur=np.where(bernoulli(config.blur), uniform(0.5, 1.6), 0),
         grey=grey,
         gamma=np.where(lit, np.exp(uniform(-0.5, 0.5)), 1),
         gain=np.where(lit[:, None], gain, 1),
         bias=np.where(lit, uniform(-0.15, 0.15), 0),
-        noise=np.where(happens(config.noise), uniform(2, 16), 0),
+        noise=np.where(bernoulli(config.noise), uniform(2, 16), 0),
         noise_at=rng.random(batch),
     )
 
 
-def partners(batch: int) -> np.ndarray:
-    """(B,) whose picture an occluder shows: neighbours lend to each other, the last of an odd number to itself.
+def occluder_partners(batch: int) -> np.ndarray:
+    """(B,) indices of the samples whose images PARTNER occluders show: neighbours in pairs, a last odd one itself.
 
-    Pairs, so that processes which share out an even batch between them see what one alone would.
+    Pairs stay together when an even batch is divided among processes.
     """
     return np.minimum(np.arange(batch) ^ 1, batch - 1)
 
 
 @cache
-def _bank() -> np.ndarray:
-    """A million standard normals; samples read pieces of it, which is cheaper than drawing their own."""
+def _normals() -> np.ndarray:
+    """A million standard normals; each sample reads a part of it, which is faster than drawing new ones."""
     return np.random.default_rng(20240917).standard_normal(1 << 20, np.float32)
 
 
 def _start(noise_at: float, count: int) -> int:
-    return int(noise_at * (len(_bank()) - count))
+    return int(noise_at * (len(_normals()) - count))
 
 
-def _shape(looks: Looks, i: int, size: int) -> np.ndarray:
-    """(size, size) bool: where the occluder of sample i lies."""
+def _occluder_mask(params: PhotometricParams, i: int, size: int) -> np.ndarray:
+    """(size, size) bool: the pixels that the occluder of sample i covers."""
     line = cell_centres(size)
-    d = np.abs(line[:, None] - looks.centre[i]) / looks.extent[i]  # (size, 2)
-    if looks.round_[i]:
+    d = np.abs(line[:, None] - params.centre[i]) / params.extent[i]  # (size, 2)
+    if params.elliptical[i]:
         d **= 2
         return d[None, :, 0] + d[:, None, 1] < 1
     return (d[None, :, 0] < 1) & (d[:, None, 1] < 1)
 
 
-def paint(warped: np.ndarray, looks: Looks) -> torch.Tensor:
-    """Give warped views their looks, on the CPU.
+def apply_cv2(warped: np.ndarray, params: PhotometricParams) -> torch.Tensor:
+    """Apply the parameters with OpenCV, on the CPU.
 
     Args:
         warped: (B, S, S, 3) uint8; changed in place.
@@ -123,30 +132,30 @@ def paint(warped: np.ndarray, looks: Looks) -> torch.Tensor:
     batch, size = warped.shape[:2]
     out = np.empty(warped.shape, np.float32)
     levels = np.linspace(0, 1, 256, dtype=np.float32)
-    tables = (levels ** looks.gamma[:, None])[..., None] * looks.gain[:, None] + looks.bias[:, None, None]
+    tables = (levels ** params.gamma[:, None])[..., None] * params.gain[:, None] + params.bias[:, None, None]
     tables = np.ascontiguousarray((tables.clip(0, 1) * 2 - 1).astype(np.float32))[:, None]  # (B, 1, 256, 3)
-    other, reach = partners(batch), 2 * _BLUR_REACH + 1
-    lent = {i: warped[other[i]].copy() for i in np.flatnonzero(looks.occluder == PARTNER).tolist()}
+    partner, reach = occluder_partners(batch), 2 * _BLUR_REACH + 1
+    partner_images = {i: warped[partner[i]].copy() for i in np.flatnonzero(params.occluder == PARTNER).tolist()}
     for i in range(batch):
         image, drawn = warped[i], out[i]
-        if looks.occluder[i]:
-            inside = _shape(looks, i, size)
-            image[inside] = looks.colour[i] if looks.occluder[i] == FLAT else lent[i][inside]
-        if looks.blur[i] > 0:
-            image = cv2.GaussianBlur(image, (reach, reach), float(looks.blur[i]), borderType=cv2.BORDER_REFLECT_101)
-        if looks.grey[i]:
+        if params.occluder[i]:
+            inside = _occluder_mask(params, i, size)
+            image[inside] = params.colour[i] if params.occluder[i] == FLAT else partner_images[i][inside]
+        if params.blur[i] > 0:
+            image = cv2.GaussianBlur(image, (reach, reach), float(params.blur[i]), borderType=cv2.BORDER_REFLECT_101)
+        if params.grey[i]:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         cv2.LUT(image, tables[i], dst=drawn)
-        if looks.noise[i] > 0:
-            at = _start(looks.noise_at[i], drawn.size)
-            normals = _bank()[at : at + drawn.size].reshape(drawn.shape)
-            cv2.scaleAdd(normals, float(looks.noise[i]) / PIXEL_RANGE, drawn, dst=drawn)
+        if params.noise[i] > 0:
+            at = _start(params.noise_at[i], drawn.size)
+            normals = _normals()[at : at + drawn.size].reshape(drawn.shape)
+            cv2.scaleAdd(normals, float(params.noise[i]) / PIXEL_RANGE, drawn, dst=drawn)
             np.clip(drawn, -1, 1, out=drawn)
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
-def paint_tensor(pixels: torch.Tensor, looks: Looks) -> torch.Tensor:
-    """`paint` by torch in batches, without waiting for the device.
+def apply_torch(pixels: torch.Tensor, params: PhotometricParams) -> torch.Tensor:
+    """`apply_cv2` with torch, for the whole batch, without synchronising with the device.
 
     Args:
         pixels: (B, 3, S, S) float32 whole numbers 0..255; changed in place.
@@ -157,37 +166,39 @@ def paint_tensor(pixels: torch.Tensor, looks: Looks) -> torch.Tensor:
     def send(values: np.ndarray, *shape: int) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True).view(-1, *shape)
 
-    rows = np.flatnonzero(looks.occluder)
+    rows = np.flatnonzero(params.occluder)
     if len(rows):
-        inside = send(np.stack([_shape(looks, int(i), size) for i in rows]), 1, size, size)
-        flat = send(looks.colour[rows].astype(np.float32), 3, 1, 1)
-        lent = pixels[send(partners(batch)[rows])]
-        filling = torch.where(send(looks.occluder[rows] == FLAT, 1, 1, 1), flat, lent)
+        inside = send(np.stack([_occluder_mask(params, int(i), size) for i in rows]), 1, size, size)
+        flat = send(params.colour[rows].astype(np.float32), 3, 1, 1)
+        partner = pixels[send(occluder_partners(batch)[rows])]
+        filling = torch.where(send(params.occluder[rows] == FLAT, 1, 1, 1), flat, partner)
         index = send(rows)
         pixels[index] = torch.where(inside, filling, pixels[index])
-    rows = np.flatnonzero(looks.blur)
+    rows = np.flatnonzero(params.blur)
     if len(rows):
         index = send(rows)
-        pixels[index] = _blur(pixels[index], send(looks.blur[rows].astype(np.float32))).round_()
-    rows = np.flatnonzero(looks.grey)
+        pixels[index] = _blur(pixels[index], send(params.blur[rows].astype(np.float32))).round_()
+    rows = np.flatnonzero(params.grey)
     if len(rows):
         luma, index = torch.tensor(_LUMA, device=device).view(1, 3, 1, 1), send(rows)
         pixels[index] = (pixels[index] * luma).sum(dim=1, keepdim=True).round_().expand(-1, 3, -1, -1)
-    gamma, gain, bias = (send(v.astype(np.float32)) for v in (looks.gamma, looks.gain, looks.bias))
+    gamma, gain, bias = (send(v.astype(np.float32)) for v in (params.gamma, params.gain, params.bias))
     light = (pixels / 255) ** gamma.view(-1, 1, 1, 1) * gain.view(-1, 3, 1, 1) + bias.view(-1, 1, 1, 1)
     light = light.clamp_(0, 1).mul_(2).sub_(1)
-    rows = np.flatnonzero(looks.noise)
+    rows = np.flatnonzero(params.noise)
     if len(rows):
         count = 3 * size * size
-        at = send(np.array([_start(looks.noise_at[i], count) for i in rows]), 1)
-        normals = _bank_on(device)[at + torch.arange(count, device=device)].view(-1, size, size, 3).permute(0, 3, 1, 2)
-        light[send(rows)] += normals * send(looks.noise[rows].astype(np.float32) / PIXEL_RANGE, 1, 1, 1)
+        at = send(np.array([_start(params.noise_at[i], count) for i in rows]), 1)
+        normals = (
+            _normals_on(device)[at + torch.arange(count, device=device)].view(-1, size, size, 3).permute(0, 3, 1, 2)
+        )
+        light[send(rows)] += normals * send(params.noise[rows].astype(np.float32) / PIXEL_RANGE, 1, 1, 1)
     return light.clamp_(-1, 1)
 
 
 @cache
-def _bank_on(device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(_bank()).to(device)
+def _normals_on(device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(_normals()).to(device)
 
 
 def _blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

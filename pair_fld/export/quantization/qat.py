@@ -22,9 +22,10 @@ from pair_fld.models import timm_compat as library
 from pair_fld.models.heads import Outputs
 from pair_fld.runtime.geometry import from_norm
 from pair_fld.runtime.session import model_metadata, normalise
-from pair_fld.train.batches import BatchSource, TeacherLabels
-from pair_fld.train.distill import cached_answers, teacher_answers, teacher_id
-from pair_fld.train.loss_terms import LIVE, MAPS, TERMS, Prediction
+from pair_fld.train.batches import BatchSource
+from pair_fld.train.loss_terms import MAPS, TEACHER_PER_STEP, TERMS, Prediction
+from pair_fld.train.predict_dataset import LandmarkPredictions
+from pair_fld.train.teacher_predictions import cached_predictions, teacher_id, teacher_predictions
 
 WARMUP = 0.05  # of the steps
 
@@ -46,9 +47,9 @@ def stage_of(state: dict[str, Any]) -> StageConfig:
     return read_recorded(StageConfig, state["record"]["config"])
 
 
-def answers_of(
+def predictions_of(
     state: dict[str, Any], checkpoint: Path, pack: Pack, teachers: Sequence[Path], cache: Path
-) -> TeacherLabels | None:
+) -> LandmarkPredictions | None:
     """The teacher's answers that a student was trained with; None for a checkpoint that had no teacher.
 
     Raises:
@@ -58,7 +59,7 @@ def answers_of(
     if wanted is None:
         return None
     views = stage_of(state).distill.teacher_views
-    kept = cached_answers(wanted, pack, cache, views)
+    kept = cached_predictions(wanted, pack, cache, views)
     if kept is not None:
         return kept
     missing = [str(path) for path in teachers if not path.is_file()]
@@ -67,7 +68,7 @@ def answers_of(
         what = f"no file {', '.join(missing)}" if missing else f"{named}, which is another one"
         remedy = "Name it with --teacher, or quantize without --qat."
         raise PairError(checkpoint, f"its teacher (sha256 {wanted[:12]}...)", what, remedy)
-    return teacher_answers(teachers, pack, cache, views=views)
+    return teacher_predictions(teachers, pack, cache, views=views)
 
 
 def finetune(
@@ -76,7 +77,7 @@ def finetune(
     qdq: onnx.ModelProto,
     stage: StageConfig,
     pack: Pack,
-    teacher: TeacherLabels | None,
+    teacher: LandmarkPredictions | None,
     config: QatConfig,
     out: Path,
     progress: Callable[[int, int, str], None] | None = None,
@@ -94,7 +95,9 @@ def finetune(
     """
     started = time.monotonic()
     # the exported graph has one output, and no teacher looks on
-    losses = {name: w for name, w in stage.train.losses.items() if not {MAPS, LIVE} & set(TERMS[name].needs)}
+    losses = {
+        name: w for name, w in stage.train.losses.items() if not {MAPS, TEACHER_PER_STEP} & set(TERMS[name].needs)
+    }
     if not losses:
         found = f"only {', '.join(stage.train.losses)}"
         raise PairError("--qat", "a loss that the exported graph's output serves", found, "Quantize without --qat.")

@@ -144,14 +144,14 @@ class Quantizer:
         """Train the graph with the rounding of its int8 file, then write and measure the int8-static files again.
 
         Raises:
-            PairError: no int8-static file is wanted, or see `qat.answers_of` and `qat.finetune`.
+            PairError: no int8-static file is wanted, or see `qat.predictions_of` and `qat.finetune`.
         """
         config, before = self.config, of_precision(self.reports, "int8-static")
         if not before:
             raise PairError("--qat", "int8-static among quant.precisions", ", ".join(config.precisions), "Add it.")
         self.say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
         qdq = quantize_static_qdq(self.float_graph, self.calibration, self.metadata, self.method)
-        answers = qat.answers_of(self.model.state, self.checkpoint, self.pack, tuning.teachers, tuning.cache)
+        answers = qat.predictions_of(self.model.state, self.checkpoint, self.pack, tuning.teachers, tuning.cache)
         trained = qat.finetune(self.model.net, self.float_graph, qdq, qat.stage_of(self.model.state), self.pack,
                                answers, config.qat, self.trained_graph, tuning.progress)  # fmt: skip
         self.int8_float_graph = self.trained_graph

@@ -1,4 +1,4 @@
-"""Views: the torch warp is the runtime's crop, points follow the picture, mirrors renumber."""
+"""Views: the torch warp is the runtime's crop, points follow the image, mirrored views renumber."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from pair_fld.config import AugmentConfig
 from pair_fld.data.augment.geometric import (
     mirror_order,
-    plan_views,
+    points_to_pack,
+    points_to_view,
     sample_images,
-    unview_points,
-    view_images,
-    view_points,
+    sample_views,
+    warp_images,
 )
 from pair_fld.runtime import geometry
 from pair_fld.runtime.scheme import FLIP
@@ -31,10 +31,10 @@ def smooth_images(count: int) -> np.ndarray:
 
 def test_undisturbed_view_is_the_runtime_crop() -> None:
     images = smooth_images(2)
-    views = plan_views(BOXES, PACK, MARGIN, None, None)
-    drawn = view_images(torch.from_numpy(images), views, SIZE).permute(0, 2, 3, 1).numpy()
+    views = sample_views(BOXES, PACK, MARGIN, None, None)
+    drawn = warp_images(torch.from_numpy(images), views, SIZE).permute(0, 2, 3, 1).numpy()
     points = np.random.default_rng(0).uniform(60, 130, (2, 51, 2)).astype(np.float32)
-    norm = view_points(torch.from_numpy(points), views, PACK).numpy()
+    norm = points_to_view(torch.from_numpy(points), views, PACK).numpy()
     for i in range(2):
         matrix = geometry.crop_matrix(BOXES[i].numpy(), SIZE, MARGIN)
         np.testing.assert_allclose(
@@ -54,10 +54,10 @@ def test_points_round_trip_and_stay_on_the_drawn_dot() -> None:
     images = torch.from_numpy(
         np.broadcast_to(np.rint(dot).astype(np.uint8)[None, :, :, None], (64, PACK, PACK, 3)).copy()
     )
-    views = plan_views(BOXES[:1].repeat(64, 1), PACK, MARGIN, config, np.random.default_rng(1))
-    norm = view_points(points, views, PACK)
-    torch.testing.assert_close(unview_points(norm, views, PACK), points, atol=1e-3, rtol=0)
-    drawn = view_images(images, views, SIZE)[:, 0]
+    views = sample_views(BOXES[:1].repeat(64, 1), PACK, MARGIN, config, np.random.default_rng(1))
+    norm = points_to_view(points, views, PACK)
+    torch.testing.assert_close(points_to_pack(norm, views, PACK), points, atol=1e-3, rtol=0)
+    drawn = warp_images(images, views, SIZE)[:, 0]
     line = torch.arange(SIZE, dtype=torch.float32)
     mass = drawn.sum(dim=(1, 2))
     seen = torch.stack([(drawn.sum(1) * line).sum(1) / mass, (drawn.sum(2) * line).sum(1) / mass], dim=1)
@@ -78,8 +78,8 @@ def test_mirroring_twice_changes_nothing() -> None:
 
 def test_both_warps_draw_the_same() -> None:
     images = torch.from_numpy(smooth_images(2))
-    views = plan_views(BOXES, PACK, MARGIN, AugmentConfig(rotation=30, shift=0.1), np.random.default_rng(4))
-    apart = (view_images(images, views, SIZE) - sample_images(images, views, SIZE)).abs()
+    views = sample_views(BOXES, PACK, MARGIN, AugmentConfig(rotation=30, shift=0.1), np.random.default_rng(4))
+    apart = (warp_images(images, views, SIZE) - sample_images(images, views, SIZE)).abs()
     # OpenCV rounds positions to 1/32 pixel; at the pack's rim it blends with black a little differently
     assert apart.mean() < 0.3
     assert (apart > 3).float().mean() < 0.01

@@ -20,6 +20,7 @@ from pair_fld.export.quantization.run import FineTuning, quantize_checkpoint
 from pair_fld.io import file_hash
 from pair_fld.runtime.session import read_metadata
 from pair_fld.train.distill import distill, train_teacher
+from pair_fld.train.run_folder import RunSpec
 
 CALM = AugmentConfig(flip=0, rotation=5, scale=0.05, shift=0.02, photometric=0, grey=0, blur=0, noise=0, occlude=0)
 OPTIONS = {"stages": [[2, 24, 1, 2], [2, 32, 1, 2], [2, 48, 1, 2]], "width": 24, "expand": 2}
@@ -36,8 +37,8 @@ def stage(epochs: int, losses: dict[str, float]) -> StageConfig:
 def workspace(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with teacher/best.pt, student/best.pt and the teacher's answers."""
     work, pack = tmp_path_factory.mktemp("work"), Pack(dot_pack)
-    teacher = train_teacher(stage(8, {"wing": 1.0}), pack, work / "teacher")
-    distill(stage(8, {"wing": 0.5, "kd_wing": 1.0}), pack, [teacher], work / "student")
+    teacher = train_teacher(stage(8, {"wing": 1.0}), pack, RunSpec(work / "teacher"))
+    distill(stage(8, {"wing": 0.5, "kd_wing": 1.0}), pack, [teacher], RunSpec(work / "student"))
     return work
 
 

@@ -1,0 +1,120 @@
+"""Teacher predictions on the whole dataset: computed once per face and teacher, averaged over views, and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from pair_fld.data.dataset import NONE, Pack
+from pair_fld.io import atomic_path, file_hash
+from pair_fld.models import LandmarkNet
+from pair_fld.models.checkpoint import load_model
+from pair_fld.progress import Progress, no_progress
+from pair_fld.train.distributed import Distributed, pick_device
+from pair_fld.train.predict_dataset import LandmarkPredictions, predict_dataset
+
+
+def teacher_id(teachers: Sequence[Path]) -> str:
+    """How a student's record names its teachers: their sha256, joined by + when there are several."""
+    return "+".join(sorted(file_hash(path) for path in teachers))
+
+
+def teacher_predictions(
+    teachers: Sequence[Path],
+    dataset: Pack,
+    cache: Path,
+    *,
+    views: int = 2,
+    device: str = "auto",
+    progress: Progress = no_progress,
+) -> LandmarkPredictions:
+    """The teachers' predictions on the whole dataset, from the cache where they are there.
+
+    A student's targets are these predictions warped with its views. Points and covariances warp exactly, so unlike
+    cached heatmaps this loses nothing except the teacher's response to augmentation. Several teachers are one mixture:
+    where they disagree, it is uncertain.
+
+    Args:
+        teachers: their checkpoints.
+        dataset: the faces.
+        cache: folder of the cached predictions, one file per teacher.
+        views: views of each face that are averaged, see `predict_dataset`.
+        device: see `pick_device`.
+        progress: told the number of faces done.
+    """
+    torch_device = pick_device(device)
+    distributed = Distributed.init(torch_device)
+    every = []
+    for teacher in teachers:
+        path = _cache_path(file_hash(teacher), dataset, cache, views)
+        if not distributed.broadcast(path.is_file()):
+            model = load_model(teacher)[0].to(torch_device)
+            predictions = _predict_all(model, dataset, views, distributed, progress)
+            if distributed.is_main:
+                with atomic_path(path) as temporary, temporary.open("wb") as stream:
+                    np.savez(stream, **vars(predictions))
+            distributed.barrier()
+        every.append(_read(path))
+    return mixture(every)
+
+
+def cached_predictions(teachers_id: str, dataset: Pack, cache: Path, views: int) -> LandmarkPredictions | None:
+    """The cached predictions of the teachers of a `teacher_id`; None when some are missing."""
+    paths = [_cache_path(sha256, dataset, cache, views) for sha256 in teachers_id.split("+")]
+    return mixture([_read(path) for path in paths]) if all(path.is_file() for path in paths) else None
+
+
+def mixture(predictions: Sequence[LandmarkPredictions]) -> LandmarkPredictions:
+    """Several predictions as one: their mean, and the covariance of their mixture."""
+    if len(predictions) == 1:
+        return predictions[0]
+    points = np.mean([p.points for p in predictions], axis=0)
+    covariance = np.mean([p.covariance for p in predictions], axis=0)
+    for one in predictions:
+        off = one.points - points
+        covariance += off[..., :, None] * off[..., None, :] / len(predictions)
+    return LandmarkPredictions(points, covariance, np.mean([p.side for p in predictions], axis=0))
+
+
+def _predict_all(
+    model: LandmarkNet, dataset: Pack, views: int, distributed: Distributed, progress: Progress
+) -> LandmarkPredictions:
+    """Predictions on all faces; twice on unlabelled ones, since the first crop is cut from a guessed box."""
+    predictions = _predict_shard(model, dataset, np.arange(len(dataset)), None, views, distributed, progress)
+    unlabelled = np.flatnonzero(dataset.faces.label == NONE)
+    if len(unlabelled):
+        points = predictions.points[unlabelled]
+        boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+        second = _predict_shard(model, dataset, unlabelled, boxes, views, distributed, no_progress)
+        for column, values in zip(vars(predictions).values(), vars(second).values(), strict=True):
+            column[unlabelled] = values
+    return predictions
+
+
+def _predict_shard(
+    model: LandmarkNet,
+    dataset: Pack,
+    indices: np.ndarray,
+    boxes: np.ndarray | None,
+    views: int,
+    distributed: Distributed,
+    progress: Progress,
+) -> LandmarkPredictions:
+    """Each process predicts its shard of `indices`; all processes get all predictions."""
+    shard, device = distributed.shard(len(indices)), next(model.parameters()).device
+    own_boxes = None if boxes is None else boxes[shard]
+    part = predict_dataset(model, dataset, indices[shard], views=views, amp=True, boxes=own_boxes, progress=progress)
+    return LandmarkPredictions(*(distributed.all_gather(v, len(indices), device) for v in vars(part).values()))
+
+
+def _read(path: Path) -> LandmarkPredictions:
+    with np.load(path, allow_pickle=False) as stored:
+        return LandmarkPredictions(**{f.name: stored[f.name] for f in fields(LandmarkPredictions)})
+
+
+def _cache_path(sha256: str, dataset: Pack, cache: Path, views: int) -> Path:
+    # "answers" for the sake of caches that earlier versions made
+    return cache / f"answers-{sha256[:12]}-{dataset.data_hash[:12]}-{views}.npz"
