@@ -6,17 +6,27 @@ from pair_fld.lazy import attach
 
 if TYPE_CHECKING:
     from pair_fld.benchmarks.detectors import CostRow, SetRow
-    from pair_fld.benchmarks.model_files import Latency, plot
+    from pair_fld.benchmarks.model_files import Latency, ModelRow, measure_models, plot_models
     from pair_fld.benchmarks.throughput import Throughput, measure_throughput
     from pair_fld.benchmarks.training import Speed
 
-__all__ = ["CostRow", "Latency", "SetRow", "Speed", "Throughput", "measure_throughput", "plot"]
+__all__ = [
+    "CostRow",
+    "Latency",
+    "ModelRow",
+    "SetRow",
+    "Speed",
+    "Throughput",
+    "measure_models",
+    "measure_throughput",
+    "plot_models",
+]
 
 __getattr__ = attach(
     __name__,
     {
         "detectors": ["CostRow", "SetRow"],
-        "model_files": ["Latency", "plot"],
+        "model_files": ["Latency", "ModelRow", "measure_models", "plot_models"],
         "throughput": ["Throughput", "measure_throughput"],
         "training": ["Speed"],
     },

@@ -1,8 +1,8 @@
-"""Blow a pack up, to measure how data larger than memory streams.
+"""Enlarge a data set, to measure how data larger than memory streams.
 
     python -m pair_fld.benchmarks.enlarge_dataset PACK OUT --faces N
 
-The faces are the pack's own, over and over, in real files of their full size.
+The faces are its own, repeated, in real files of their full size.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pair_fld.io import write_json
 from pair_fld.runs import RECORD, claim_folder
 
 
-def scale(pack: Pack, out: Path, faces: int) -> None:
-    """Write a pack of `faces` faces into the new folder `out`; PairError when there is something in it."""
+def enlarge(pack: Pack, out: Path, faces: int) -> None:
+    """Write a data set of `faces` faces into the new folder `out`; PairError when it is not empty."""
     claim_folder(out, "scaled pack")
     rows = np.resize(np.arange(len(pack)), faces)
     for number, first in enumerate(range(0, faces, SHARD)):
@@ -39,7 +39,7 @@ def main() -> None:
     need, free = given.faces * pack.size**2 * 3, shutil.disk_usage(given.out.absolute().parent).free
     if need > 0.9 * free:
         parser.error(f"{need / 1e9:.0f} GB are needed, {free / 1e9:.0f} GB are free at {given.out}")
-    scale(pack, given.out, given.faces)
+    enlarge(pack, given.out, given.faces)
 
 
 if __name__ == "__main__":

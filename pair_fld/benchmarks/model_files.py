@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,11 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.validate import Truth, open_model, validate_model
 from pair_fld.export.model_cost import model_cost, oldest_runtime, stored_bytes
 from pair_fld.io import atomic_path
+from pair_fld.progress import Progress, no_progress
 
 BLOCK, BLOCK_SECONDS = 10, 0.5  # calls before the next file has its turn, and the seconds they may take
-DYNAMIC = 128  # what an unknown axis other than the first is taken for
+DYNAMIC = 128  # size of a dynamic axis other than the first
 _PATIENCE = 20  # seconds that a process may take to end
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,16 @@ class Latency:
 
 
 @dataclass
-class Row:
-    """One file. What could not be measured is None (or missing), and `faults` says why.
+class ModelRow:
+    """One model file. What could not be measured is None (or missing), and `errors` says why.
 
-    size_mb: with the external data of an .onnx. peak_mb: memory of a process that runs the file on one thread, Python
-    and the runtime included; model_mb: what of it came with the file. runtime: see `oldest_runtime`. ops: "CONV_2D
-    int8" -> how many.
+    Attributes:
+        size_mb: with the external data of an .onnx.
+        ops: number of operators by name and data type, e.g. {"CONV_2D int8": 12}.
+        runtime: see `oldest_runtime`.
+        peak_mb: memory of a process that runs the file on one thread, Python and the runtime included.
+        model_mb: the part of it that came with the file.
+        nme_outer_corners_percent, faces: NME, and the number of faces that it was measured on.
     """
 
     file: str
@@ -57,7 +60,7 @@ class Row:
     model_mb: float | None = None
     nme_outer_corners_percent: float | None = None
     faces: int | None = None
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,24 +70,27 @@ class Row:
         return next((entry for entry in self.latency if entry.threads == threads), None)
 
 
-def bench(
+def measure_models(
     paths: Sequence[Path],
     *,
     threads: Sequence[int] = (1, 2),
     runs: int = 200,
     dynamic: int = DYNAMIC,
     truth: Truth | None = None,
-    progress: Progress | None = None,
-) -> list[Row]:
-    """Measure every file; a fault of one file is an entry in its row, never an exception.
+    progress: Progress = no_progress,
+) -> list[ModelRow]:
+    """Measure every file; an error of one file is an entry in its row, never an exception.
 
-    Every file runs in processes of its own, one for each number of threads, pinned to that many cores. They are warmed
-    up, then take turns of `BLOCK` calls, so that a disturbance of the machine meets all of them alike.
+    Each file runs in its own processes, one per number of threads, pinned to that many cores. They are warmed up, then
+    take turns of `BLOCK` calls, so that a disturbance of the machine meets all of them alike.
 
     Args:
-        runs: calls a file and number of threads (fewer for a file that takes longer than 50 ms).
-        dynamic: what an unknown axis other than the first (the batch, 1) is taken for.
-        truth: labelled faces to score those files on that are ours; None leaves accuracy out.
+        paths: .onnx and .tflite files.
+        threads: numbers of threads to measure with.
+        runs: calls per file and number of threads (fewer for a file that takes longer than 50 ms).
+        dynamic: size of a dynamic axis other than the first, which is a batch of 1.
+        truth: labelled faces to score this project's files on; None leaves accuracy out.
+        progress: is told of each turn.
     """
     rows = [_describe(path, dynamic) for path in paths]
     workers: list[_Worker] = []
@@ -102,8 +108,8 @@ def bench(
     return rows
 
 
-def _describe(path: Path, dynamic: int) -> Row:
-    row = Row(str(path))
+def _describe(path: Path, dynamic: int) -> ModelRow:
+    row = ModelRow(str(path))
     try:
         if path.suffix.lower() not in (".onnx", ".tflite"):
             found, remedy = path.suffix or "no suffix", "Export the checkpoint first."
@@ -114,19 +120,19 @@ def _describe(path: Path, dynamic: int) -> Row:
         cost = model_cost(path, dynamic)
         row.params, row.gflops, row.ops = cost.params, cost.gflops, cost.to_json()["ops"]
         row.heavy_not_int8 = sum(cost.heavy_not_int8().values())
-    except PairError as fault:
-        row.faults.append(f"found {fault.found}, expected {fault.expected}")
+    except PairError as error:
+        row.errors.append(f"found {error.found}, expected {error.expected}")
     except FileNotFoundError:
-        row.faults.append("no such file")
-    except Exception as fault:  # a foreign graph may break a reader in any way; that is its row's reason
-        row.faults.append(f"cannot be counted ({type(fault).__name__}: {' '.join(str(fault).split())[:200]})")
+        row.errors.append("no such file")
+    except Exception as error:  # a foreign graph may break a reader in any way; its row says how
+        row.errors.append(f"cannot be counted ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
     return row
 
 
 class _Worker:
-    """A process of `bench_worker` that fills a row."""
+    """A process of `benchmarks.worker` that fills a row."""
 
-    def __init__(self, row: Row, path: Path, threads: int, dynamic: int) -> None:
+    def __init__(self, row: ModelRow, path: Path, threads: int, dynamic: int) -> None:
         self.row, self.threads, self.times, self.pinned = row, threads, list[float](), False
         call = [sys.executable, "-m", "pair_fld.benchmarks.worker", str(path), str(threads), str(dynamic)]
         self._process = subprocess.Popen(
@@ -134,19 +140,19 @@ class _Worker:
         )
 
     def ask(self, line: str = "") -> dict[str, Any]:
-        """Send a line, if any, and read the answer; {"fault": ...} when the process died."""
+        """Send a line, if any, and read the reply; {"error": ...} when the process died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             if line:
                 self._process.stdin.write(line + "\n")
                 self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            reply = self._process.stdout.readline()
         except BrokenPipeError:
-            answer = ""
-        while answer and not answer.startswith("{"):  # a runtime's own chatter
-            answer = self._process.stdout.readline()
-        return json.loads(answer) if answer else {"fault": self._last_words()}
+            reply = ""
+        while reply and not reply.startswith("{"):  # a runtime's own chatter
+            reply = self._process.stdout.readline()
+        return json.loads(reply) if reply else {"error": self._last_words()}
 
     def _last_words(self) -> str:
         code = self._process.wait(_PATIENCE)
@@ -160,56 +166,55 @@ class _Worker:
         self._process.communicate()
 
 
-def _started(row: Row, path: Path, threads: Sequence[int], dynamic: int) -> list[_Worker]:
+def _started(row: ModelRow, path: Path, threads: Sequence[int], dynamic: int) -> list[_Worker]:
     """Warm workers of a file, one for each number of threads; a failure is noted in the row."""
     workers = []
     for n in threads:
         worker = _Worker(row, path, n, dynamic)
-        answer = worker.ask()
-        if "fault" in answer:
-            _note(row, f"cannot be run ({answer['fault']})")
+        reply = worker.ask()
+        if "error" in reply:
+            _note(row, f"cannot be run ({reply['error']})")
             worker.close()
             continue
-        worker.pinned = answer["pinned"]
+        worker.pinned = reply["pinned"]
         if row.peak_mb is None:
-            row.peak_mb, row.model_mb = answer["peak_mb"] or None, answer["model_mb"]
+            row.peak_mb, row.model_mb = reply["peak_mb"] or None, reply["model_mb"]
         workers.append(worker)
     return workers
 
 
-def _take_turns(workers: Sequence[_Worker], runs: int, progress: Progress | None) -> None:
+def _take_turns(workers: Sequence[_Worker], runs: int, progress: Progress) -> None:
     alive, rounds = list(workers), math.ceil(runs / BLOCK)
     for turn in range(rounds):
         for worker in list(alive):
-            answer = worker.ask(f"{min(BLOCK, runs - turn * BLOCK)} {BLOCK_SECONDS}")
-            if "fault" in answer:
-                _note(worker.row, f"stopped while running ({answer['fault']})")
+            reply = worker.ask(f"{min(BLOCK, runs - turn * BLOCK)} {BLOCK_SECONDS}")
+            if "error" in reply:
+                _note(worker.row, f"stopped while running ({reply['error']})")
                 alive.remove(worker)
-            worker.times += answer.get("ms", [])
-        if progress is not None:
-            progress(turn + 1, rounds, "")
+            worker.times += reply.get("ms", [])
+        progress(turn + 1, rounds)
     for worker in alive:
         median, p95 = np.percentile(worker.times, [50, 95])
         entry = Latency(worker.threads, float(median), float(p95), len(worker.times), worker.pinned)
         worker.row.latency.append(entry)
 
 
-def _note(row: Row, fault: str) -> None:
-    if fault not in row.faults:
-        row.faults.append(fault)
+def _note(row: ModelRow, error: str) -> None:
+    if error not in row.errors:
+        row.errors.append(error)
 
 
-def _score(row: Row, path: Path, truth: Truth) -> None:
+def _score(row: ModelRow, path: Path, truth: Truth) -> None:
     try:
         result, _ = validate_model(open_model(path), truth)
-    except (PairError, ValueError) as fault:
-        row.faults.append(f"not scored: {fault}")
+    except (PairError, ValueError) as error:
+        row.errors.append(f"not scored: {error}")
         return
     row.nme_outer_corners_percent = result.overall["outer_corners"].nme_percent
     row.faces = result.overall["outer_corners"].faces
 
 
-def plot(rows: Sequence[Row], path: Path) -> None:
+def plot_models(rows: Sequence[ModelRow], path: Path) -> None:
     """Latency on the fewest threads across, NME (size, where no file has an NME) upwards, size as the disc's area.
 
     Raises:

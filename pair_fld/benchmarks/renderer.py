@@ -1,4 +1,4 @@
-"""Speed and looks: `python -m pair_fld.benchmarks.renderer [SHEET.png [--points]]`."""
+"""Speed of the renderer, and a contact sheet: `python -m pair_fld.benchmarks.renderer [SHEET.png [--points]]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that `bench` measures one model file in: light imports, one file, one number of threads.
+"""The process that `model_files` measures one model file in: light imports, one file, one number of threads.
 
 Run as a module with FILE THREADS DYNAMIC. It writes one line of JSON when the file is loaded and warm, then, for every
 line "CALLS SECONDS" on stdin, one line with the times of so many calls in milliseconds (fewer when the seconds are up).
@@ -38,8 +38,8 @@ def main(path: Path, threads: int, dynamic: int) -> None:
     try:
         call = prepare()
         _measure(call, WARM_CALLS, WARM_SECONDS)
-    except Exception as fault:  # whatever a foreign file makes a runtime raise becomes its row's reason
-        _print({"fault": f"{type(fault).__name__}: {' '.join(str(fault).split())}"})
+    except Exception as error:  # whatever a foreign file makes a runtime raise becomes its row's reason
+        _print({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
         return
     peak = memory("VmHWM") or _peak_of_process()
     _print({"pinned": pinned, "peak_mb": peak, "model_mb": peak - before if before else None})

@@ -14,7 +14,7 @@ from pair_fld.errors import PairError
 from pair_fld.outputs import OutputGuard
 
 if TYPE_CHECKING:
-    from pair_fld.benchmarks.model_files import Row
+    from pair_fld.benchmarks.model_files import ModelRow
 
 _WANTED = (2, 11)  # the TFLite runtime that a contest's grader may have
 
@@ -51,23 +51,23 @@ def models(
     truth = labelled_folder(images) if images else None
     counts = threads or [1, 2]
     with progress(f"benchmark {len(files)} file{'s' * (len(files) > 1)}") as bar:
-        rows = measuring.bench(files, threads=counts, runs=runs, dynamic=dynamic, truth=truth, progress=bar)
+        rows = measuring.measure_models(files, threads=counts, runs=runs, dynamic=dynamic, truth=truth, progress=bar)
     if as_json:
         print_json({"files": [row.to_json() for row in rows]})
     else:
         for table in _tables(rows, counts):
             out.print(table)
     for row in rows:
-        for fault in row.faults:
-            say(f"{row.file}: {fault}")
+        for error in row.errors:
+            say(f"{row.file}: {error}")
     if not any(row.latency for row in rows):
         raise PairError("benchmark models", "at least one file that can be run", "none", "See the reasons above.")
     if plot is not None:
-        measuring.plot(rows, plot)
+        measuring.plot_models(rows, plot)
         say(f"written: {plot}")
 
 
-def _tables(rows: list[Row], counts: list[int]) -> list[Table]:
+def _tables(rows: list[ModelRow], counts: list[int]) -> list[Table]:
     names = _short([row.file for row in rows])
     table = Table(title="latency: median / 95th percentile of one call; memory: peak of the process / the model's part")
     table.add_column("file", overflow="fold")

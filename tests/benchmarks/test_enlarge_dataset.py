@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pair_fld.benchmarks import enlarge_dataset as scaled
-from pair_fld.benchmarks.enlarge_dataset import scale
+from pair_fld.benchmarks import enlarge_dataset
+from pair_fld.benchmarks.enlarge_dataset import enlarge
 from pair_fld.data.dataset import Pack
 from pair_fld.errors import PairError
 
 
 def test_faces_repeat_over_several_shards(dot_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small, count = Pack(dot_pack), 4096 + 60
-    scale(small, tmp_path / "big", count)
+    enlarge(small, tmp_path / "big", count)
     big = Pack(tmp_path / "big")
     assert len(big) == count
     assert len(list((tmp_path / "big").glob("shard-*.npy"))) == 2
@@ -23,8 +23,10 @@ def test_faces_repeat_over_several_shards(dot_pack: Path, tmp_path: Path, monkey
         assert np.array_equal(big.crops(np.array([row]))[0], small.crops(np.array([row % 48]))[0])
         assert np.array_equal(big.faces.points[row], small.faces.points[row % 48])
     with pytest.raises(PairError, match="expected a new or empty output folder"):
-        scale(small, tmp_path / "big", 10)
-    monkeypatch.setattr("sys.argv", ["scaled", str(dot_pack), str(tmp_path / "huge"), "--faces", "1000000000000"])
+        enlarge(small, tmp_path / "big", 10)
+    monkeypatch.setattr(
+        "sys.argv", ["enlarge_dataset", str(dot_pack), str(tmp_path / "huge"), "--faces", "1000000000000"]
+    )
     with pytest.raises(SystemExit, match="2"):
-        scaled.main()
+        enlarge_dataset.main()
     assert not (tmp_path / "huge").exists()

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pair_fld.benchmarks import worker as bench_worker
-from pair_fld.benchmarks.model_files import Latency, Row, bench, plot
+from pair_fld.benchmarks.model_files import Latency, ModelRow, measure_models, plot_models
 from pair_fld.errors import PairError
 from pair_fld.evaluate.validate import labelled_folder
 from pair_fld.export.quantization.formats import quantize
@@ -31,7 +31,7 @@ def foreign(path: Path, nodes: list[onnx.NodeProto], inputs: dict[str, tuple[int
 
 
 @pytest.fixture(scope="module")
-def rows(coords_net: Exported, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
+def rows(coords_net: Exported, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelRow]:
     """One call over everything: ours, several inputs, dynamic axes, an input of text, damaged, missing, no model."""
     folder = tmp_path_factory.mktemp("bench")
     crops = random_crops(4)
@@ -51,16 +51,16 @@ def rows(coords_net: Exported, tmp_path_factory: pytest.TempPathFactory) -> dict
     cv2.imwrite(str(faces / "a.png"), rng.integers(0, 256, (80, 80, 3), np.uint8))
     points = "\n".join(f"{x:.2f} {y:.2f}" for x, y in rng.uniform(15, 65, (51, 2)))
     (faces / "a.pts").write_text(f"version: 1\nn_points: 51\n{{\n{points}\n}}\n")
-    measured = bench(files, runs=12, dynamic=16, truth=labelled_folder([faces]))
+    measured = measure_models(files, runs=12, dynamic=16, truth=labelled_folder([faces]))
     assert [row.file for row in measured] == [str(path) for path in files]
     return {Path(row.file).name: row for row in measured}
 
 
-def test_files_of_ours_are_measured_whole(rows: dict[str, Row]) -> None:
+def test_files_of_ours_are_measured_whole(rows: dict[str, ModelRow]) -> None:
     for kind in ("fp32", "int8-static"):
         for form in ("onnx", "tflite"):
             row = rows[f"net-{kind}.{form}"]
-            assert row.faults == []
+            assert row.errors == []
             assert [entry.threads for entry in row.latency] == [1, 2]
             for entry in row.latency:
                 assert entry.calls == 12
@@ -81,13 +81,13 @@ def test_files_of_ours_are_measured_whole(rows: dict[str, Row]) -> None:
     assert pair[0] == pytest.approx(pair[1], rel=0.05)
 
 
-def test_a_foreign_file_of_two_inputs_and_unknown_axes_runs(rows: dict[str, Row]) -> None:
+def test_a_foreign_file_of_two_inputs_and_unknown_axes_runs(rows: dict[str, ModelRow]) -> None:
     row = rows["two.onnx"]
     assert len(row.latency) == 2
     assert row.ops == {"Add float32": 1}
     assert (row.gflops, row.params, row.nme_outer_corners_percent) == (0.0, 0, None)
-    assert row.faults == [row.faults[0]]
-    assert "carries no pair_fld metadata" in row.faults[0]
+    assert row.errors == [row.errors[0]]
+    assert "carries no pair_fld metadata" in row.errors[0]
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_a_foreign_file_of_two_inputs_and_unknown_axes_runs(rows: dict[str, Row]
         ("missing.tflite", "no such file"),
     ],
 )
-def test_what_cannot_be_measured_says_why(rows: dict[str, Row], name: str, reason: str) -> None:
+def test_what_cannot_be_measured_says_why(rows: dict[str, ModelRow], name: str, reason: str) -> None:
     row = rows[name]
     assert row.latency == []
-    assert any(reason in fault for fault in row.faults), row.faults
-    assert "Traceback" not in " ".join(row.faults)
+    assert any(reason in fault for fault in row.errors), row.errors
+    assert "Traceback" not in " ".join(row.errors)
 
 
 def test_inputs_are_made_up_by_type() -> None:
@@ -122,23 +122,22 @@ def test_a_process_that_dies_is_a_reason(coords_net: Exported, tmp_path: Path, m
     """Nothing to import where the process starts: it ends before it says anything."""
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr("sys.executable", "/bin/false")
-    (row,) = bench([coords_net.path], runs=1)
-    assert row.faults == ["cannot be run (its process ended with code 1)"]
+    (row,) = measure_models([coords_net.path], runs=1)
+    assert row.errors == ["cannot be run (its process ended with code 1)"]
     assert row.params is not None
 
 
 def test_plots(tmp_path: Path) -> None:
-    scored = [
-        Row(f"{n}.tflite", n, latency=[Latency(1, n, n, 9, True)], nme_outer_corners_percent=3.0 / n) for n in (1, 2)
-    ]
+    one = Latency(1, 1.0, 1.0, 9, True)
+    scored = [ModelRow(f"{n}.tflite", n, latency=[one], nme_outer_corners_percent=3.0 / n) for n in (1, 2)]
     for name, shown in (
         ("nme.png", scored),
-        ("size.png", [Row("a.onnx", 0.5, latency=[Latency(2, 1.0, 1.0, 9, True)])]),
+        ("size.png", [ModelRow("a.onnx", 0.5, latency=[Latency(2, 1.0, 1.0, 9, True)])]),
     ):
-        plot(shown, tmp_path / name)
+        plot_models(shown, tmp_path / name)
         data = (tmp_path / name).read_bytes()
         assert data[:4] == PNG
         assert len(data) > 5000
     with pytest.raises(PairError, match="expected at least one file that can be run, found none"):
-        plot([Row("a.onnx", faults=["no"])], tmp_path / "none.png")
+        plot_models([ModelRow("a.onnx", errors=["no"])], tmp_path / "none.png")
     assert SIZE == 32
