@@ -1,9 +1,11 @@
-"""Normalised mean error and what follows from it: pure functions on arrays.
+"""Normalised mean error, failure rate, AUC: pure functions on arrays.
 
-Errors are fractions of the normaliser; reports print them in percent. Three normalisers, always named:
-`outer_corners` (distance of the outer eye corners, points 19 and 28: the "inter-ocular" of 300-W),
-`eye_centres` (distance of the means of the six points of each eye: the "inter-pupil" of older papers) and
-`box` (square root of the area of the 51 points' box: works at any head pose).
+Errors are fractions of the normaliser; reports print them in percent. There are three normalisers, and a figure always
+names its own:
+
+- `outer_corners`: distance of the outer eye corners, points 19 and 28, the "inter-ocular" distance of 300-W;
+- `eye_centres`: distance of the means of the six points per eye, the "inter-pupil" distance of older papers;
+- `box`: square root of the area of the 51 points' box, which works at any head pose.
 """
 
 from __future__ import annotations
@@ -52,15 +54,18 @@ NORMALISERS: Mapping[str, Normaliser] = {
 
 
 def point_errors(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Distance (N, P) of each point in the unit of the coordinates: nan where the truth is not valid, inf
-    where it is but the prediction is not a finite number (a missed point is a failure, never left out)."""
+    """Distance (N, P) of each point, in the unit of the coordinates.
+
+    It is nan where the truth is not valid, and inf where the truth is valid but the prediction is not a finite number:
+    a missed point is a failure and is never left out.
+    """
     error = np.linalg.norm(np.asarray(predicted, np.float64) - np.asarray(truth, np.float64), axis=-1)
     error = np.where(np.isfinite(predicted).all(axis=-1), error, np.inf)
     return np.where(valid, error, np.nan)
 
 
 def masked_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is not nan; nan where all is (without numpy's warning)."""
+    """Mean over the last axis without nan values; nan where all are nan (numpy's nanmean warns there)."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0.0).sum(axis=-1)
     count = known.sum(axis=-1)
@@ -68,12 +73,19 @@ def masked_mean(values: np.ndarray) -> np.ndarray:
 
 
 def nme(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, normaliser: str = "outer_corners") -> np.ndarray:
-    """Normalised mean error (N,) of each face, a fraction; nan where the normaliser or every point is
-    missing.
+    """Normalised mean error (N,) of each face, a fraction; nan where the normaliser or every point is missing.
 
     Args:
-        predicted, truth: (N, 51, 2) in one frame, any. valid: (N, 51) bool, of the truth.
+        predicted: (N, 51, 2), in any frame.
+        truth: (N, 51, 2), in the same frame.
+        valid: (N, 51) bool, the labelled points of the truth.
         normaliser: a key of `NORMALISERS`.
+
+    >>> truth = np.zeros((1, 51, 2))
+    >>> truth[0, 28] = [100.0, 0.0]  # the outer eye corners, points 19 and 28, are 100 apart
+    >>> predicted = truth + [3.0, 4.0]  # every point is off by 5
+    >>> nme(predicted, truth, np.ones((1, 51), bool)).round(3).tolist()
+    [0.05]
     """
     return normalise(masked_mean(point_errors(predicted, truth, valid)), NORMALISERS[normaliser](truth, valid))
 
@@ -90,8 +102,7 @@ def normalise(error: np.ndarray, unit: np.ndarray) -> np.ndarray:
 
 
 def region_nme(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, normaliser: str) -> dict[str, float]:
-    """Mean over faces of the NME of each region's points (scheme.REGIONS), fractions; nan for an unseen
-    region."""
+    """Mean over faces of the NME of each region's points (scheme.REGIONS), fractions; nan for an unlabelled region."""
     errors = point_errors(predicted, truth, valid)
     unit = NORMALISERS[normaliser](truth, valid)
     return {
@@ -109,15 +120,17 @@ def failure_rate(errors: np.ndarray, threshold: float) -> float:
 def auc(errors: np.ndarray, threshold: float) -> float:
     """Area under the cumulative error distribution up to `threshold`, divided by `threshold`: 0 ... 1.
 
-    Exact for the empirical step function: a face of error e is counted from e on, so it adds
-    max(0, 1 - e / threshold) / N. nan when no face is scored.
+    Exact for the empirical step function: a face of error e counts from e on, so it adds max(0, 1 - e / threshold) / N.
+    nan when no face is scored.
+
+    >>> auc(np.array([0.02, 0.06, 0.30]), 0.08)  # (0.75 + 0.25 + 0) / 3
+    0.3333333333333333
     """
     scored = errors[~np.isnan(errors)]
     return float(np.clip(1 - scored / threshold, 0, 1).mean()) if len(scored) else float("nan")
 
 
 def ced(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of the cumulative error distribution: sorted errors (n,) and the share (n,) of faces at or below
-    each."""
+    """Steps of the cumulative error distribution: sorted errors (n,), and the share (n,) of faces up to each."""
     scored = np.sort(errors[~np.isnan(errors)])
     return scored, np.arange(1, len(scored) + 1) / max(len(scored), 1)

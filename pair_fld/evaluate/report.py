@@ -32,10 +32,14 @@ from pair_fld.io import atomic_path
 
 @dataclass(frozen=True)
 class Scores:
-    """One group of faces under one normaliser. errors in percent, areas as fractions 0 ... 1.
+    """One group of faces under one normaliser.
 
-    faces: scored. not_scored: faces without the normaliser's points (or without any valid point).
-    failure_percent, auc_fraction: by threshold, a key of THRESHOLDS.
+    Attributes:
+        faces: number of scored faces.
+        not_scored: number of faces without the normaliser's points, or without any labelled point.
+        nme_percent: mean of the faces' NME.
+        failure_percent: share of faces above each of THRESHOLDS.
+        auc_fraction: area under the cumulative error distribution up to each of THRESHOLDS, 0 ... 1.
     """
 
     faces: int
@@ -72,8 +76,14 @@ class GroupScores:
 class Result:
     """Everything that `evaluate` measured.
 
-    overall, sources[name]: Scores by normaliser. regions[name]: NME in percent by normaliser.
-    names, source_names: (N,) of the faces. nme: by normaliser, (N,) fractions, nan where not scored.
+    Attributes:
+        faces: number of faces.
+        overall: scores of all faces by normaliser.
+        sources: the same for the faces of each source.
+        regions: NME in percent by region and normaliser.
+        names: of the N faces.
+        source_names: of the N faces.
+        nme: by normaliser, (N,) fractions, nan where not scored.
     """
 
     faces: int
@@ -155,7 +165,7 @@ def score(errors: np.ndarray) -> Scores:
 
 
 def write_csv(result: Result, path: Path) -> None:
-    """One line a face: name, source, NME in percent under each normaliser (empty where not scored)."""
+    """One line per face: name, source, NME in percent under each normaliser (empty where not scored)."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["name", "source", *(f"nme_{n}_percent" for n in NORMALISERS)])
@@ -232,7 +242,7 @@ def figure(value: float, digits: int) -> str:
 
 
 def ced_plot(results: Mapping[str, Result], path: Path, normaliser: str = "outer_corners", limit: float = 0.10) -> None:
-    """Cumulative error distributions as a PNG, one line a result (its name is the legend's)."""
+    """Cumulative error distributions as a PNG, one curve per result; the legend shows the names."""
     import matplotlib
 
     matplotlib.use("Agg")
