@@ -14,6 +14,8 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
+from pair_fld.runtime.detection import box_iou
+
 HASH_BITS = 64
 THUMB = 16  # side of the small grey copy
 # Pearson correlation of the small copies from which two crops are taken for one picture.
@@ -52,19 +54,12 @@ def find_exact(picture: np.ndarray, box_img: np.ndarray, rank: np.ndarray) -> np
     pairs = []
     for row in np.argsort(rank).tolist():
         faces = faces_of.setdefault(str(picture[row]), [])
-        same = next((f for f in faces if _overlap(box_img[f], box_img[row]) >= SAME_FACE_OVERLAP), None)
-        if same is None:
-            faces.append(row)
+        overlaps = box_iou(box_img[row], box_img[np.array(faces, np.int64)]) >= SAME_FACE_OVERLAP
+        if overlaps.any():
+            pairs.append(sorted((faces[int(overlaps.argmax())], row)))
         else:
-            pairs.append(sorted((same, row)))
+            faces.append(row)
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    size = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    shared = float(np.prod(np.maximum(size, 0)))
-    return shared / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared, 1e-12)
 
 
 def find_near(hashes: np.ndarray, thumbs: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
