@@ -70,9 +70,19 @@ def _add(listing: Listing, finder: ImageFinder, name: str, annotation: Any, poin
     if not is_file(image):
         listing.leave_out(image, NO_IMAGE, f"{listing.path.name}: no image {name!r}", suffix)
         return
-    box = annotation.get("bbox")
-    corners = (box[0], box[1], box[0] + box[2], box[1] + box[3]) if box else None
-    listing.add(image, points=points, visibility=visibility, suffix=suffix, box=corners)
+    box = _corners(annotation.get("bbox"))
+    listing.add(image, points=points, visibility=visibility, suffix=suffix, box=box)
+
+
+def _corners(box: Any) -> tuple[float, float, float, float] | None:
+    """x0 y0 x1 y1 of a bbox (x, y, width, height); None for none. ValueError for anything else."""
+    if not box:
+        return None
+    numbers = np.array(box, np.float64)
+    if numbers.shape != (4,):
+        raise ValueError("a bbox that is no x, y, width, height")
+    x, y, width, height = numbers.tolist()
+    return x, y, x + width, y + height
 
 
 def _by_name(
