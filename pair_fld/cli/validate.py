@@ -49,7 +49,7 @@ def validate(
         list[Path] | None,
         typer.Option(
             "--images",
-            help="Labelled images: a folder with .pts labels, or a .csv; repeatable.",
+            help="Labelled images: a folder or label file of any kind that a source has; repeatable.",
             show_default="the recipe's test sources",
         ),
     ] = None,

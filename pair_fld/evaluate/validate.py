@@ -17,7 +17,7 @@ from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.dataset import SPLITS, Pack
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
-from pair_fld.data.sources.listing import list_samples
+from pair_fld.data.sources.listing import list_samples, usual_kind
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.evaluate.text_files import match_texts
@@ -120,14 +120,14 @@ def labelled_faces(config: DataConfig, split: str = "test") -> Truth:
 
 
 def labelled_folder(folders: Sequence[Path]) -> Truth:
-    """Folders of pictures with .pts labels (beside them, or images/ and labels/), or .csv tables of faces."""
+    """Folders or label files of any kind that a source may have, told apart by `usual_kind`."""
     sources = []
     for folder in folders:
         if not folder.exists():
-            raise PairError(folder, "a folder of pictures with .pts labels, or a .csv", "none", "Check --images.")
+            raise PairError(folder, "a folder of labelled images, or a label file", "none", "Check --images.")
         name = "/".join(part for part in folder.parts[-2:] if part != folder.anchor)
-        kind = "csv" if folder.suffix.lower() == ".csv" else "ibug"
-        sources.append(SourceConfig(name=name, kind=kind, path=str(folder.absolute()), labels="human", split="test"))
+        entry = {"name": name, "kind": usual_kind(folder), "path": str(folder.absolute()), "split": "test"}
+        sources.append(SourceConfig.model_validate(entry))
     return listed_truth(DataConfig(sources=sources, root=str(Path.cwd())))
 
 

@@ -10,6 +10,7 @@ from pair_fld.data.sources.files import IMAGE_SUFFIXES
 from pair_fld.errors import PairError
 
 IVSLAB_FOLDERS = ("300W", "afw", "helen", "ibug", "IFPW")  # the contest's own spelling of LFPW
+CONTEST_FOLDER = "ivslab_facial_train"
 LABEL_SUFFIX = ".pts"
 
 
@@ -26,12 +27,12 @@ def list_ibug(listing: Listing) -> None:
 def list_ivslab(listing: Listing) -> None:
     """The contest's training data: a folder a data set, each with images/ and labels/."""
     folder = listing.need_folder()
-    inner = folder / "ivslab_facial_train"
+    inner = folder / CONTEST_FOLDER
     folder = inner if inner.is_dir() else folder
     parts = [folder / name for name in IVSLAB_FOLDERS if (folder / name / "images").is_dir()]
     if not parts:
         expected = f"{'/, '.join(IVSLAB_FOLDERS)}/ with images/ and labels/ in them"
-        raise PairError(folder, expected, "none of them", "Give the path of the folder ivslab_facial_train.")
+        raise PairError(folder, expected, "none of them", f"Give the path of the folder {CONTEST_FOLDER}.")
     for part in parts:
         _pair_files(listing, part / "images", part / "labels")
 

@@ -17,7 +17,7 @@ from pair_fld.data.load_face import load_crop, read_face
 from pair_fld.data.sample import Labels
 from pair_fld.data.schemes import load_scheme
 from pair_fld.data.sources.base import Listed
-from pair_fld.data.sources.listing import list_samples
+from pair_fld.data.sources.listing import list_samples, usual_kind
 from pair_fld.errors import PairError
 from tests.data.labelled_folders import data_config, face_picture, face_points, save_picture
 
@@ -338,3 +338,27 @@ def test_tables_beside_the_labels_that_do_not_fit_are_refused(root: Path, text: 
     with pytest.raises(PairError) as error:
         read(root, "coco", "faces.json", visibility="hidden.csv")
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "kind"),
+    [
+        ({"a.csv": ""}, "a.csv", "csv"),
+        ({"a.JSON": ""}, "a.JSON", "coco"),
+        ({"a.txt": ""}, "a.txt", "wflw"),
+        ({"a.xml": "<?xml version='1.0'?><dataset>"}, "a.xml", "imglab"),
+        ({"a.xml": "<?xml version='1.0'?><annotations>"}, "a.xml", "cvat"),
+        ({"s/annotations.xml": "", "s/images/a.jpg": ""}, "s", "cvat"),
+        ({"s/afw/images/a.jpg": "", "s/afw/labels/a.pts": ""}, "s", "ivslab"),
+        ({"s/ivslab_facial_train/IFPW/images/a.jpg": ""}, "s", "ivslab"),
+        ({"s/a.pts": "", "s/b.json": ""}, "s", "ibug"),
+        ({"s/deep/b.json": ""}, "s", "labelme"),
+        ({"s/b.mat": ""}, "s", "aflw2000"),
+        ({"s/b.jpg": ""}, "s", "ibug"),
+    ],
+)
+def test_what_is_named_without_its_kind(tmp_path: Path, files: dict[str, str], named: str, kind: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert usual_kind(tmp_path / named) == kind
