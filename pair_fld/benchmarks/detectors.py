@@ -19,14 +19,14 @@ from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import Truth
 from pair_fld.export.model_cost import model_cost
 from pair_fld.face_detector.train import scrambled
-from pair_fld.runtime.detection import search_views
-from pair_fld.runtime.detector import FaceFinder, open_detector
-from pair_fld.runtime.geometry import points_box
+from pair_fld.runtime.detector import FaceDetector, open_detector
+from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.image import read_image
 from pair_fld.runtime.pipeline import Pipeline
+from pair_fld.runtime.search import search_steps
 from pair_fld.runtime.session import Model
 from pair_fld.submit.budget import IMAGE_SIDE
-from pair_fld.submit.build import box_policy
+from pair_fld.submit.build import detector_calibration
 
 FACELESS_SEED = 2024  # no training and no tuning draws from it
 FACELESS = 200
@@ -82,22 +82,22 @@ def compare(
     """Measure each finder file with one landmark model.
 
     Args:
-        pack: training pictures, to learn each finder's box policy on. truth: labelled pictures to measure on.
+        pack: training pictures, to calibrate each detector on. truth: labelled pictures to measure on.
         unlabelled: pictures of which only the number of faces found is given, one set each. cache: folder for the
-            box policies.
+            calibrations.
     """
     rows, costs = [], []
     landmarks = model_cost(model.path)
     for path in finders:
         finder = open_detector(path)
-        policy = box_policy(pack, path, cache / f"box-policy-{finder.name}.json", say)
-        model.metadata["crop"]["from_detector"] = policy
+        calibration = detector_calibration(pack, path, cache / f"calibration-{finder.name}.json", say)
+        model.metadata["crop"]["detector_calibration"] = calibration.to_json()
         pipeline = Pipeline(finder, model)
         say(f"measuring {finder.name}")
         with _counted(finder) as looks:
             mine = _measure(pipeline, _cases(truth, unlabelled, faceless))
         rows += mine
-        cost, views = model_cost(path), len(list(search_views(IMAGE_SIDE, IMAGE_SIDE, finder.search, finder.side)))
+        cost, views = model_cost(path), len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, finder)).views)
         searched = (views + 1) * cost.gflops
         looks_a_picture = looks[0] / max(sum(row.pictures for row in mine), 1)
         costs.append(
@@ -108,11 +108,11 @@ def compare(
 
 
 @contextmanager
-def _counted(finder: FaceFinder) -> Generator[list[int]]:
+def _counted(finder: FaceDetector) -> Generator[list[int]]:
     """A list whose only entry counts the network's runs while the block lasts."""
     runs, look = [0], finder.look
 
-    def counting(view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def counting(view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         runs[0] += 1
         return look(view)
 
@@ -151,7 +151,7 @@ def _measure(pipeline: Pipeline, cases: Iterator[Case]) -> list[SetRow]:
         tally = tallies.setdefault(
             name, {"pictures": 0, "faces": 0, "found": 0, "extra": 0, "own": [], "boxed": [], "truth": []}
         )
-        faces = pipeline.faces(image)
+        faces = [face.points for face in pipeline.faces(image)]
         labelled = [] if label is None or len(label) == 0 else [label]
         pairs = match_faces(faces, labelled).pairs
         tally["pictures"] += 1
@@ -159,9 +159,9 @@ def _measure(pipeline: Pipeline, cases: Iterator[Case]) -> list[SetRow]:
         tally["found"] += len(pairs)
         tally["extra"] += len(faces) - len(pairs)
         for i, j in pairs:
-            box = points_box(labelled[j], np.asarray(np.isfinite(labelled[j]).all(axis=1)))
+            frame = fit_frame(labelled[j], weights=np.asarray(np.isfinite(labelled[j]).all(axis=1)))
             tally["own"].append(faces[i])
-            tally["boxed"].append(pipeline.landmarks(image, box[None])[0])
+            tally["boxed"].append(pipeline.landmarks(image, [frame])[0])
             tally["truth"].append(labelled[j])
     return [
         SetRow(

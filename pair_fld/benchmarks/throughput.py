@@ -67,7 +67,7 @@ def plain_loop(pipeline: Pipeline, paths: Sequence[Path]) -> list[list[np.ndarra
     for path in paths:
         image = cv2.imread(str(path))
         assert image is not None, path
-        found.append([pipeline.landmarks(image, box[None])[0] for box in pipeline.boxes(image)])
+        found.append([face.points for face in pipeline.faces(image)])
     return found
 
 
@@ -84,7 +84,7 @@ def measure_throughput(
     many = open_pipelines(workers, 1)
 
     def runner(part: Sequence[Path]) -> list[tuple[np.ndarray, ...]]:
-        return [answer.faces for answer in answers((Job(str(p), p) for p in part), many)]
+        return [tuple(face.points for face in a.faces) for a in answers((Job(str(p), p) for p in part), many)]
 
     plain_loop(single, paths[:2])
     runner(paths[: 2 * workers])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from pair_fld.cli.console import ArchiveOption, complain, progress, say
 
 DEFAULT_OUT = Path("landmarks")
+Turned = Literal["auto", "always", "never"]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +55,30 @@ def predict(
             show_default="the model's",
         ),
     ] = None,
+    turned: Annotated[
+        Turned | None,
+        typer.Option(
+            "--turned",
+            help="Views turned by quarters: auto looks at them where the upright ones leave nothing certain.",
+            show_default="the model's",
+        ),
+    ] = None,
+    smallest: Annotated[
+        float | None,
+        typer.Option(
+            "--smallest",
+            min=0.002,
+            max=1.0,
+            help="Smallest face to find: box of its points as a share of the image's longer side.",
+            show_default="the model's",
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score", min=0.0, max=1.0, help="Faces below this score are left out.", show_default="the model's"
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="Images predicted in parallel; 0: one per core.")
     ] = 0,
@@ -83,7 +108,9 @@ def predict(
     from pair_fld.inference.outputs import Outputs
     from pair_fld.inference.run import Prediction
     from pair_fld.runtime.main import default_threads
+    from pair_fld.runtime.pipeline import PipelineOptions
 
+    options = PipelineOptions(refine, turned, smallest, min_score)
     if not any((out, draw, sheet, json, csv, coco, labelme)):
         out = DEFAULT_OUT
     source, found = archive or shipped_archive(), collect(inputs)
@@ -95,7 +122,7 @@ def predict(
     )  # fmt: skip
     run.check()
     with unpacked(source) as folder, progress("predict") as bar:
-        run.run(open_pipelines(folder, source, threads or default_threads(), refine), bar)
+        run.run(open_pipelines(folder, source, threads or default_threads(), options), bar)
     run.write_summaries()
     written = ", ".join(map(str, run.outputs.written))
     done = f"{run.images - run.failed} of {run.images} images, {run.faces} faces"

@@ -16,10 +16,15 @@ from pair_fld.runtime.geometry import points_box
 
 @dataclass(frozen=True)
 class Picture:
-    """image: (H, W, 3) uint8 BGR. boxes: (m, 4) _img of the labelled faces, none where nobody labelled it."""
+    """image: (H, W, 3) uint8 BGR. faces: (51, 2) _img of each labelled face, nan where a point is not labelled."""
 
     image: np.ndarray
-    boxes: np.ndarray
+    faces: tuple[np.ndarray, ...] = ()
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(m, 4) _img of the labelled points."""
+        return np.array([points_box(f, np.asarray(np.isfinite(f).all(axis=1))) for f in self.faces]).reshape(-1, 4)
 
 
 def picture_count(pack: Pack, split: int, per_source: int, *, labelled: bool = True) -> int:
@@ -48,6 +53,6 @@ def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = T
             except SkipFace:
                 continue
             if labels is None or faces.label[row] == NONE:
-                yield Picture(image, np.zeros((0, 4)))
+                yield Picture(image)
             else:
-                yield Picture(image, points_box(labels.points, labels.point_mask)[None])
+                yield Picture(image, (np.where(labels.point_mask[:, None], labels.points, np.nan),))

@@ -1,17 +1,23 @@
-"""Measuring a face finder, and learning how its boxes relate to the boxes of 51 points."""
+"""Measuring a face detector against labelled images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from pair_fld.runtime.detection import Detector, box_iou, landmark_box
+from pair_fld.runtime.detection import Detection, box_iou
 from pair_fld.runtime.geometry import points_box
 
 MATCH_IOU = 0.3
+
+
+class Detector(Protocol):
+    """What is measured; `runtime.search.SearchingDetector` is one."""
+
+    def detect(self, image_bgr: np.ndarray) -> list[Detection]: ...
 
 
 @dataclass(frozen=True)
@@ -50,83 +56,45 @@ def _boxes(faces: Sequence[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """What a finder did on labelled pictures. unmatched: boxes without a label, real faces that nobody
-    labelled among them. boxes, truth: (n, 4) _img of the pairs."""
+    """What a detector did on labelled images.
 
-    pictures: int
+    Attributes:
+        images, faces, found: how many; faces and found count the labelled ones.
+        unmatched: detections without a label, real faces that nobody labelled among them.
+        detections, truth: of the faces found, in one order; truth (51, 2) _img, nan where a point is not labelled.
+    """
+
+    images: int
     faces: int
     found: int
     unmatched: int
-    boxes: np.ndarray
-    truth: np.ndarray
+    detections: tuple[Detection, ...]
+    truth: tuple[np.ndarray, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Figures with their units in the keys."""
         recall = 100 * self.found / self.faces if self.faces else None
         return {
-            "pictures": self.pictures,
+            "images": self.images,
             "faces": self.faces,
             "found_faces": self.found,
             "recall_percent": recall,
-            "unmatched_boxes": self.unmatched,
+            "unmatched_detections": self.unmatched,
         }
 
 
-def measure_detector(
-    detector: Detector,
-    pictures: Iterable[tuple[np.ndarray, np.ndarray]],
-    policy: dict[str, Any] | None = None,
-) -> DetectionResult:
-    """Run a finder over (picture (H, W, 3) uint8 BGR, 51-point boxes (m, 4) _img) pairs; m = 0 for no face.
+def measure_detector(detector: Detector, images: Iterable[tuple[np.ndarray, Sequence[np.ndarray]]]) -> DetectionResult:
+    """Run a detector over (image (H, W, 3) uint8 BGR, labelled faces (51, 2) _img each) pairs.
 
-    Args:
-        policy: turns the finder's boxes into 51-point boxes before they are matched. Without it a box is
-            matched when it overlaps the label's by MATCH_IOU / 2, since it shows more of the head than the
-            points do.
+    A detector's box shows more of the head than the points do, so overlapping by MATCH_IOU / 2 is a match.
     """
     total = faces = unmatched = 0
-    boxes, truth = [], []
-    for image, labelled in pictures:
-        found, _ = detector.detect(image)
-        compared, iou = (found, MATCH_IOU / 2) if policy is None else (landmark_box(found, policy), MATCH_IOU)
-        matches = match_boxes(compared, np.asarray(labelled, np.float64).reshape(-1, 4), iou)
+    detections: list[Detection] = []
+    truth: list[np.ndarray] = []
+    for image, labelled in images:
+        found = detector.detect(image)
+        matches = match_boxes(np.array([d.box for d in found]).reshape(-1, 4), _boxes(labelled), MATCH_IOU / 2)
         total, faces, unmatched = total + 1, faces + len(labelled), unmatched + len(matches.unmatched)
-        boxes += [found[i] for i, _ in matches.pairs]
+        detections += [found[i] for i, _ in matches.pairs]
         truth += [labelled[j] for _, j in matches.pairs]
-    return DetectionResult(
-        total, faces, len(boxes), unmatched, np.array(boxes).reshape(-1, 4), np.array(truth).reshape(-1, 4)
-    )
-
-
-def learn_box_policy(detector_boxes: np.ndarray, landmark_boxes: np.ndarray, detector_name: str) -> dict[str, Any]:
-    """The mean offset and scale from detector boxes (n, 4) to 51-point boxes (n, 4), for
-    metadata["crop"]["from_detector"].
-
-    Offsets are means of the centres' differences in units of the detector box. Scales are geometric means of
-    the sizes' ratios, multiplied by one common factor that makes the longer side right on geometric average,
-    because the longer side is what the crop is cut by.
-
-    Returns:
-        `landmark_box`'s policy, with `detector` (its name) and the spread that the augmentation of training
-        has to
-        cover: `offset_std` [dx, dy] and `log_scale_std` of the longer side.
-
-    Raises:
-        ValueError: for fewer than two pairs.
-    """
-    if len(detector_boxes) < 2 or len(detector_boxes) != len(landmark_boxes):
-        raise ValueError(f"expected two or more pairs of boxes, found {len(detector_boxes)} and {len(landmark_boxes)}")
-    d, t = np.asarray(detector_boxes, np.float64), np.asarray(landmark_boxes, np.float64)
-    d_size, t_size = d[:, 2:] - d[:, :2], t[:, 2:] - t[:, :2]
-    offset = ((t[:, 2:] + t[:, :2]) - (d[:, 2:] + d[:, :2])) / 2 / d_size
-    scale = np.exp(np.log(t_size / d_size).mean(axis=0))
-    longer = np.log(t_size.max(axis=1) / (d_size * scale).max(axis=1))
-    scale = scale * np.exp(longer.mean())
-    return {
-        "detector": detector_name,
-        "offset": [round(float(v), 5) for v in offset.mean(axis=0)],
-        "scale": [round(float(v), 5) for v in scale],
-        "offset_std": [round(float(v), 5) for v in offset.std(axis=0)],
-        "log_scale_std": round(float(longer.std()), 5),
-        "faces": len(d),
-    }
+    return DetectionResult(total, faces, len(detections), unmatched, tuple(detections), tuple(truth))

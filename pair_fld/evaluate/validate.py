@@ -25,6 +25,7 @@ from pair_fld.models.checkpoint import load_model as load_checkpoint_model
 from pair_fld.runtime import session
 from pair_fld.runtime.geometry import crop_matrix, from_norm, invert, transform_points, warp
 from pair_fld.runtime.landmark_files import read_faces
+from pair_fld.runtime.metadata import model_metadata, normalise
 from pair_fld.runtime.scheme import FLIP
 
 Progress = Callable[[int, int], None]
@@ -52,8 +53,8 @@ class TorchModel:
 
     @torch.inference_mode()
     def predict(self, crops: np.ndarray) -> np.ndarray:
-        metadata = session.model_metadata(self.input_size, self.margin, self.net.output_kind)
-        x = torch.from_numpy(session.normalise(crops, metadata)).permute(0, 3, 1, 2)
+        metadata = model_metadata(self.input_size, self.margin, self.net.output_kind)
+        x = torch.from_numpy(normalise(crops, metadata)).permute(0, 3, 1, 2)
         return from_norm(self.net.points(self.net(x)).numpy(), self.input_size).astype(np.float32)
 
 

@@ -20,7 +20,7 @@ import torch
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 from pair_fld.runtime.file_kind import known_fault
-from pair_fld.runtime.session import METADATA_KEY
+from pair_fld.runtime.metadata import METADATA_KEY
 
 INPUT = "input"
 _TOLERANCE = 1e-4  # of the largest output, or of 1: float32 sums in another order

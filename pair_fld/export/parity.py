@@ -14,7 +14,8 @@ import onnx
 from pair_fld.errors import PairError
 from pair_fld.export.onnx import get_metadata, load_onnx
 from pair_fld.export.onnx_graph import Graph
-from pair_fld.runtime.session import load_model, normalise, read_metadata
+from pair_fld.runtime.metadata import normalise
+from pair_fld.runtime.session import load_model, read_metadata
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Runner = Callable[[np.ndarray], list[np.ndarray]]  # a batch to the inner values asked for

@@ -25,8 +25,10 @@ from pair_fld.models.checkpoint import load_run
 from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.centre_detector import TASK, CentreDetector
-from pair_fld.runtime.detection import Detector, Search
-from pair_fld.runtime.session import FORMAT, METADATA_TASK, PIXEL_MEAN, PIXEL_RANGE, read_metadata
+from pair_fld.runtime.detection import Detection
+from pair_fld.runtime.metadata import FORMAT_VERSION, METADATA_TASK, input_metadata
+from pair_fld.runtime.search import SearchConfig, SearchingDetector, search_to_json
+from pair_fld.runtime.session import read_metadata
 
 FILES = ("detector.onnx", "detector.tflite")
 _EMPTY_SEED = 12  # rendered pictures without faces that the threshold is chosen on; training draws from another seed
@@ -34,7 +36,7 @@ _EMPTIES = 200
 FALSE_ALARMS = 0.01  # share of faceless pictures that may hold one
 UNCONFIRMED = 0.04  # finds a photograph that nobody labelled and the teacher does not see
 _THRESHOLDS = np.arange(0.3, 0.96, 0.05)
-_LOOSE = Search(candidate=0.2, threshold=0.2, second_look=SECOND_LOOK)
+_LOOSE = SearchConfig(candidate=0.2, threshold=0.2, second_look=SECOND_LOOK)
 
 
 def train_detector(
@@ -54,7 +56,7 @@ def train_detector(
     record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=pack.data_hash)
     record |= {"teacher": file_hash(teacher)}
     write_json(out / RECORD, record | {"unfinished": True})
-    guide = BlazeFace(teacher, search=replace(Search(), candidate=0.3, threshold=0.3))
+    guide = BlazeFace(teacher, search=replace(SearchConfig(), candidate=0.3, threshold=0.3))
     say(f"looking at training pictures with {guide.name}")
     shown = teaching_pictures(pack, guide, config, report)
     scenes, empty = rendered_scenes(config.synthetic_images, config.negative_images)
@@ -82,11 +84,11 @@ def export_detector(
 ) -> list[Path]:
     """Write `net` as int8 detector.onnx and detector.tflite, one quantized graph, with a search not yet tuned."""
     metadata = {
-        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         METADATA_TASK: TASK,
         "name": f"own_{config.input_size}",
-        "input": {"size": config.input_size, "colour": "bgr", "mean": PIXEL_MEAN, "scale": 1 / PIXEL_RANGE},
-        "search": _search_json(_LOOSE),
+        "input": input_metadata(config.input_size),
+        "search": search_to_json(_LOOSE),
         "trained": record,
     }
     plain = out / "detector-float.onnx"
@@ -101,11 +103,9 @@ def export_detector(
     return files
 
 
-def _search_json(search: Search) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(search).items()}
-
-
-def choose_threshold(files: Sequence[Path], pack: Pack, config: DetectorConfig, teacher: Detector) -> dict[str, Any]:
+def choose_threshold(
+    files: Sequence[Path], pack: Pack, config: DetectorConfig, teacher: SearchingDetector
+) -> dict[str, Any]:
     """Stamp the best threshold into the files.
 
     Of those that keep false alarms under FALSE_ALARMS of the faceless pictures and UNCONFIRMED finds a photograph
@@ -116,15 +116,15 @@ def choose_threshold(files: Sequence[Path], pack: Pack, config: DetectorConfig, 
     finder = CentreDetector(next(f for f in files if f.suffix == ".tflite"), search=_LOOSE)
     matched, unconfirmed, pictures, faces = [], [], 0, 0
     for picture in pack_pictures(pack, VALID, config.valid_images_per_source):
-        boxes, scores = finder.detect(picture.image)
-        pictures, faces = pictures + 1, faces + len(picture.boxes)
+        boxes, scores = _arrays(finder.detect(picture.image))
+        pictures, faces = pictures + 1, faces + len(picture.faces)
         matches = match_boxes(boxes, picture.boxes, MATCH_IOU)
         matched += [scores[i] for i, _ in matches.pairs]
         rest = list(matches.unmatched)
-        doubtful = match_boxes(boxes[rest], teacher.detect(picture.image)[0], MATCH_IOU / 2).unmatched
+        doubtful = match_boxes(boxes[rest], _arrays(teacher.detect(picture.image))[0], MATCH_IOU / 2).unmatched
         unconfirmed += [scores[rest[i]] for i in doubtful]
     _, empty = rendered_scenes(0, _EMPTIES, _EMPTY_SEED)
-    alarms = [float(scores.max(initial=0.0)) for scores in (finder.detect(e.image)[1] for e in empty)]
+    alarms = [float(scores.max(initial=0.0)) for scores in (_arrays(finder.detect(e.image))[1] for e in empty)]
     table = [
         {
             "threshold": round(float(t), 2),
@@ -143,9 +143,8 @@ def choose_threshold(files: Sequence[Path], pack: Pack, config: DetectorConfig, 
     best = [row for row in good if row["recall_percent"] == max(r["recall_percent"] for r in good)]
     chosen = best[(len(best) - 1) // 2]
     for path in files:
-        replace_metadata(
-            path, read_metadata(path) | {"search": _search_json(replace(_LOOSE, threshold=chosen["threshold"]))}
-        )
+        search = replace(_LOOSE, threshold=chosen["threshold"])
+        replace_metadata(path, read_metadata(path) | {"search": search_to_json(search)})
     cost = {path.name: model_cost(path).to_json() for path in files}
     return {
         "chosen": chosen,
@@ -155,6 +154,11 @@ def choose_threshold(files: Sequence[Path], pack: Pack, config: DetectorConfig, 
         "thresholds": table,
         "cost": cost,
     }
+
+
+def _arrays(detections: Sequence[Detection]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) and scores (n,)."""
+    return np.array([d.box for d in detections]).reshape(-1, 4), np.array([d.score for d in detections])
 
 
 def _above(scores: Sequence[float], threshold: float) -> int:

@@ -11,18 +11,19 @@ from torch.nn import functional as F
 
 from pair_fld.config import DetectorConfig
 from pair_fld.data.dataset import TRAIN, Pack
-from pair_fld.data.source_images import Picture, pack_pictures, picture_count
+from pair_fld.data.source_images import pack_pictures, picture_count
 from pair_fld.data.synthetic import render_scene
 from pair_fld.errors import PairError
-from pair_fld.evaluate.matching import learn_box_policy, match_boxes
+from pair_fld.evaluate.matching import match_boxes
 from pair_fld.face_detector.net import STRIDE, DetectorNet
 from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
 from pair_fld.models import timm_compat as library
 from pair_fld.models.checkpoint import load_checkpoint, save_checkpoint
 from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
-from pair_fld.runtime.detection import Detector, landmark_box
+from pair_fld.runtime.frame import place
 from pair_fld.runtime.geometry import points_box
-from pair_fld.runtime.session import PIXEL_MEAN, PIXEL_RANGE
+from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
+from pair_fld.runtime.search import SearchingDetector
 
 Report = Callable[[int, int, str], None]
 SURE = 0.65  # score from which the teaching finder's answer counts as a face; below, the place is left out
@@ -31,39 +32,26 @@ CHECKPOINT_STEPS = 500
 SCENE_SEED = 11
 
 
-def teaching_pictures(pack: Pack, teacher: Detector, config: DetectorConfig, report: Report) -> list[Shown]:
+def teaching_pictures(pack: Pack, teacher: SearchingDetector, config: DetectorConfig, report: Report) -> list[Shown]:
     """Training pictures with the teacher's boxes, brought to 51-point boxes, and the labelled ones in their place.
 
     Args:
         teacher: should answer with low scores too, so that doubtful places are known.
-
-    Raises:
-        PairError: too few labelled faces that the teacher finds to learn how its boxes relate to theirs.
     """
-    seen: list[tuple[Picture, np.ndarray, np.ndarray]] = []
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    assert teacher.calibration is not None, teacher.name
+    shown = []
     total = picture_count(pack, TRAIN, config.images_per_source, labelled=False)
     for picture in pack_pictures(pack, TRAIN, config.images_per_source, labelled=False):
-        boxes, scores = teacher.detect(picture.image)
-        seen.append((picture, boxes, scores))
-        matched = match_boxes(boxes, picture.boxes, 0.15).pairs
-        pairs += [(boxes[i], picture.boxes[j]) for i, j in matched]
-        report(len(seen), total, "training pictures looked at")
-    if len(pairs) < 20:
-        found = f"{len(pairs)} in {len(seen)} pictures"
-        raise PairError(
-            pack.folder, "20 labelled training faces that the teaching finder finds", found, "Prepare more pictures."
-        )
-    policy = learn_box_policy(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]), teacher.name)
-    shown = []
-    for picture, found, scores in seen:
-        boxes, sure = landmark_box(found, policy), scores >= SURE
+        found = teacher.detect(picture.image)
+        boxes = np.array([points_box(place(teacher.calibration.frame(d))) for d in found]).reshape(-1, 4)
+        sure = np.array([d.score >= SURE for d in found], bool)
         matches = match_boxes(boxes, picture.boxes, 0.2)
         for i, j in matches.pairs:
             boxes[i], sure[i] = picture.boxes[j], True
         missed = picture.boxes[list(matches.missed)]
         boxes = np.concatenate([boxes, missed])
         shown.append(shrunk(picture.image, boxes, np.concatenate([sure, np.ones(len(missed), bool)])))
+        report(len(shown), total, "training images seen by the teacher")
     return shown
 
 
@@ -119,7 +107,7 @@ def views(
         batch = [draw_view(shown, empty, config.input_size, rng) for _ in range(config.batch_size)]
         pixels = torch.from_numpy(np.stack([v.image for v in batch])).permute(0, 3, 1, 2).float()
         targets = np.stack([target_map(v, config.input_size, STRIDE) for v in batch])
-        yield pixels.sub_(PIXEL_MEAN).div_(PIXEL_RANGE), torch.from_numpy(targets)
+        yield pixels.sub_(PIXEL_MEAN).div_(PIXEL_STD), torch.from_numpy(targets)
 
 
 def fit_detector(

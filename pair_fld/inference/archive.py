@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pair_fld.errors import PairError
 from pair_fld.runtime.detector import FILES as DETECTOR_FILES
-from pair_fld.runtime.pipeline import Pipeline, load_pipeline
+from pair_fld.runtime.pipeline import Pipeline, PipelineOptions, load_pipeline
 
 MODEL_FILES = ("model.tflite", "model.onnx")
 _PACKAGE = Path(__file__).parents[1]
@@ -69,10 +69,10 @@ def _read_weights(archive: Path) -> dict[str, bytes]:
         raise PairError(archive, "an archive of pairfld package", found, "Check the path.") from None
 
 
-def open_pipelines(folder: Path, archive: Path, count: int, refine: int | None = None) -> list[Pipeline]:
+def open_pipelines(folder: Path, archive: Path, count: int, options: PipelineOptions | None = None) -> list[Pipeline]:
     """`count` pipelines of a folder of `unpacked`, for as many threads; PairError naming `archive` when it is none."""
     try:
-        return [load_pipeline(folder, refine=refine) for _ in range(count)]
+        return [load_pipeline(folder, options=options) for _ in range(count)]
     except ValueError as fault:
         reason = str(fault).replace(f"{folder}/", "").replace(f"{folder}: ", "")
         raise PairError(archive, "an archive of pairfld package", reason, "Pack it again.") from None

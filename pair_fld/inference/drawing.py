@@ -12,28 +12,43 @@ import numpy as np
 from pair_fld.data.packing.contact_sheet import contact_sheet
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
-from pair_fld.runtime.geometry import crop_matrix, points_box, transform_points, warp
+from pair_fld.runtime.face import Face
+from pair_fld.runtime.frame import frame_matrix
+from pair_fld.runtime.geometry import transform_points, warp
 from pair_fld.runtime.scheme import CURVES, NUM_POINTS
 
 CURVE, POINT, RIM = (255, 200, 60), (80, 255, 80), (30, 30, 30)  # BGR
+FAINTEST = 0.25  # opacity of the curves of a face whose score is 0
+UNCERTAIN = 0.05  # deviation, over the face's size, at which a point has lost most of its colour
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 TILE, COLUMNS, MARGIN = 160, 8, 1.8
 
 
-def draw_faces(image_bgr: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
-    """A copy of the image (H, W, 3) uint8 with each face's (51, 2) _img points and the curves through them."""
+def draw_faces(image_bgr: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
+    """A copy of the image (H, W, 3) uint8 with each face's points and the curves through them.
+
+    What is uncertain is faint: curves by the face's score, each point by its deviation.
+    """
     drawn = image_bgr.copy()
     for face in faces:
-        box = points_box(face)
-        side = float(max(box[2:] - box[:2]))
-        line, radius = max(1, round(side / 150)), max(1.0, side / 110)
-        fixed = np.rint(np.asarray(face, np.float64) * 2**_SHIFT).astype(np.int32)
+        size = face.frame.size
+        line, radius = max(1, round(size / 150)), max(1.0, size / 110)
+        fixed = np.rint(np.asarray(face.points, np.float64) * 2**_SHIFT).astype(np.int32)
+        over = drawn.copy()
         for curve in CURVES.values():
-            cv2.polylines(drawn, [fixed[list(curve)]], False, CURVE, line, cv2.LINE_AA, _SHIFT)
-        for x, y in fixed.tolist():
-            for colour, size in ((RIM, radius + 1), (POINT, radius)):
-                cv2.circle(drawn, (x, y), round(size * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(over, [fixed[list(curve)]], False, CURVE, line, cv2.LINE_AA, _SHIFT)
+        strength = FAINTEST + (1 - FAINTEST) * (1.0 if face.score is None else face.score)
+        drawn = cv2.addWeighted(over, strength, drawn, 1 - strength, 0)
+        certainty = np.ones(len(fixed)) if face.deviations is None else np.exp(-face.deviations / (UNCERTAIN * size))
+        for (x, y), share in zip(fixed.tolist(), certainty.tolist(), strict=True):
+            for colour, extent in ((RIM, radius + 1), (_faded(POINT, share), radius)):
+                cv2.circle(drawn, (x, y), round(extent * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
     return drawn
+
+
+def _faded(colour: tuple[int, int, int], share: float) -> tuple[int, ...]:
+    """A colour that turns into the rim's as `share` goes from 1 to 0."""
+    return tuple(round(share * c + (1 - share) * r) for c, r in zip(colour, RIM, strict=True))
 
 
 def check_image_format(path: Path) -> None:
@@ -63,15 +78,15 @@ class FaceSheet:
     points: list[np.ndarray] = field(default_factory=list)
     left_out: int = 0
 
-    def add(self, image_bgr: np.ndarray, faces: Sequence[np.ndarray]) -> None:
-        """Add a tile around each face."""
+    def add(self, image_bgr: np.ndarray, faces: Sequence[Face]) -> None:
+        """Add an upright tile around each face."""
         for face in faces:
             if len(self.crops) >= self.most:
                 self.left_out += 1
                 continue
-            matrix = crop_matrix(points_box(face), TILE, MARGIN)
+            matrix = frame_matrix(face.frame, TILE, MARGIN)
             self.crops.append(warp(image_bgr, matrix, TILE))
-            self.points.append(transform_points(matrix, face))
+            self.points.append(transform_points(matrix, face.points))
 
     def write(self, path: Path) -> None:
         """Write the sheet; PairError when no face was found."""

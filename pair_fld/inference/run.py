@@ -18,6 +18,7 @@ from pair_fld.inference.outputs import DRAWING, STDOUT, TEXT, Outputs, frame_nam
 from pair_fld.inference.writers import ImageResult, write_csv, write_json
 from pair_fld.outputs import OutputGuard
 from pair_fld.progress import Progress, Say, say_nothing
+from pair_fld.runtime.face import Face
 from pair_fld.runtime.landmark_files import read_faces, write_faces
 from pair_fld.runtime.main import make_writable
 from pair_fld.runtime.pipeline import Pipeline
@@ -159,7 +160,7 @@ class Prediction:
         text, drawing = self.outputs.text(name), self.outputs.drawing(name)
         if text is not None and self._may_write(text):
             text.parent.mkdir(parents=True, exist_ok=True)
-            write_faces(text, answer.faces)
+            write_faces(text, [face.points for face in answer.faces])
         if drawing is not None and answer.image is not None and self._may_write(drawing):
             write_image(drawing, draw_faces(answer.image, answer.faces))
         labels, source = self.outputs.labels(name), answer.job.picture
@@ -201,8 +202,8 @@ class Prediction:
             self.say(f"{out.sheet} shows the first {shown} faces, {self.sheet.left_out} more were found")
 
 
-def _draft(path: Path, image: np.ndarray, faces: Sequence[np.ndarray]) -> Draft:
-    return Draft(path, (image.shape[1], image.shape[0]), faces)
+def _draft(path: Path, image: np.ndarray, faces: Sequence[Face]) -> Draft:
+    return Draft(path, (image.shape[1], image.shape[0]), [face.points for face in faces])
 
 
 def _earlier_faces(text: Path) -> tuple[np.ndarray, ...] | None:

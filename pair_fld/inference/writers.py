@@ -16,7 +16,7 @@ import numpy as np
 from pair_fld.inference.outputs import STDOUT
 from pair_fld.io import atomic_path
 from pair_fld.outputs import printable
-from pair_fld.runtime.geometry import points_box
+from pair_fld.runtime.face import Face
 from pair_fld.runtime.scheme import NUM_POINTS
 
 
@@ -24,22 +24,32 @@ from pair_fld.runtime.scheme import NUM_POINTS
 class ImageResult:
     """What was found in one image or video frame.
 
-    name: of its files. image: the path as given, or the name of a frame. faces: (51, 2) _img each, right to left.
+    name: of its files. image: the path as given, or the name of a frame. faces: right to left.
     error: one sentence where the image could not be read or its files not be written.
     """
 
     name: str
     image: str
-    faces: tuple[np.ndarray, ...] = ()
+    faces: tuple[Face, ...] = ()
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Per face its box (x0, y0, x1, y1) and 51 points, image pixels; or the error."""
+        """Per face its score, box (x0, y0, x1, y1), roll in degrees, 51 points and their deviations, image pixels; or
+        the error. Score and deviations are null for a face that an earlier run found and only its text file knows."""
         entry: dict[str, Any] = {"name": printable(self.name), "image": printable(self.image)}
         if self.error is not None:
             return entry | {"error": printable(self.error)}
-        faces = [{"box": _rounded(points_box(face)), "points": [_rounded(p) for p in face]} for face in self.faces]
-        return entry | {"faces": faces}
+        return entry | {"faces": [_face_json(face) for face in self.faces]}
+
+
+def _face_json(face: Face) -> dict[str, Any]:
+    return {
+        "score": None if face.score is None else round(face.score, 4),
+        "box": _rounded(face.box),
+        "roll": round(face.frame.roll, 2),
+        "points": [_rounded(point) for point in face.points],
+        "deviations": None if face.deviations is None else _rounded(face.deviations),
+    }
 
 
 def _rounded(values: np.ndarray) -> list[float]:
@@ -53,17 +63,25 @@ def json_text(results: Iterable[ImageResult], *, ascii_only: bool = False) -> st
 
 
 def csv_text(results: Iterable[ImageResult]) -> str:
-    """One line per face: name, image, number of the face from the right, x0 y0 ... x50 y50.
+    """One line per face: name, image, number of the face from the right, score, x0 y0 ... x50 y50, d0 ... d50.
+
+    d are the points' deviations in image pixels; score and deviations are empty where they are not known.
 
     An image without faces has no line.
     """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["name", "image", "face", *(f"{axis}{k}" for k in range(NUM_POINTS) for axis in "xy")])
+    points, deviations = (
+        [f"{axis}{k}" for k in range(NUM_POINTS) for axis in "xy"],
+        [f"d{k}" for k in range(NUM_POINTS)],
+    )
+    writer.writerow(["name", "image", "face", "score", *points, *deviations])
     for result in results:
         for number, face in enumerate(result.faces):
-            values = [v for point in face for v in _rounded(point)]
-            writer.writerow([printable(result.name), printable(result.image), number, *values])
+            score = "" if face.score is None else f"{face.score:.4f}"
+            values = [v for point in face.points for v in _rounded(point)]
+            spread = [""] * NUM_POINTS if face.deviations is None else _rounded(face.deviations)
+            writer.writerow([printable(result.name), printable(result.image), number, score, *values, *spread])
     return stream.getvalue()
 
 

@@ -34,7 +34,7 @@ ARCHITECTURES: dict[str, Callable[..., Net]] = {
 
 
 def soft_argmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Torch twin of `runtime.codec.decode_soft_argmax`, with the covariance of the heatmap.
+    """Torch twin of `runtime.codec.heatmap_moments`, with the covariance of the heatmap.
 
     Args:
         logits: (B, P, H, W).
@@ -56,7 +56,7 @@ def soft_argmax(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def simcc_mean(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Torch twin of `runtime.codec.decode_simcc`, with the variance of both distributions.
+    """Torch twin of `runtime.codec.simcc_moments`, with the variance of both distributions.
 
     Args:
         logits: (B, P, 2 L), those of x and then those of y.

@@ -13,8 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .detection import Search, SearchingDetector, sigmoid
+from .blazeface_calibration import BUILT_IN
+from .detection import sigmoid
+from .search import SearchConfig, SearchingDetector
 from .session import tflite_interpreter
+
+# "right" and "left" are the person's own
+KEY_POINTS = ("right_eye", "left_eye", "nose_tip", "mouth", "right_ear", "left_ear")
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,23 @@ def anchor_centres(layers: Sequence[AnchorLayer]) -> np.ndarray:
     return np.concatenate(grids)
 
 
-def decode_boxes(regressors: np.ndarray, centres: np.ndarray, side: int) -> np.ndarray:
-    """Boxes (n, 4) x0 y0 x1 y1 as fractions of the input's side: BlazeFace's size, centred on the inner face.
+def decode_faces(regressors: np.ndarray, centres: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) x0, y0, x1, y1 and key points (n, 6, 2) as fractions of the input's side.
 
-    BlazeFace's own box is centred on the head, and a turned head moves the inner face inside it: measured on
-    training data, the centre of the 51-point box then varies by 13 % of its size (standard deviation), against
-    3.5 % around the middle of the network's key points of eyes, nose and mouth, which is taken here.
+    The box has BlazeFace's size but is centred on the inner face. BlazeFace's own is centred on the head, and a turned
+    head moves the inner face inside it: measured on training data, the centre of the 51-point box then varies by 13 %
+    of its size (standard deviation), against 3.5 % around the middle of eyes, nose and mouth, which is taken here.
 
     Args:
         regressors: (n, 16), input pixels: x, y of the box centre from the anchor, width, height; then x, y from
-            the anchor of right eye, left eye, nose tip, mouth and the two ears.
+            the anchor of KEY_POINTS.
         centres: (n, 2) anchor centres as fractions.
     """
-    inner = regressors[:, 4:12].reshape(-1, 4, 2)
-    centre = (inner.min(axis=1) + inner.max(axis=1)) / 2 / side + centres
+    key_points = regressors[:, 4:].reshape(-1, len(KEY_POINTS), 2) / side + centres[:, None]
+    inner = key_points[:, :4]
+    centre = (inner.min(axis=1) + inner.max(axis=1)) / 2
     half = regressors[:, 2:4] / side / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
+    return np.concatenate([centre - half, centre + half], axis=1), key_points
 
 
 class BlazeFace(SearchingDetector):
@@ -71,22 +77,24 @@ class BlazeFace(SearchingDetector):
         ValueError: no TFLite runtime, or not such a file. OSError: no such file.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1, search: Search | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, search: SearchConfig | None = None) -> None:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such face detector file")
-        self.path, self.search = path, search or Search()
+        self.path, self.search = path, search or SearchConfig()
         self._run, self.side, count = _open(path, threads)
         layout = _LAYOUTS.get((self.side, count))
         if layout is None:
             raise ValueError(f"{path}: expected a BlazeFace file, found {count} anchors on {self.side} pixels")
         self.name = f"blazeface_{self.side}"
+        self.key_points = KEY_POINTS
+        self.calibration = BUILT_IN.get(self.name)
         self._centres = anchor_centres(layout)
 
-    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `SearchingDetector.look`."""
         regressors, logits = self._run(view[:, :, ::-1].astype(np.float32) / np.float32(127.5) - 1)
-        return decode_boxes(regressors, self._centres, self.side), sigmoid(logits)
+        return (*decode_faces(regressors, self._centres, self.side), sigmoid(logits))
 
 
 def _open(path: Path, threads: int) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], int, int]:

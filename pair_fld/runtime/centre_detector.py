@@ -8,12 +8,14 @@ averaged, as BlazeFace's anchors are.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .detection import Search, SearchingDetector, sigmoid
-from .session import METADATA_TASK, open_run, read_metadata
+from .calibration import calibration_from_json
+from .detection import sigmoid
+from .metadata import METADATA_TASK
+from .search import SearchConfig, SearchingDetector, search_from_json
+from .session import open_run, read_metadata
 
 TASK = "faces"
 # The outputs as the net gives them, so that all five have about the range that one int8 scale serves well:
@@ -28,7 +30,7 @@ class CentreDetector(SearchingDetector):
         ValueError: no runtime, or another kind of file. OSError: no such file.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1, search: Search | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, search: SearchConfig | None = None) -> None:
         self.path = Path(path)
         metadata = read_metadata(self.path)
         if metadata.get(METADATA_TASK) != TASK:
@@ -36,10 +38,14 @@ class CentreDetector(SearchingDetector):
         self.metadata, self._run = metadata, open_run(self.path, metadata, threads)
         self.side, self.name = int(metadata["input"]["size"]), str(metadata["name"])
         self.search = search or search_from_json(metadata["search"])
+        self.key_points = tuple(metadata.get("key_points", ()))
+        calibration = metadata.get("calibration")
+        self.calibration = None if calibration is None else calibration_from_json(calibration)
 
-    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `SearchingDetector.look`."""
-        return decode_map(self._run(view[None])[0])
+        boxes, scores = decode_map(self._run(view[None])[0])
+        return boxes, np.zeros((len(boxes), 0, 2)), scores
 
 
 def decode_map(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,9 +56,3 @@ def decode_map(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     half = np.exp(np.clip(output[3:5] * SIZE_UNIT, -8, 2)).transpose(1, 2, 0) / 2
     boxes = np.concatenate([centre - half, centre + half], axis=-1).reshape(-1, 4)
     return boxes.astype(np.float64), sigmoid(output[0].astype(np.float64)).ravel()
-
-
-def search_from_json(tree: dict[str, Any]) -> Search:
-    """A `Search` from a model's metadata; JSON knows no tuples."""
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in tree.items()}
-    return Search(**fields)

@@ -20,34 +20,37 @@ def encode_gaussian(points_norm: np.ndarray, side: int, sigma: float) -> np.ndar
     return heat / np.maximum(heat.sum(axis=(-2, -1), keepdims=True), 1e-12)
 
 
-def decode_soft_argmax(logits: np.ndarray) -> np.ndarray:
-    """Soft-argmax: the expectation of the cell centres under softmax(logits).
+def heatmap_moments(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Soft-argmax and spread: mean and standard deviation of the cell centres under softmax(logits).
 
     Args:
         logits: (..., H, W), any real numbers.
 
     Returns:
-        (..., 2) normalised x, y.
+        mean (..., 2) x, y, and deviation (...) along one axis (the root of the mean of both variances), normalised.
     """
-    height, width = logits.shape[-2:]
     weights = np.exp(logits - logits.max(axis=(-2, -1), keepdims=True))
     weights /= weights.sum(axis=(-2, -1), keepdims=True)
-    x = weights.sum(axis=-2) @ cell_centres(width)
-    y = weights.sum(axis=-1) @ cell_centres(height)
-    return np.stack([x, y], axis=-1)
+    return _moments(weights.sum(axis=-2), weights.sum(axis=-1))
 
 
-def decode_simcc(logits: np.ndarray) -> np.ndarray:
-    """Soft-argmax of SimCC outputs: the expectations of the bins' centres under two softmaxes.
+def simcc_moments(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`heatmap_moments` of SimCC outputs, which are two distributions: one over x, one over y.
 
     Args:
         logits: (..., 2 L), those of the L bins of x and then those of y; bins lie as a heatmap's cells do.
-
-    Returns:
-        (..., 2) normalised x, y.
     """
     bins = logits.shape[-1] // 2
     axes = logits.reshape(*logits.shape[:-1], 2, bins)
     weights = np.exp(axes - axes.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
-    return weights @ cell_centres(bins)
+    return _moments(weights[..., 0, :], weights[..., 1, :])
+
+
+def _moments(x_weights: np.ndarray, y_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, variance = [], []
+    for weights in (x_weights, y_weights):
+        grid = cell_centres(weights.shape[-1])
+        mean.append(weights @ grid)
+        variance.append(np.maximum(weights @ grid**2 - mean[-1] ** 2, 0))
+    return np.stack(mean, axis=-1), np.sqrt((variance[0] + variance[1]) / 2)

@@ -110,3 +110,23 @@ def place(frame: Frame, reference: np.ndarray = MEAN_FACE) -> np.ndarray:
     angle = np.deg2rad(frame.roll)
     c, s = frame.size * np.cos(angle), frame.size * np.sin(angle)
     return np.asarray(reference, np.float64) @ np.array([[c, s], [-s, c]]) + np.asarray(frame.centre)
+
+
+def frame_residual(frame: Frame, target: Frame) -> np.ndarray:
+    """How `target` differs from `frame`: (4,) shift x and y in units of `frame`'s size along its own axes, natural
+    logarithm of the sizes' ratio, and roll in degrees (-180 ... 180).
+
+    In these units residuals of all faces are alike, whatever their place, size and roll.
+    """
+    angle = np.deg2rad(frame.roll)
+    c, s = np.cos(angle), np.sin(angle)
+    dx, dy = np.subtract(target.centre, frame.centre) / frame.size
+    turn = (target.roll - frame.roll + 180) % 360 - 180
+    return np.array([c * dx + s * dy, c * dy - s * dx, np.log(target.size / frame.size), turn])
+
+
+def move_frame(frame: Frame, residual: np.ndarray) -> Frame:
+    """The frame that differs from `frame` by `residual` (4,): the reverse of `frame_residual`."""
+    dx, dy, grow, turn = (float(v) for v in residual)
+    x, y = place(frame, np.array([dx, dy]))
+    return Frame((float(x), float(y)), frame.size * float(np.exp(grow)), frame.roll + turn)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .landmark_files import write_faces
-from .pipeline import Pipeline, load_pipeline
+from .pipeline import Pipeline, PipelineOptions, load_pipeline
+from .search import TURNED
 from .stream import Job, answers, cores
 
 # errors that one file's name or place has, and the others' need not
@@ -92,7 +93,7 @@ def run(
             failed += 1
             continue
         try:
-            write_faces(targets[answer.job.key], answer.faces)
+            write_faces(targets[answer.job.key], [face.points for face in answer.faces])
         except OSError as error:
             if error.errno not in _ONE_FILE:
                 raise
@@ -132,7 +133,10 @@ def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> in
     parser.add_argument("image_list", metavar="IMAGE_LIST", help="text file with one picture path a line")
     parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder for the text files; made if missing")
     parser.add_argument("--threads", type=int, default=default_threads(), help="pictures worked on at a time")
-    parser.add_argument("--refine", type=int, default=None, help="times the crop is cut anew (default: the model's)")
+    parser.add_argument("--refine", type=int, default=None, help="refinement passes (default: the model's)")
+    parser.add_argument("--turned", choices=TURNED, help="when turned views are looked at (default: the model's)")
+    parser.add_argument("--smallest", type=float, help="smallest face, share of the longer side (default: the model's)")
+    parser.add_argument("--min-score", type=float, help="least score of a face, 0 ... 1 (default: the model's)")
     parser.add_argument("--continue", dest="resume", action="store_true", help="skip pictures that have their file")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
@@ -140,7 +144,8 @@ def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> in
     try:
         pictures = read_list(options.image_list)
         refuse_inputs(output_paths(pictures, target), [Path(options.image_list)])  # before any model is loaded
-        pipelines = [load_pipeline(folder, refine=options.refine) for _ in range(max(1, options.threads))]
+        chosen = PipelineOptions(options.refine, options.turned, options.smallest, options.min_score)
+        pipelines = [load_pipeline(folder, options=chosen) for _ in range(max(1, options.threads))]
         faces, failed = run(pipelines, pictures, target, skip_existing=options.resume)
     except (ValueError, OSError) as fault:
         print(f"run_model.py: {fault}", file=sys.stderr)

@@ -1,29 +1,50 @@
-"""The core of every run: find the faces, crop, run the landmark model, return to picture coordinates."""
+"""From an image to its faces: views, detections, frames, crops, points. This is where an image becomes crops.
+
+The detector looks at views of the image (`search`), its key points give each face a frame (`calibration`, `frame`),
+the frame cuts an upright crop, the landmark model finds the points in it, and what both networks say of the face
+becomes its score (`confidence`). Refinement cuts the crop anew by the frame of the points just found.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from .detection import Detector, box_iou, landmark_box
+from .calibration import DetectorCalibration, calibration_from_json
+from .confidence import Confidence, confidence_from_json, face_features
+from .detection import Detection, box_iou
 from .detector import load_detector
-from .geometry import crop_matrix, invert, points_box, transform_points, warp
-from .image import decode, decode_reduced, enlarge, read_bytes
-from .landmark_files import order_right_to_left
+from .face import Face
+from .frame import Frame, fit_frame, frame_matrix
+from .geometry import invert, transform_points
+from .image_file import ImageFile
+from .search import SearchConfig, search_steps
 from .session import Model, load_model
 
-# Cutting the crop anew around the first result gains little with boxes as steady as these, at twice the model's cost:
-# the baseline's student on held-back training faces, NME outer corners, none -> once: lfpw 4.10 -> 3.97 %,
-# ytf 4.26 -> 4.28 %, aaf 2.19 -> 2.14 %. A model's metadata may say otherwise.
+# Cutting the crop anew around the first result gains little with frames as steady as these, at twice the model's cost.
+# A model's metadata may say otherwise.
 DEFAULT_REFINE = 0
-# Two answers whose 51-point boxes overlap by more than this are one face that was found twice.
-SAME_FACE_IOU = 0.5
-# Longer side at which faces are looked for in a large JPEG; a face too small for the landmark model there is
-# cut from the whole picture, so that nothing is lost.
-SEARCH_SIDE = 800
+DEFAULT_MIN_SCORE = 0.1  # TUNE
+# From this score a face ends the search for others that are turned or small.
+CERTAIN = 0.5
+# Two faces whose 51-point boxes overlap by more than this are one that was found twice.
+SAME_FACE_IOU = 0.4
+
+
+class FaceDetector(Protocol):
+    """What the pipeline needs of a detector; `search.SearchingDetector` is one."""
+
+    name: str
+    side: int
+    search: SearchConfig
+    key_points: tuple[str, ...]
+    calibration: DetectorCalibration | None
+
+    def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]: ...
 
 
 class LandmarkModel(Protocol):
@@ -33,89 +54,168 @@ class LandmarkModel(Protocol):
     input_size: int
     margin: float
 
-    def predict(self, crops: np.ndarray) -> np.ndarray: ...
+    def locate(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]: ...
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """What a caller may decide; None leaves it to the model's metadata.
+
+    Attributes:
+        refine: refinement passes: crop again around the predicted points and predict again.
+        turned, smallest: see `search.SearchConfig`.
+        min_score: faces below this score are left out.
+    """
+
+    refine: int | None = None
+    turned: str | None = None
+    smallest: float | None = None
+    min_score: float | None = None
 
 
 class Pipeline:
-    """Faces of a picture as 51 points each. One pipeline serves one thread at a time.
+    """Faces of an image. One pipeline serves one thread at a time.
 
     Args:
-        detector: finds the faces. model: finds the points. refine: how often the crop is cut anew around the
-            points just found; None: what the model's metadata says (crop.refine), else DEFAULT_REFINE.
+        detector: finds the faces. model: finds the points. options: see `PipelineOptions`.
 
     Raises:
-        ValueError: the model does not know how this detector's boxes relate to landmark boxes.
+        ValueError: nothing is known of how this detector's key points or boxes relate to faces.
     """
 
-    def __init__(self, detector: Detector, model: LandmarkModel, refine: int | None = None) -> None:
-        crop = model.metadata["crop"]
-        policy = crop.get("from_detector")
-        if policy is None:
-            raise ValueError("the model carries no box policy (crop.from_detector); package it with pairfld again")
-        if policy.get("detector", detector.name) != detector.name:
-            raise ValueError(
-                f"the model's box policy was learnt for the detector {policy['detector']!r}, found "
-                f"{detector.name!r}; package it with the detector at hand"
-            )
-        self.detector, self.model, self.policy = detector, model, policy
-        self.refine = int(crop.get("refine", DEFAULT_REFINE)) if refine is None else refine
+    def __init__(self, detector: FaceDetector, model: LandmarkModel, options: PipelineOptions | None = None) -> None:
+        options = options or PipelineOptions()
+        metadata = model.metadata
+        self.detector, self.model = detector, model
+        self.calibration = _calibration(detector, metadata)
+        detector.calibration = self.calibration
+        own = metadata.get("search", {})
+        chosen = {k: v for k in ("turned", "smallest") if (v := _first(getattr(options, k), own.get(k))) is not None}
+        detector.search = replace(detector.search, **chosen)
+        self.min_score: float = _first(options.min_score, own.get("min_score"), DEFAULT_MIN_SCORE)
+        self.refine = int(_first(options.refine, metadata["crop"].get("refine"), DEFAULT_REFINE))
+        tree = metadata.get("confidence")
+        self.confidence: Confidence | None = None if tree is None else confidence_from_json(tree)
 
-    def faces(self, image_bgr: np.ndarray) -> list[np.ndarray]:
-        """Every face of a (H, W, 3) uint8 BGR picture: (51, 2) float64 _img each, from the picture's right to
-        left."""
-        return self._points(image_bgr, self.boxes(image_bgr))
+    def faces(self, image_bgr: np.ndarray) -> list[Face]:
+        """Every face of a (H, W, 3) uint8 BGR image, from the image's right to left."""
+        return self.faces_of(ImageFile.of_array(image_bgr))
 
-    def faces_of_file(self, path: Path, whole: bool = False) -> tuple[list[np.ndarray], np.ndarray]:
-        """`faces` of a picture file, and the picture as far as it was decoded: in full size if `whole`.
+    def faces_of_file(self, path: Path) -> list[Face]:
+        """`faces` of an image file. Raises OSError, ValueError as `image.read_image`."""
+        return self.faces_of(ImageFile.open(path))
 
-        Raises:
-            OSError, ValueError: as `image.read_image`.
-        """
-        data = read_bytes(path)
-        if whole:
-            image = decode(data, path)
-            return self.faces(image), image
-        image, factor = decode_reduced(data, path, SEARCH_SIDE)
-        boxes = self.boxes(image)
-        if factor > 1 and len(boxes):
-            narrowest = (boxes[:, 2:] - boxes[:, :2]).max(axis=1).min()
-            if narrowest * self.model.margin < self.model.input_size:
-                boxes, image, factor = enlarge(boxes, factor), decode(data, path), 1
-        return [enlarge(face, factor) for face in self._points(image, boxes)], image
+    def faces_of(self, image: ImageFile) -> list[Face]:
+        """The story of the whole package: look, coarse to fine, until a certain face makes looking further idle."""
+        height, width = image.reduced.shape[:2]
+        found: list[Face] = []
+        for step in search_steps(width, height, self.detector):
+            if not step.wanted([face.frame.size / image.factor for face in found if (face.score or 0.0) >= CERTAIN]):
+                continue
+            detections = self.detector.detect_in(image.reduced, step.views)
+            framed = [(d, frame) for d in detections if (frame := self._frame(d)) is not None]
+            frames = [image.enlarge_frame(frame) for _, frame in framed]
+            found = _distinct(found + self.predict(image, frames, [d.score for d, _ in framed]))
+        return order_right_to_left([face for face in found if (face.score or 0.0) >= self.min_score])
 
-    def boxes(self, image_bgr: np.ndarray) -> np.ndarray:
-        """51-point boxes (n, 4) _img of the faces found, best first."""
-        return landmark_box(self.detector.detect(image_bgr)[0], self.policy)
+    def _frame(self, detection: Detection) -> Frame | None:
+        try:
+            return self.calibration.frame(detection)
+        except ValueError:  # key points that all fell onto one place: no face
+            return None
 
-    def _points(self, image_bgr: np.ndarray, boxes_img: np.ndarray) -> list[np.ndarray]:
-        if len(boxes_img) == 0:
-            return []
-        points = self.landmarks(image_bgr, boxes_img)
+    def predict(self, image: ImageFile, frames: Sequence[Frame], detector_scores: Sequence[float]) -> list[Face]:
+        """The faces in `frames` (_img of the whole image), refined; a frame whose points span no face is left out."""
         for _ in range(self.refine):
-            points = self.landmarks(image_bgr, np.array([points_box(p) for p in points]))
-        return order_right_to_left(_distinct(list(points)))
+            points, _ = self._locate(image, frames)
+            frames = [_refined(frame, p) for frame, p in zip(frames, points)]  # noqa: B905 (Python 3.9)
+        points, spreads = self._locate(image, frames)
+        faces = []
+        for k, frame in enumerate(frames):
+            face = self._face(points[k], None if spreads is None else spreads[k], frame, detector_scores[k])
+            if face is not None:
+                faces.append(face)
+        return faces
 
-    def landmarks(self, image_bgr: np.ndarray, boxes_img: np.ndarray) -> np.ndarray:
-        """Points (n, 51, 2) float64 _img of the faces whose 51-point boxes are `boxes_img` (n, 4)."""
+    def landmarks(self, image_bgr: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
+        """Points (n, 51, 2) float64 _img of the faces in `frames`, unrefined."""
+        return self._locate(ImageFile.of_array(image_bgr), frames)[0]
+
+    def _locate(self, image: ImageFile, frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Points (n, 51, 2) and spreads (n, 51) _img."""
+        if not len(frames):
+            return np.zeros((0, 51, 2)), None
         size = self.model.input_size
-        matrices = [crop_matrix(box, size, self.model.margin) for box in boxes_img]
-        crops = np.stack([warp(image_bgr, m, size) for m in matrices])
-        points_crop = self.model.predict(crops)
-        points_img = [transform_points(invert(m), p) for m, p in zip(matrices, points_crop)]  # noqa: B905 (Python 3.9)
-        return np.stack(points_img)
+        matrices = [frame_matrix(frame, size, self.model.margin) for frame in frames]
+        crops = np.stack([image.crop(matrix, size) for matrix in matrices])
+        points_crop, spreads_crop = self.model.locate(crops)
+        points = np.stack([transform_points(invert(m), p) for m, p in zip(matrices, points_crop)])  # noqa: B905
+        if spreads_crop is None:
+            return points, None
+        pixel = np.array([frame.size for frame in frames]) * self.model.margin / size
+        return points, np.asarray(spreads_crop, np.float64) * pixel[:, None]
+
+    def _face(self, points: np.ndarray, spreads: np.ndarray | None, frame: Frame, detector_score: float) -> Face | None:
+        try:
+            own = fit_frame(points)
+            if spreads is None or self.confidence is None:
+                return Face(points, None, detector_score, own)
+            features = face_features(points, spreads, frame, detector_score)
+        except ValueError:
+            return None
+        return Face(points, self.confidence.deviations(spreads, own.size), self.confidence.score(features), own)
 
 
-def _distinct(faces: list[np.ndarray]) -> list[np.ndarray]:
-    """Faces (best score first) without those that fell onto an earlier one."""
-    kept: list[np.ndarray] = []
-    for face in faces:
-        others = np.array([points_box(k) for k in kept]).reshape(-1, 4)
-        if not (box_iou(points_box(face), others) > SAME_FACE_IOU).any():
+def _first(*values: Any) -> Any:
+    """The first value that is not None."""
+    return next((value for value in values if value is not None), None)
+
+
+def _calibration(detector: FaceDetector, metadata: dict[str, Any]) -> DetectorCalibration:
+    tree = metadata["crop"].get("detector_calibration")
+    calibration = detector.calibration if tree is None else calibration_from_json(tree)
+    if calibration is None:
+        raise ValueError(
+            f"neither the model nor the detector {detector.name!r} says where its key points lie in a face "
+            "(crop.detector_calibration); package it with pairfld again"
+        )
+    if calibration.detector != detector.name:
+        raise ValueError(
+            f"the detector calibration is of {calibration.detector!r}, found the detector {detector.name!r}; "
+            "package it with the detector at hand"
+        )
+    if calibration.key_points != detector.key_points:
+        names = [", ".join(points) or "none" for points in (calibration.key_points, detector.key_points)]
+        raise ValueError(
+            f"the detector calibration is of key points {names[0]}, found the detector {detector.name!r} with "
+            f"{names[1]}; package it with the detector at hand"
+        )
+    return calibration
+
+
+def _refined(frame: Frame, points: np.ndarray) -> Frame:
+    try:
+        return fit_frame(points)
+    except ValueError:
+        return frame
+
+
+def _distinct(faces: Sequence[Face]) -> list[Face]:
+    """Faces, best score first, without those that fell onto a better one."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -(face.score or 0.0)):
+        others = np.array([other.box for other in kept]).reshape(-1, 4)
+        if not (box_iou(face.box, others) > SAME_FACE_IOU).any():
             kept.append(face)
     return kept
 
 
-def load_pipeline(folder: str | Path, threads: int = 1, refine: int | None = None) -> Pipeline:
+def order_right_to_left(faces: Sequence[Face]) -> list[Face]:
+    """The contest's order of several faces: box centre x descending."""
+    return sorted(faces, key=lambda face: -float(face.box[0] + face.box[2]))
+
+
+def load_pipeline(folder: str | Path, threads: int = 1, options: PipelineOptions | None = None) -> Pipeline:
     """The pipeline of an unpacked archive: its model.* and detector.*, in whatever runtime is installed.
 
     Raises:
@@ -123,17 +223,17 @@ def load_pipeline(folder: str | Path, threads: int = 1, refine: int | None = Non
     """
     folder = Path(folder)
     model = _first_that_opens([folder / "model.tflite", folder / "model.onnx"], threads)
-    return Pipeline(load_detector(folder, threads), model, refine)
+    return Pipeline(load_detector(folder, threads), model, options)
 
 
 def _first_that_opens(paths: Sequence[Path], threads: int) -> Model:
     present = [p for p in paths if p.is_file()]
     if not present:
         raise ValueError(f"{paths[0].parent}: expected {' or '.join(p.name for p in paths)}, found neither")
-    faults = []
+    errors = []
     for path in present:
         try:
             return load_model(path, threads)
-        except ValueError as fault:
-            faults.append(str(fault))
-    raise ValueError("; ".join(faults))
+        except ValueError as error:
+            errors.append(str(error))
+    raise ValueError("; ".join(errors))

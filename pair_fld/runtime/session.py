@@ -6,7 +6,6 @@ TFLite as `pair_fld.json` in a zip behind the flatbuffer (TensorFlow's own conve
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -15,55 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from .codec import decode_simcc, decode_soft_argmax
+from .codec import heatmap_moments, simcc_moments
 from .file_kind import known_fault
 from .geometry import from_norm
+from .metadata import METADATA_FILE, METADATA_KEY, METADATA_TASK, normalise, parse_metadata
 from .scheme import NUM_POINTS
-
-METADATA_KEY = "pair_fld"
-METADATA_FILE = "pair_fld.json"
-METADATA_TASK = "task"  # what the model answers; landmarks when the key is missing
-FORMAT = 1
-# The normaliser of every net here: (pixel - PIXEL_MEAN) / PIXEL_RANGE is -1 ... 1 over the grey levels.
-PIXEL_MEAN = PIXEL_RANGE = 127.5
-OUTPUT_KINDS = ("coords", "heatmap", "simcc")
 
 Run = Callable[[np.ndarray], np.ndarray]
 
 
-def model_metadata(input_size: int, margin: float, output_kind: str, **more: Any) -> dict[str, Any]:
-    """The metadata that a model file must carry; `more` is kept beside it (provenance, quantization)."""
-    if output_kind not in OUTPUT_KINDS:
-        raise ValueError(f"expected an output kind of {OUTPUT_KINDS}, found {output_kind!r}")
-    return {
-        "format": FORMAT,
-        "points": NUM_POINTS,
-        "input": {"size": input_size, "colour": "bgr", "mean": PIXEL_MEAN, "scale": 1 / PIXEL_RANGE},
-        "crop": {"margin": margin},
-        "output": {"kind": output_kind},
-        **more,
-    }
+def decode(output: np.ndarray, metadata: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Raw outputs to points (B, 51, 2) and their spreads (B, 51), both crop pixels.
 
-
-def normalise(crops: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
-    """uint8 BGR crops (any shape) to the float32 values that the model was trained on."""
-    spec = metadata["input"]
-    return (crops.astype(np.float32) - np.float32(spec["mean"])) * np.float32(spec["scale"])
-
-
-def decode(output: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:
-    """Raw outputs to crop pixels (B, 51, 2).
-
-    coords: (B, 51, 2) or (B, 102), normalised. heatmap: logits (B, 51, H, W). simcc: logits (B, 51, 2 L).
+    coords: (B, 51, 2) or (B, 102), normalised; they have no spread: None. heatmap: logits (B, 51, H, W). simcc: logits
+    (B, 51, 2 L).
     """
-    kind = metadata["output"]["kind"]
-    if kind == "heatmap":
-        points_norm = decode_soft_argmax(output.astype(np.float32))
-    elif kind == "simcc":
-        points_norm = decode_simcc(output.astype(np.float32))
-    else:
-        points_norm = output.reshape(len(output), NUM_POINTS, 2)
-    return from_norm(points_norm, metadata["input"]["size"])
+    kind, size = metadata["output"]["kind"], metadata["input"]["size"]
+    if kind == "coords":
+        return from_norm(output.reshape(len(output), NUM_POINTS, 2), size), None
+    moments = heatmap_moments if kind == "heatmap" else simcc_moments
+    points_norm, spreads_norm = moments(output.astype(np.float32))
+    return from_norm(points_norm, size), spreads_norm * (size / 2)
 
 
 class Model:
@@ -71,7 +42,7 @@ class Model:
 
     Attributes:
         metadata: what the file says of itself. path: the file. input_size: side of its crops in pixels.
-        margin: crop side over the longer side of the 51-point box.
+        margin: crop side over the size of the face's frame.
     """
 
     def __init__(self, path: Path, metadata: dict[str, Any], run: Run) -> None:
@@ -81,6 +52,11 @@ class Model:
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
         """Landmarks of (B, S, S, 3) uint8 BGR crops: (B, 51, 2) float32 in crop pixels."""
+        return self.locate(crops)[0]
+
+    def locate(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """`predict`, and the spread of each point's heatmap: (B, 51) float32 in crop pixels along one axis, None for a
+        model without heatmaps."""
         size = self.input_size
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
             raise ValueError(
@@ -88,8 +64,9 @@ class Model:
                 f"found {crops.shape} of {crops.dtype}"
             )
         if len(crops) == 0:
-            return np.zeros((0, NUM_POINTS, 2), np.float32)
-        return decode(self._run(crops), self.metadata).astype(np.float32)
+            return np.zeros((0, NUM_POINTS, 2), np.float32), np.zeros((0, NUM_POINTS), np.float32)
+        points, spreads = decode(self._run(crops), self.metadata)
+        return points.astype(np.float32), None if spreads is None else spreads.astype(np.float32)
 
 
 def load_model(path: str | Path, threads: int = 1) -> Model:
@@ -149,10 +126,10 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: carries no pair_fld metadata, so its preprocessing is unknown; export it with pairfld"
         )
-    metadata = json.loads(text)
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: metadata format {metadata.get('format')!r}, this version reads {FORMAT}")
-    return metadata
+    try:
+        return parse_metadata(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _onnx_session(path: Path, threads: int) -> Any:

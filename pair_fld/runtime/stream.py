@@ -12,7 +12,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from .image import read_image
+from .face import Face, face_from_points
+from .image_file import ImageFile
 from .pipeline import Pipeline
 
 LOOK_AHEAD = 2  # pictures a worker: enough that none waits, few enough that they fit into memory
@@ -37,11 +38,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """faces: (51, 2) _img each, right to left. image: the whole picture if it was asked for. fault: one sentence
+    """faces: right to left. image: the whole picture if it was asked for. fault: one sentence
     when the picture could not be answered."""
 
     job: Job
-    faces: tuple[np.ndarray, ...] = ()
+    faces: tuple[Face, ...] = ()
     image: np.ndarray | None = None
     fault: str | None = None
 
@@ -81,17 +82,18 @@ def answers(jobs: Iterable[Job], pipelines: Sequence[Pipeline], images: bool = F
 
 def _answer(pipeline: Pipeline, job: Job, images: bool) -> Answer:
     try:
-        if isinstance(job.picture, np.ndarray):
-            faces, image = job.known if job.known is not None else pipeline.faces(job.picture), job.picture
-        elif job.known is None:
-            faces, image = pipeline.faces_of_file(job.picture, whole=images)
-        else:
-            faces, image = job.known, read_image(job.picture) if images else None
+        known = None if job.known is None else [face_from_points(points) for points in job.known]
+        if known is not None and not images:
+            return Answer(job, tuple(known))
+        source = job.picture
+        file = ImageFile.of_array(source) if isinstance(source, np.ndarray) else ImageFile.open(source)
+        faces = pipeline.faces_of(file) if known is None else known
+        image = file.whole if images else None
     except FileNotFoundError:
         return Answer(job, fault=f"{job.picture}: no such file")
     except (ValueError, OSError) as fault:
         return Answer(job, fault=sentence(str(job.picture), fault))
-    return Answer(job, tuple(faces), image if images else None)
+    return Answer(job, tuple(faces), image)
 
 
 def sentence(subject: str, fault: Exception) -> str:

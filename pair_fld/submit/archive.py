@@ -18,9 +18,10 @@ from pair_fld.evaluate.report import GroupScores
 from pair_fld.export.model_cost import ModelCost, model_cost
 from pair_fld.face_detector.files import find_detector
 from pair_fld.io import atomic_path
-from pair_fld.runtime.detection import search_views
-from pair_fld.runtime.detector import FaceFinder, open_detector
+from pair_fld.runtime.calibration import calibration_from_json
+from pair_fld.runtime.detector import FaceDetector, open_detector
 from pair_fld.runtime.pipeline import DEFAULT_REFINE
+from pair_fld.runtime.search import search_steps
 from pair_fld.runtime.session import read_metadata
 from pair_fld.submit.budget import (
     IMAGE_SIDE,
@@ -97,7 +98,7 @@ def package(
     """Write the archive; nothing is written when a check fails.
 
     Args:
-        model_files: one .tflite with metadata (crop.from_detector among it) and at most one .onnx.
+        model_files: one .tflite with metadata (crop.detector_calibration among it) and at most one .onnx.
         out_zip: a new file.
         budget: bounds and required files.
         scores: the model's scores by the name of the group of faces, as `Result.groups` gives them.
@@ -132,12 +133,12 @@ def package(
         files["ced.png"] = ced_png.read_bytes()
 
     of_model, of_files = model_checks(costs, budget), files_check([*files, *TEXTS], budget)
-    views = len(list(search_views(IMAGE_SIDE, IMAGE_SIDE, opened.search, opened.side)))
+    views = len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, opened)).views)
     refine = int(metadata["crop"].get("refine", DEFAULT_REFINE))
     table = budget_table(costs, [*of_model, of_files], budget, views, refine)
     card = ModelCard.of(name, metadata, record, scores or {}, table, remarks).markdown()
     report = technical_report(name, card, {file: len(data) for file, data in sorted(files.items())},
-                              metadata["crop"]["from_detector"], ced_png is not None)  # fmt: skip
+                              metadata["crop"]["detector_calibration"], ced_png is not None)  # fmt: skip
     figures = {
         "metrics": {group: one.to_json() for group, one in (scores or {}).items()},
         "record": record or {},
@@ -192,20 +193,19 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise PairError(path, "a model with pair_fld metadata", str(error), "Run pairfld quantize again.") from None
 
 
-def _open_detector(metadata: Mapping[str, Any], detector: Path) -> FaceFinder:
-    """The face detector; PairError when it cannot be opened or the model's box calibration is not for it."""
-    policy = metadata["crop"].get("from_detector")
-    if policy is None:
-        remedy = "Learn it (pair_fld.evaluate.matching) and store it as crop.from_detector."
-        raise PairError("model.tflite", "a box policy in its metadata", "none", remedy)
+def _open_detector(metadata: Mapping[str, Any], detector: Path) -> FaceDetector:
+    """The face detector; PairError when it cannot be opened or the model's calibration is not of it."""
+    tree = metadata["crop"].get("detector_calibration")
+    if tree is None:
+        remedy = "Learn it (pair_fld.evaluate.detector_calibration) and store it as crop.detector_calibration."
+        raise PairError("model.tflite", "a detector calibration in its metadata", "none", remedy)
     try:
-        opened = open_detector(detector)
+        calibration, opened = calibration_from_json(tree), open_detector(detector)
     except (OSError, ValueError) as error:
         raise PairError(detector, "a face detector", str(error), "Pass another file.") from None
-    if policy.get("detector", opened.name) != opened.name:
-        remedy = "Learn the policy for this detector or pass the other one."
-        found = f"one for {policy['detector']}"
-        raise PairError("model.tflite", f"a box policy for {opened.name}", found, remedy)
+    if calibration.detector != opened.name:
+        remedy = "Learn the calibration of this detector or pass the other one."
+        raise PairError("model.tflite", f"a calibration of {opened.name}", f"one of {calibration.detector}", remedy)
     return opened
 
 

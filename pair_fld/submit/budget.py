@@ -70,7 +70,7 @@ def budget_table(
     """Markdown: the checks, then the cost of each file and of one whole image.
 
     Args:
-        views: views that the face detector searches in an image of `IMAGE_SIDE` pixels.
+        views: views that the face detector looks at first in an image of `IMAGE_SIDE` pixels.
         refine: refinement passes of the landmark model per face.
     """
     bounds = markdown_table(
@@ -85,7 +85,8 @@ def budget_table(
     body.append(_cost_row(f"one {IMAGE_SIDE} x {IMAGE_SIDE} image with one face", *files, macs))
     note = (
         "GFLOPs are 2 x multiply-adds of the convolutions and fully connected layers, divided by 10^9. The face "
-        f"detector searches {views} views of such an image and runs once more on each candidate; the landmark model "
+        f"detector looks at {views} views of such an image at first (at more where these leave nothing certain) and "
+        "runs once more on each candidate; the landmark model "
         f"runs {1 + refine} x per face. The archive as a whole was held to {budget.archive_mb.max:g} MB when it was "
         f"written ({budget.archive_mb.source}).\n"
     )

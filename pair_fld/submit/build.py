@@ -1,9 +1,9 @@
-"""The package stage: box policy and provenance into the model files, figures into the card, all into the archive."""
+"""The package stage: calibration and provenance into the model files, figures into the card, all into the archive."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,46 +14,48 @@ from pair_fld.config import RecipeConfig
 from pair_fld.data.dataset import TRAIN, Pack
 from pair_fld.data.source_images import pack_pictures
 from pair_fld.errors import GateError, PairError
-from pair_fld.evaluate.matching import learn_box_policy, measure_detector
+from pair_fld.evaluate.detector_calibration import calibrate
+from pair_fld.evaluate.matching import measure_detector
 from pair_fld.evaluate.report import Result, ced_plot
 from pair_fld.evaluate.validate import labelled_faces, open_model, validate_model
 from pair_fld.export.metadata import replace_metadata
 from pair_fld.io import file_hash, read_json, write_json
 from pair_fld.progress import Say, say_nothing
 from pair_fld.runs import RECORD, provenance
+from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_json
 from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.session import read_metadata
 from pair_fld.submit.archive import PackageReport, package, runtime_hash
 
-POLICY_FACES = 400  # training pictures that the box policy is learnt on
+CALIBRATION_FACES = 400  # training images that the detector is calibrated on
 
 
-def box_policy(pack: Pack, detector: Path, cache: Path, say: Say) -> dict[str, Any]:
-    """How the finder's boxes relate to 51-point boxes, learnt on labelled training pictures; kept in `cache`.
+def detector_calibration(pack: Pack, detector: Path, cache: Path, say: Say) -> DetectorCalibration:
+    """Where the detector's key points lie in a face, learnt on labelled training images; kept in `cache`.
 
     Raises:
-        PairError: the finder saw too few of them to learn from.
+        PairError: the detector saw too few of them to learn from.
     """
-    key = {"detector": file_hash(detector), "data_hash": pack.data_hash, "faces": POLICY_FACES}
-    if cache.is_file() and (kept := read_json(cache, "a box policy"))["key"] == key:
-        return kept["policy"]
-    finder = open_detector(detector)
-    say(f"learning the box policy of {finder.name} on training pictures")
-    result = measure_detector(finder, _training_pictures(pack))
-    if len(result.boxes) < 20:
-        found = f"{len(result.boxes)} of {result.faces}"
-        remedy = "Train on pictures that show whole heads."
-        raise PairError("face finder", "20 or more training faces found to learn from", found, remedy)
-    policy = learn_box_policy(result.boxes, result.truth, finder.name)
-    write_json(cache, {"key": key, "policy": policy, "measured": result.to_json()})
-    return policy
+    key = {"detector": file_hash(detector), "data_hash": pack.data_hash, "faces": CALIBRATION_FACES}
+    if cache.is_file() and (kept := read_json(cache, "a detector calibration"))["key"] == key:
+        return calibration_from_json(kept["calibration"])
+    opened = open_detector(detector)
+    say(f"calibrating the detector {opened.name} on training images")
+    result = measure_detector(opened, _training_images(pack))
+    try:
+        calibration = calibrate(result, opened.name, opened.key_points)
+    except ValueError as error:
+        remedy = "Train on images that show whole heads."
+        raise PairError("face detector", "20 or more training faces found to learn from", str(error), remedy) from None
+    write_json(cache, {"key": key, "calibration": calibration.to_json(), "measured": result.to_json()})
+    return calibration
 
 
-def _training_pictures(pack: Pack) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(picture, 51-point box (1, 4) _img) of training faces, evenly spread over the labelled sources."""
+def _training_images(pack: Pack) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
+    """(image, labelled faces) of training faces, evenly spread over the labelled sources."""
     sources = len(np.unique(pack.faces.source[pack.rows(TRAIN, labelled=True)]))
-    for picture in pack_pictures(pack, TRAIN, POLICY_FACES // max(1, sources)):
-        yield picture.image, picture.boxes
+    for picture in pack_pictures(pack, TRAIN, CALIBRATION_FACES // max(1, sources)):
+        yield picture.image, picture.faces
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def build(spec: ArchiveSpec, pack: Pack, out: Path, say: Say = say_nothing) -> B
     _check_data(spec.tflite, pack)
     detector, _ = spec.detector
     detector_onnx = detector.with_suffix(".onnx") if spec.onnx and detector.with_suffix(".onnx").is_file() else None
-    policy = box_policy(pack, detector, out.parent / "box-policy.json", say)
-    models = [_with_policy(file, policy, out) for file in (spec.tflite, spec.onnx) if file is not None]
+    calibration = detector_calibration(pack, detector, out.parent / "detector-calibration.json", say)
+    models = [_with_calibration(file, calibration, out) for file in (spec.tflite, spec.onnx) if file is not None]
     say("measuring the released file on the test faces")
     result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(pack.config))
     ced_plot({spec.name: result}, out / "ced.png")
@@ -141,7 +143,8 @@ def build(spec: ArchiveSpec, pack: Pack, out: Path, say: Say = say_nothing) -> B
         models, out / f"{spec.name}.zip", spec.recipe.budget, scores=result.groups(), record=record, name=spec.name,
         detector=spec.detector, detector_onnx=detector_onnx, ced_png=out / "ced.png",
     )  # fmt: skip
-    figures = {"metrics": _scores_json(result), "package": report.to_json(), "box_policy": policy}
+    figures = {"metrics": _scores_json(result), "package": report.to_json()}
+    figures["detector_calibration"] = calibration.to_json()
     float_file = spec.tflite.with_name("model-fp32.tflite")
     if float_file.is_file() and float_file != spec.tflite:
         say("measuring the float file beside it")
@@ -152,10 +155,10 @@ def build(spec: ArchiveSpec, pack: Pack, out: Path, say: Say = say_nothing) -> B
     return Built(report, result)
 
 
-def _with_policy(file: Path, policy: dict[str, Any], out: Path) -> Path:
-    """A copy of a model file in `out` that carries the detector's box policy."""
+def _with_calibration(file: Path, calibration: DetectorCalibration, out: Path) -> Path:
+    """A copy of a model file in `out` that carries the detector's calibration."""
     metadata = read_metadata(file)
-    metadata["crop"]["from_detector"] = policy
+    metadata["crop"]["detector_calibration"] = calibration.to_json()
     copy = out / file.name
     shutil.copyfile(file, copy)
     replace_metadata(copy, metadata)

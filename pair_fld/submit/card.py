@@ -198,32 +198,34 @@ def _weights(metadata: Mapping[str, Any]) -> str:
     return text
 
 
-def _detector_name(policy: Mapping[str, Any]) -> str:
-    blazeface = str(policy.get("detector", "")).startswith("blazeface")
+def _detector_name(calibration: Mapping[str, Any]) -> str:
+    blazeface = str(calibration.get("detector", "")).startswith("blazeface")
     return "MediaPipe's BlazeFace" if blazeface else "trained by this project"
 
 
-def technical_report(name: str, card: str, sizes: Mapping[str, int], policy: Mapping[str, Any], ced: bool) -> str:
+def technical_report(name: str, card: str, sizes: Mapping[str, int], calibration: Mapping[str, Any], ced: bool) -> str:
     """The technical report as Markdown: how the archive works, then the card's figures.
 
     Args:
         name: of the archive.
         card: Markdown.
         sizes: bytes of each file of the archive.
-        policy: metadata["crop"]["from_detector"].
+        calibration: metadata["crop"]["detector_calibration"].
         ced: whether ced.png is there to show.
     """
-    offset, scale = policy["offset"], policy["scale"]
+    shift, growth, roll = (calibration["covariance"][k][k] ** 0.5 for k in (0, 2, 3))
     sections = [
         f"# Technical report: {name}",
         "## From an image to landmarks",
-        f"The face detector ({_detector_name(policy)}) searches the whole image and overlapping "
-        "tiles, and runs a second time on each candidate, scaled to the size that it detects best. Its box "
-        f"becomes a 51-point box: the centre moves by ({offset[0]:+.3f}, {offset[1]:+.3f}) and the size is "
-        f"multiplied by ({scale[0]:.3f}, {scale[1]:.3f}), in units of the box, means learnt on training "
-        "data. The landmark model runs on the square crop, and its points return to the image through the "
-        "inverse of the crop's matrix. Several faces are written from the image's right to its left; "
-        "an image without a face gets an empty file.",
+        f"The face detector ({_detector_name(calibration)}) looks at the whole image and overlapping tiles, and where "
+        "that leaves nothing certain at finer tiles and at views turned by quarters. It runs a second time on each "
+        "candidate, upright and scaled to the size that it detects best. Its key points give the face a frame: centre, "
+        f"size and roll; on training faces the centre is off by {100 * shift:.1f} % of the face's size along an axis, "
+        f"the size by {100 * growth:.1f} % and the roll by {roll:.1f} degrees (standard deviations). The landmark "
+        "model runs on the upright square crop of the frame, and its points return to the image through the inverse "
+        "of the crop's matrix. What both networks tell of a face becomes its score; faces below the least score are "
+        "left out. Several faces are written from the image's right to its left; an image without a face gets an "
+        "empty file.",
         "Usage: `pip install -r requirements.txt`, then `python run_model.py IMAGE_LIST OUTPUT_DIR`. It "
         "runs in ai-edge-litert or tflite-runtime, whichever is installed.",
         "## Archive",

@@ -20,8 +20,8 @@ from pair_fld.data.augment.geometric import (
 from pair_fld.data.dataset import Pack
 from pair_fld.models import LandmarkNet
 from pair_fld.progress import Progress, no_progress
+from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
 from pair_fld.runtime.scheme import NUM_POINTS
-from pair_fld.runtime.session import PIXEL_MEAN, PIXEL_RANGE
 
 # (degrees, scale) of each pair of views, a plain one and its mirror image
 _PAIRS = ((0.0, 1.0), (8.0, 1.06), (-8.0, 0.94), (4.0, 0.94), (-4.0, 1.06))
@@ -123,7 +123,7 @@ def _predict_view(
     model: LandmarkNet, crops: _Crops, views: ViewTransforms, amp: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Points (n, 51, 2) _pack and covariances (n, 51, 2, 2) in squared _pack pixels, predicted on one view."""
-    pixels = crops.warp(views, model.config.input_size).sub_(PIXEL_MEAN).div_(PIXEL_RANGE)
+    pixels = crops.warp(views, model.config.input_size).sub_(PIXEL_MEAN).div_(PIXEL_STD)
     with torch.autocast(crops.device.type, torch.bfloat16, enabled=amp):
         raw = model(pixels.contiguous(memory_format=torch.channels_last))
     mean, covariance = model.distribution(raw)

@@ -3,13 +3,12 @@ import pytest
 
 from pair_fld.benchmarks.detectors import _measure
 from pair_fld.runtime.pipeline import Pipeline
-from tests.runtime.test_main import StubDetector, StubModel
+from tests.runtime.test_main import StubDetector, StubModel, face_in
 
 
-def label(low: float, high: float, y: float = 0.0) -> np.ndarray:
-    """51 points along a diagonal, as the stub model answers for the box (low, low) to (high, high)."""
-    line = np.linspace(low, high, 51)
-    return np.stack([line, line + y], axis=1)
+def label(low: float, high: float) -> np.ndarray:
+    """51 points as the stub model predicts them for the box (low, low) to (high, high)."""
+    return face_in([low, low, high, high])
 
 
 def test_counts_and_errors_by_hand():
@@ -28,8 +27,8 @@ def test_counts_and_errors_by_hand():
         (2, 2, 1, 1), (1, 1, 1, 1), (1, 0, 0, 0), (1, 0, 0, 2),
     ]  # fmt: skip
     assert rows["a"].nme_end_to_end_outer_corners_percent == pytest.approx(0, abs=1e-4)
-    # off by (2, 2) everywhere; outer corners are points 19 and 28, 9 steps of 60 / 50 along both axes
-    expected = 100 * 2 * np.sqrt(2) / (9 * 1.2 * np.sqrt(2))
+    # off by (2, 2) everywhere; the outer corners of the mean face are 2 x 0.3787 of its size apart
+    expected = 100 * 2 * np.sqrt(2) / (60 * 2 * 0.3787)
     assert rows["b"].nme_end_to_end_outer_corners_percent == pytest.approx(expected, rel=1e-4)
     assert rows["b"].nme_labelled_boxes_outer_corners_percent == pytest.approx(0, abs=1e-4)
     assert rows["empty"].nme_end_to_end_outer_corners_percent is None

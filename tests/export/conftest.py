@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pair_fld.export.onnx import export_onnx
-from pair_fld.runtime.session import model_metadata
+from pair_fld.runtime.metadata import model_metadata
 from tests.export.tiny_nets import SIZE, Exported, TinyFaceNet, settled
 
 Export = Callable[..., Exported]

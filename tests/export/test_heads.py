@@ -15,7 +15,8 @@ from pair_fld.export.parity import compare
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.models import LandmarkNet, build_model
 from pair_fld.runtime.geometry import from_norm
-from pair_fld.runtime.session import load_model, model_metadata, normalise
+from pair_fld.runtime.metadata import model_metadata, normalise
+from pair_fld.runtime.session import load_model
 
 SIDE = 64
 STAGES = [[2, 16, 1, 2], [2, 24, 1, 2], [2, 32, 1, 2]]

@@ -22,7 +22,7 @@ from pair_fld.models import LandmarkNet, build_model
 from pair_fld.models.checkpoint import save_checkpoint
 from pair_fld.models.timm_backbone import BroadcastAttention, LinearSelfAttention
 from pair_fld.runtime.geometry import from_norm
-from pair_fld.runtime.session import model_metadata, normalise
+from pair_fld.runtime.metadata import model_metadata, normalise
 
 INSTALLED = importlib.util.find_spec("litert_torch") is not None
 

@@ -24,7 +24,8 @@ from pair_fld.export.quantization.formats import quantize
 from pair_fld.export.tflite.flatbuffer import read_tflite
 from pair_fld.models import build_model
 from pair_fld.runtime.geometry import crop_matrix, points_box, warp
-from pair_fld.runtime.session import decode, model_metadata, normalise, read_metadata
+from pair_fld.runtime.metadata import model_metadata, normalise
+from pair_fld.runtime.session import decode, read_metadata
 from tests.export.tiny_nets import Exported, random_crops, raw_outputs
 
 pytestmark = pytest.mark.slow

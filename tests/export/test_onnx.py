@@ -13,7 +13,8 @@ from torch import nn
 
 from pair_fld.errors import PairError
 from pair_fld.export.onnx import export_onnx, get_metadata, load_onnx
-from pair_fld.runtime.session import METADATA_KEY, load_model, model_metadata
+from pair_fld.runtime.metadata import METADATA_KEY, model_metadata
+from pair_fld.runtime.session import load_model
 from tests.export.tiny_nets import SIZE, Exported, TinyFaceNet, random_crops, raw_outputs
 
 META = model_metadata(SIZE, 1.45, "coords")

@@ -17,7 +17,7 @@ from pair_fld.export.parity import compare
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.models import build_model
 from pair_fld.runtime.geometry import from_norm
-from pair_fld.runtime.session import model_metadata, normalise
+from pair_fld.runtime.metadata import model_metadata, normalise
 
 CROPS = 64
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pair_fld.runtime import session
+from pair_fld.runtime.metadata import normalise
 
 SIZE = 32
 
@@ -74,6 +75,6 @@ class Exported:
     metadata: dict[str, Any]
 
     def torch_outputs(self, crops: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(session.normalise(crops, self.metadata)).permute(0, 3, 1, 2)
+        x = torch.from_numpy(normalise(crops, self.metadata)).permute(0, 3, 1, 2)
         with torch.no_grad():
             return self.module(x).numpy()

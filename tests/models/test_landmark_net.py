@@ -14,7 +14,7 @@ from pair_fld.errors import PairError
 from pair_fld.models import build_model
 from pair_fld.models.heads import AttentionHead
 from pair_fld.models.landmark_net import ARCHITECTURES, simcc_mean, soft_argmax
-from pair_fld.runtime.codec import decode_simcc, decode_soft_argmax
+from pair_fld.runtime.codec import heatmap_moments, simcc_moments
 from pair_fld.runtime.scheme import REGIONS
 
 
@@ -30,7 +30,7 @@ def test_soft_argmax_by_hand() -> None:
 
 def test_soft_argmax_equals_the_runtime_codec() -> None:
     logits = torch.randn(3, 51, 12, 16, generator=torch.Generator().manual_seed(0)) * 4
-    np.testing.assert_allclose(soft_argmax(logits)[0].numpy(), decode_soft_argmax(logits.numpy()), atol=2e-6)
+    np.testing.assert_allclose(soft_argmax(logits)[0].numpy(), heatmap_moments(logits.numpy())[0], atol=2e-6)
 
 
 def test_soft_argmax_covariance_is_that_of_the_distribution() -> None:
@@ -107,7 +107,7 @@ def test_attention_fuses_as_the_paper_says() -> None:
 def test_simcc_mean_equals_the_runtime_codec() -> None:
     logits = torch.randn(3, 51, 48, generator=torch.Generator().manual_seed(0)) * 4
     mean, variance = simcc_mean(logits)
-    np.testing.assert_allclose(mean.numpy(), decode_simcc(logits.numpy()), atol=2e-6)
+    np.testing.assert_allclose(mean.numpy(), simcc_moments(logits.numpy())[0], atol=2e-6)
     # two bins, centres -1/2 and 1/2, with 3/4 and 1/4 in x: variance 3/16; y is certain
     _, variance = simcc_mean(torch.tensor([[[math.log(3.0), 0.0, 0.0, -100.0]]]))
     torch.testing.assert_close(variance, torch.tensor([[[3 / 16, 0.0]]]), atol=1e-6, rtol=0)

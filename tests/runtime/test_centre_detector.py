@@ -10,8 +10,8 @@ from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.views import Shown, target_map
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.centre_detector import CentreDetector, decode_map
-from pair_fld.runtime.detection import Search
 from pair_fld.runtime.detector import load_detector, open_detector
+from pair_fld.runtime.search import SearchConfig
 from pair_fld.runtime.session import load_model
 
 CONFIG = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibration_images=8)
@@ -59,7 +59,7 @@ def test_both_formats_agree_and_say_what_they_are(files: Path):
         assert isinstance(finder, CentreDetector)
         assert (finder.name, finder.side) == ("own_64", 64)
         assert finder.search.second_look == 3.2
-    (boxes_a, scores_a), (boxes_b, scores_b) = (finder.look(view) for finder in finders)
+    (boxes_a, _, scores_a), (boxes_b, _, scores_b) = (finder.look(view) for finder in finders)
     assert boxes_a.shape == (64, 4)
     assert np.abs(scores_a - scores_b).max() < 0.05
     assert np.abs(boxes_a - boxes_b).max() < 0.05
@@ -85,7 +85,7 @@ def test_files_are_not_taken_for_one_another(files: Path, tmp_path: Path):
 
 def test_a_face_is_found_in_picture_pixels(files: Path, monkeypatch: pytest.MonkeyPatch):
     """A net that sees brightness: each cell that is not dark answers with a box around its centre."""
-    finder = CentreDetector(files / "detector.tflite", search=Search(tiles=(), second_look=1.6))
+    finder = CentreDetector(files / "detector.tflite", search=SearchConfig(tiles=(), second_look=1.6))
 
     def look(views: np.ndarray) -> np.ndarray:
         cells = views[0, :, :, 0].reshape(8, 8, 8, 8).mean(axis=(1, 3))
@@ -97,7 +97,8 @@ def test_a_face_is_found_in_picture_pixels(files: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(finder, "_run", look)
     image = np.zeros((640, 640, 3), np.uint8)
     image[320:400, 160:240] = 255  # one cell of the first view
-    (box,), (score,) = finder.detect(image)
+    (found,) = finder.detect(image)
+    box, score = found.box, found.score
     np.testing.assert_allclose((box[:2] + box[2:]) / 2, [199.5, 359.5], atol=1)
     # the candidate is 640 / 1.6 = 400 wide, the second view 1.6 x 400, and four cells share the face there
     np.testing.assert_allclose(box[2:] - box[:2], [400, 400], atol=1)

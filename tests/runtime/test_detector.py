@@ -7,16 +7,12 @@ import pytest
 
 from pair_fld.errors import PairError
 from pair_fld.face_detector.files import find_detector
-from pair_fld.runtime.blazeface import AnchorLayer, BlazeFace, anchor_centres, decode_boxes
-from pair_fld.runtime.detection import (
-    Search,
-    box_iou,
-    landmark_box,
-    merge_overlapping,
-    search_views,
-    sigmoid,
-)
+from pair_fld.runtime.blazeface import AnchorLayer, BlazeFace, anchor_centres, decode_faces
+from pair_fld.runtime.detection import Detection, box_iou, sigmoid, weighted_nms
+from pair_fld.runtime.frame import Frame, frame_matrix, frame_residual
+from pair_fld.runtime.geometry import transform_points, warp
 from pair_fld.runtime.image import read_image
+from pair_fld.runtime.search import SearchConfig, search_from_json, search_steps, search_to_json
 
 SHARED = Path(os.environ.get("PAIRFLD_SHARED", Path(__file__).parents[3] / "shared"))
 DEMO = SHARED / "data" / "contest_demo"
@@ -43,7 +39,8 @@ def test_anchors_of_the_short_range_model():
 def test_box_is_centred_on_eyes_nose_and_mouth():
     # input of 100, anchor in its middle; box 40 x 20; eyes at -10 and +14, y -8; nose y 0; mouth y +12, ears far off
     row = [99, 99, 40, 20, -10, -8, 14, -8, 1, 0, 2, 12, -60, 0, 60, 0]
-    boxes = decode_boxes(np.array([row], np.float64), np.array([[0.5, 0.5]]), 100)
+    boxes, key_points = decode_faces(np.array([row], np.float64), np.array([[0.5, 0.5]]), 100)
+    np.testing.assert_allclose(key_points[0, [0, 5]], [[0.4, 0.42], [1.1, 0.5]])
     np.testing.assert_allclose(boxes, [[0.52 - 0.2, 0.52 - 0.1, 0.52 + 0.2, 0.52 + 0.1]])
 
 
@@ -58,50 +55,76 @@ def test_iou_by_hand():
     assert box_iou(boxes[3], boxes[3:]).tolist() == [0]
 
 
-def test_overlapping_boxes_become_their_weighted_mean():
-    boxes = np.array([[0, 0, 10, 10], [100, 100, 110, 110], [2, 0, 12, 10]], np.float64)
-    merged, scores = merge_overlapping(boxes, np.array([0.6, 0.7, 0.9]), 0.3)
-    assert scores.tolist() == [0.9, 0.7]
-    # (0.9 x 2 + 0.6 x 0) / 1.5 = 1.2
-    np.testing.assert_allclose(merged, [[1.2, 0, 11.2, 10], [100, 100, 110, 110]])
-    empty, none = merge_overlapping(np.zeros((0, 4)), np.zeros(0), 0.3)
-    assert (empty.shape, none.shape) == ((0, 4), (0,))
+def detection(x: float, score: float, key: float = 0.0, roll: float = 0.0) -> Detection:
+    return Detection(np.array([x, 0, x + 10, 10.0]), np.array([[key, key]]), score, roll)
+
+
+def test_overlapping_detections_become_their_weighted_mean():
+    merged = weighted_nms([detection(0, 0.6, 3, 90), detection(100, 0.7), detection(2, 0.9, 0, 0)], 0.3)
+    assert [(d.score, d.roll) for d in merged] == [(0.9, 0), (0.7, 0)]
+    # (0.9 x 2 + 0.6 x 0) / 1.5 = 1.2; key points (0.9 x 0 + 0.6 x 3) / 1.5 = 1.2
+    np.testing.assert_allclose(merged[0].box, [1.2, 0, 11.2, 10])
+    np.testing.assert_allclose(merged[0].key_points, [[1.2, 1.2]])
+    assert weighted_nms([], 0.3) == []
+
+
+class Network:
+    side = 60
+
+    def __init__(self, **search: object) -> None:
+        self.search = SearchConfig(**search)
 
 
 def test_views_by_hand():
-    search = Search(zooms=(1.0, 1.5), tiles=(0.6,))
-    views = [v.tolist() for v in search_views(100, 50, search, smallest=60)]
-    assert views == [
-        [-0.5, -25.5, 99.5, 74.5],  # the picture's longer side, around its centre (49.5, 24.5)
-        [-25.5, -50.5, 124.5, 99.5],
-        [-0.5, -5.5, 59.5, 54.5],  # tiles of 60: two along x, one centred along y
-        [39.5, -5.5, 99.5, 54.5],
+    network = Network(zooms=(1.0, 1.5), tiles=(0.6,), turned="never")
+    (step,) = search_steps(100, 50, network)
+    assert [(view.centre, view.size) for view in step.views] == [
+        ((49.5, 24.5), 100),  # the image's longer side, around its middle
+        ((49.5, 24.5), 150),
+        ((29.5, 24.5), 60),  # tiles of 60: two along x, one in the middle along y
+        ((69.5, 24.5), 60),
     ]
-    assert len(list(search_views(100, 50, search, smallest=61))) == 2  # no tile smaller than the network's input
+    network.side = 61  # no tile smaller than the network's input
+    assert len(next(search_steps(100, 50, network)).views) == 2
 
 
-def test_tiles_cover_the_picture_and_overlap_by_a_quarter():
-    views = np.array(list(search_views(1024, 700, Search(zooms=(), tiles=(0.35,)), smallest=128)))
+def test_steps_run_from_coarse_to_fine_and_stop_where_the_smallest_face_is_large_enough():
+    network = Network(tiles=(0.6, 0.3, 0.16), smallest=0.02)
+    steps = list(search_steps(1000, 1000, network))
+    assert [(step.views[0].roll, step.views[-1].size) for step in steps] == [
+        (0, 600), (90, 600), (0, 300), (90, 300), (0, 160), (90, 160),
+    ]  # fmt: skip
+    assert all(step.wanted([]) for step in steps)
+    assert [step.wanted([400.0]) for step in steps] == [True, False, False, False, False, False]
+    # a face of 60 fills a tenth of a view of 600: smaller ones may be near
+    assert [step.wanted([60.0]) for step in steps] == [True, False, True, False, False, False]
+    # views of 600 show a face of 0.12 x 600 = 72 well enough
+    assert len(list(search_steps(1000, 1000, Network(smallest=0.08)))) == 2
+    assert len(list(search_steps(1000, 1000, Network(turned="always", smallest=0.08)))) == 1
+
+
+def test_tiles_cover_the_image_and_overlap_by_a_quarter():
+    network = Network(zooms=(), tiles=(0.35,), turned="never")
+    (step,) = search_steps(1024, 700, network)
     side = 0.35 * 1024
     for axis, length in ((0, 1024), (1, 700)):
-        starts = np.unique(views[:, axis])
-        assert starts[0] == -0.5
+        starts = np.unique([view.centre[axis] - side / 2 for view in step.views])
+        assert starts[0] == pytest.approx(-0.5)
         assert starts[-1] + side == pytest.approx(length - 0.5)
         assert np.diff(starts).max() <= 0.75 * side + 1e-9
 
 
-def test_landmark_box_by_hand():
-    policy = {"offset": [0.1, -0.05], "scale": [0.5, 0.8]}
-    # box 100 x 200 centred (60, 120) -> centre (70, 110), size 50 x 160
-    np.testing.assert_allclose(landmark_box(np.array([10, 20, 110, 220]), policy), [45, 30, 95, 190])
-    assert landmark_box(np.zeros((0, 4)), policy).shape == (0, 4)
+def test_a_search_travels_as_json_and_newer_entries_are_left_out():
+    search = SearchConfig(tiles=(0.5,), smallest=0.03)
+    assert search_from_json(search_to_json(search) | {"of a later version": 1}) == search
+    with pytest.raises(ValueError, match="smallest: expected a share of the longer side"):
+        SearchConfig(smallest=0)
 
 
 def test_nothing_in_pictures_without_a_face(blazeface: BlazeFace):
     noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
     for image in (noise, np.zeros((300, 400, 3), np.uint8), np.full((1, 1, 3), 128, np.uint8)):
-        boxes, scores = blazeface.detect(image)
-        assert (boxes.shape, scores.shape) == ((0, 4), (0,))
+        assert blazeface.detect(image) == []
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [("0001", 1, 1), ("0180", 1, 2), ("0429", 0, 0), ("1148", 3, 4)])
@@ -109,9 +132,9 @@ def test_contest_pictures_as_a_person_counts_them(blazeface: BlazeFace, name: st
     path = DEMO / f"image_{name}.jpg"
     if not path.is_file():
         pytest.skip(f"{path} is not here")
-    boxes, scores = blazeface.detect(read_image(path))
-    assert least <= len(boxes) <= most
-    assert (np.diff(scores) <= 0).all()
+    scores = [d.score for d in blazeface.detect(read_image(path))]
+    assert least <= len(scores) <= most
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_a_face_is_found_where_it_was_pasted(blazeface: BlazeFace):
@@ -119,11 +142,35 @@ def test_a_face_is_found_where_it_was_pasted(blazeface: BlazeFace):
     if not path.is_file():
         pytest.skip(f"{path} is not here")
     image = read_image(path)
-    (whole,), _ = blazeface.detect(image)
+    (whole,) = blazeface.detect(image)
     canvas = np.full((1300, 1500, 3), 90, np.uint8)
     canvas[200:1224, 300:1324] = image
-    (pasted,), _ = blazeface.detect(canvas)
-    assert np.abs(pasted - whole - [300, 200, 300, 200]).max() < 0.05 * (whole[2] - whole[0])
+    (pasted,) = blazeface.detect(canvas)
+    assert np.abs(pasted.box - whole.box - [300, 200, 300, 200]).max() < 0.05 * (whole.box[2] - whole.box[0])
+
+
+@pytest.mark.parametrize("turn", [30.0, 100.0, 180.0, -60.0])
+def test_key_points_give_a_turned_face_its_frame(blazeface: BlazeFace, turn: float):
+    path = DEMO / "image_0001.jpg"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    image = read_image(path)
+    upright = Frame((511.5, 511.5), 1500)
+    matrix = frame_matrix(Frame(upright.centre, 1500, -turn), 750, 1.0)  # the content turns clockwise, at half size
+    turned = warp(image, matrix, 750)
+    found = {}
+    for name, picture, rolls in (("as it is", image, [0.0]), ("turned", turned, [0.0, 90.0, 180.0, -90.0])):
+        side = len(picture)
+        views = [Frame(((side - 1) / 2, (side - 1) / 2), side, roll) for roll in rolls]
+        best = blazeface.detect_in(picture, views)[0]
+        found[name] = blazeface.calibration.frame(best)
+    expected = Frame(
+        tuple(transform_points(matrix, np.array(found["as it is"].centre)).tolist()),
+        found["as it is"].size / 2, found["as it is"].roll + turn,
+    )  # fmt: skip
+    shift_x, shift_y, growth, roll = frame_residual(expected, found["turned"])
+    assert max(abs(shift_x), abs(shift_y), abs(growth)) < 0.1
+    assert abs(roll) < 6
 
 
 def test_other_files_are_refused(tmp_path: Path, blazeface: BlazeFace):

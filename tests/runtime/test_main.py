@@ -1,76 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from pair_fld.runtime import main as runner
+from pair_fld.runtime.blazeface_calibration import BUILT_IN
+from pair_fld.runtime.calibration import DetectorCalibration
+from pair_fld.runtime.confidence import Confidence
+from pair_fld.runtime.detection import Detection
+from pair_fld.runtime.frame import Frame, frame_from_box, place
 from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.main import output_paths, read_list
-from pair_fld.runtime.pipeline import DEFAULT_REFINE, Pipeline
+from pair_fld.runtime.mean_face import MEAN_FACE
+from pair_fld.runtime.pipeline import DEFAULT_REFINE, Pipeline, PipelineOptions
+from pair_fld.runtime.search import SearchConfig
 
-POLICY = {"detector": "stub", "offset": [0.0, 0.0], "scale": [1.0, 1.0]}
+BLANK = np.full((300, 300, 3), 9, np.uint8)
+
+
+def box_calibration(name: str = "stub") -> DetectorCalibration:
+    """Of a detector whose boxes are the faces' 51-point boxes."""
+    return DetectorCalibration(name, (), np.zeros((0, 2)), np.zeros(0), np.zeros(4), np.zeros((4, 4)))
 
 
 class StubDetector:
-    """Answers the boxes it was given, whatever the picture; none for a black one."""
+    """Finds the boxes it was given in the first views, whatever the image; none in a black one."""
 
-    name = "stub"
+    name, side, key_points = "stub", 128, ()
 
-    def __init__(self, boxes: list[list[float]]) -> None:
-        self.boxes = np.array(boxes, np.float64).reshape(-1, 4)
+    def __init__(self, boxes: list[list[float]], scores: list[float] | None = None) -> None:
+        self.detections = [
+            Detection(np.array(box, np.float64), np.zeros((0, 2)), score)
+            for box, score in zip(boxes, scores or [0.9] * len(boxes), strict=True)
+        ]
+        self.search, self.calibration = SearchConfig(), box_calibration()
+        self.views: list[Frame] = []
 
-    def detect(self, image_bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        boxes = self.boxes if image_bgr.any() else self.boxes[:0]
-        return boxes, np.ones(len(boxes))
+    def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
+        self.views += views
+        return self.detections if image_bgr.any() else []
 
 
 class StubModel:
-    """Always the same points: on the outline of the 51-point box of a crop whose margin is 2, moved by `shift`."""
+    """Sees the mean face in every crop, filling its middle half, moved by `shift` pixels along x."""
 
     input_size, margin = 40, 2.0
 
-    def __init__(self, shift: float = 0.0, **crop: object) -> None:
-        self.metadata = {"crop": {"margin": 2.0, "from_detector": POLICY, **crop}}
-        self.shift, self.seen = shift, []
+    def __init__(self, shift: float = 0.0, spread: float | None = None, **metadata: Any) -> None:
+        self.metadata = {"crop": {"margin": 2.0}} | metadata
+        self.shift, self.spread, self.seen = shift, spread, []
 
-    def predict(self, crops: np.ndarray) -> np.ndarray:
+    def locate(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         self.seen.append(crops)
-        line = np.linspace(9.5, 29.5, 51)  # the middle half of -0.5 ... 39.5
-        return np.repeat(np.stack([line + self.shift, line], axis=1)[None], len(crops), axis=0).astype(np.float32)
+        points = MEAN_FACE * 20 + (19.5 + self.shift, 19.5)
+        spreads = None if self.spread is None else np.full((len(crops), 51), self.spread)
+        return np.repeat(points[None], len(crops), axis=0).astype(np.float32), spreads
 
 
-def test_points_return_to_the_picture_by_hand():
-    # box 100 x 100 at (50, 20): crop side 200 picture pixels on 40, one crop pixel is 5
-    pipeline = Pipeline(StubDetector([[50, 20, 150, 120]]), StubModel(shift=2.0), refine=0)
-    (face,) = pipeline.faces(np.full((300, 300, 3), 9, np.uint8))
-    np.testing.assert_allclose(face[[0, 50]], [[60, 20], [160, 120]], atol=1e-3)
+def face_in(box: list[float]) -> np.ndarray:
+    """The stub's points for a face of this square box."""
+    return place(frame_from_box(np.array(box, float)))
 
 
-def test_the_second_crop_is_cut_around_the_first_result():
-    model = StubModel(shift=2.0)
-    (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), model, refine=2).faces(np.full((300, 300, 3), 9, np.uint8))
-    assert len(model.seen) == 3
-    np.testing.assert_allclose(face[[0, 50]], [[80, 20], [180, 120]], atol=1e-3)  # 10 further each time
+def test_points_return_to_the_image_by_hand():
+    # box 100 x 100 at (50, 20): crop side 200 image pixels on 40, one crop pixel is 5. The brows' ends are points 0
+    # and 9, half the face's size left and right of its middle (100, 70).
+    (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), StubModel(shift=2.0)).faces(BLANK)
+    np.testing.assert_allclose(face.points[[0, 9], 0], [60, 160], atol=1e-3)
+    assert face.frame.centre == pytest.approx((110, 70), abs=1e-3)
+    assert face.frame.size == pytest.approx(100, abs=1e-3)
+    assert face.score == 0.9  # the detector's: a model without heatmaps has no opinion
+    assert face.deviations is None
 
 
-def test_what_the_model_sees_is_what_lies_under_the_points():
-    # the picture's colours are its coordinates: blue is x, green is y
+def test_a_turned_detection_is_cropped_upright_and_its_points_are_turned_back():
+    # the image's colours are its coordinates: blue is x, green is y
     y, x = np.mgrid[:250, :250]
-    picture = np.dstack([x, y, np.full_like(x, 7)]).astype(np.uint8)
-    model = StubModel()
-    (face,) = Pipeline(StubDetector([[100, 90, 160, 150]]), model, refine=0).faces(picture)
+    image = np.dstack([x, y, np.full_like(x, 7)]).astype(np.uint8)
+    detector, model = StubDetector([[100, 90, 160, 150]]), StubModel()
+    detector.detections = [replace(detector.detections[0], roll=90.0)]
+    (face,) = Pipeline(detector, model).faces(image)
+    assert face.frame.roll == pytest.approx(90)
+    # one crop pixel is 60 * 2 / 40 = 3; the crop's x axis runs down in the image, its y axis to the left
     u, v = 12, 27
     seen = model.seen[0][0][v, u, :2].astype(float)
-    # crop pixel (u, v) lies at ((u - 9.5) / 20, (v - 9.5) / 20) of the box from the first point to the last
-    expected = face[0] + (np.array([u, v]) - 9.5) / 20 * (face[50] - face[0])
-    assert np.abs(seen - expected).max() <= 1.0
+    assert np.abs(seen - [130 - (v - 19.5) * 3, 120 + (u - 19.5) * 3]).max() <= 1.0
+    np.testing.assert_allclose(face.points[0], [130 - MEAN_FACE[0, 1] * 60, 120 + MEAN_FACE[0, 0] * 60], atol=1e-3)
 
 
-def test_faces_run_from_right_to_left_and_doubles_are_dropped():
+def test_refinement_crops_by_the_frame_of_the_points_just_found():
+    model = StubModel(shift=2.0)
+    detector = StubDetector([[50, 20, 150, 120]])
+    (face,) = Pipeline(detector, model, PipelineOptions(refine=2)).faces(BLANK)
+    assert len(model.seen) == 3
+    assert face.frame.centre == pytest.approx((130, 70), abs=1e-3)  # 10 further each time
+
+
+def test_faces_run_from_right_to_left_and_of_two_on_one_place_the_better_stays():
     boxes = [[10, 10, 60, 60], [200, 10, 260, 70], [12, 11, 62, 61], [100, 10, 150, 60]]
-    faces = Pipeline(StubDetector(boxes), StubModel(), refine=0).faces(np.full((100, 300, 3), 9, np.uint8))
-    assert [round(f[0, 0]) for f in faces] == [200, 100, 10]
+    faces = Pipeline(StubDetector(boxes, [0.7, 0.8, 0.9, 0.8]), StubModel()).faces(BLANK)
+    assert [round(f.frame.centre[0]) for f in faces] == [230, 125, 37]
 
 
 def test_no_face_gives_an_empty_list_and_asks_no_model():
@@ -79,17 +114,67 @@ def test_no_face_gives_an_empty_list_and_asks_no_model():
     assert model.seen == []
 
 
-def test_refinement_comes_from_the_metadata():
+def test_a_certain_large_face_ends_the_search_after_the_first_upright_views():
+    detector = StubDetector([[50, 20, 450, 420]])
+    Pipeline(detector, StubModel()).faces(np.full((600, 600, 3), 9, np.uint8))
+    assert {view.roll for view in detector.views} == {0.0}
+    assert len(detector.views) == 1 + 4  # the whole image and four tiles
+
+
+def test_nothing_certain_calls_for_turned_views_and_never_means_never():
+    rolls = {}
+    for turned in ("auto", "never", "always"):
+        detector = StubDetector([[50, 20, 450, 420]], [0.3])
+        Pipeline(detector, StubModel(), PipelineOptions(turned=turned)).faces(np.full((300, 300, 3), 9, np.uint8))
+        rolls[turned] = {view.roll for view in detector.views}
+    assert rolls == {"auto": {0.0, 90.0, -90.0, 180.0}, "never": {0.0}, "always": {0.0, 90.0, -90.0, 180.0}}
+
+
+def test_options_come_from_the_metadata_unless_they_are_given():
+    search = {"turned": "never", "smallest": 0.1, "min_score": 0.25}
+    model = StubModel(search=search, crop={"margin": 2.0, "refine": 3})
+    own = Pipeline(StubDetector([]), model)
+    assert (own.refine, own.min_score, own.detector.search.turned) == (3, 0.25, "never")
+    told = Pipeline(StubDetector([]), model, PipelineOptions(0, "always", 0.05, 0.0))
+    assert (told.refine, told.min_score, told.detector.search.smallest) == (0, 0.0, 0.05)
     assert Pipeline(StubDetector([]), StubModel()).refine == DEFAULT_REFINE
-    assert Pipeline(StubDetector([]), StubModel(refine=3)).refine == 3
-    assert Pipeline(StubDetector([]), StubModel(refine=3), refine=0).refine == 0
+    with pytest.raises(ValueError, match="turned: expected one of auto, always, never, found 'yes'"):
+        Pipeline(StubDetector([]), model, PipelineOptions(turned="yes"))
 
 
-def test_a_model_without_the_detectors_box_policy_is_refused():
-    with pytest.raises(ValueError, match="carries no box policy"):
-        Pipeline(StubDetector([]), StubModel(from_detector=None))
-    with pytest.raises(ValueError, match="learnt for the detector 'blazeface_128', found 'stub'"):
-        Pipeline(StubDetector([]), StubModel(from_detector={**POLICY, "detector": "blazeface_128"}))
+def test_spread_heatmaps_lower_the_score_and_low_scores_are_left_out():
+    # score: 1 / (1 + exp(-(w log spread))) with weight -2 on the mean spread alone: spread / size is 2.5 or 0.5 pixels
+    # times 5 over 100, so 0.125 and 0.025: scores 64 / 65 and 1600 / 1601
+    weights = [-2.0, 0, 0, 0, 0, 0, 0]
+    confidence = Confidence(np.array(weights), 0.0, gain=2.0, power=1.0).to_json()
+    scores = {}
+    for spread in (2.5, 0.5):
+        model = StubModel(spread=spread, confidence=confidence)
+        (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), model).faces(BLANK)
+        scores[spread] = face.score
+        np.testing.assert_allclose(face.deviations, np.full(51, 2 * spread * 5), rtol=1e-5)
+    assert scores == {2.5: pytest.approx(64 / 65, rel=1e-5), 0.5: pytest.approx(1600 / 1601, rel=1e-5)}
+    doubtful = Pipeline(
+        StubDetector([[50, 20, 150, 120]]),
+        StubModel(spread=2.5, confidence=confidence),
+        PipelineOptions(min_score=0.99),
+    )
+    assert doubtful.faces(BLANK) == []
+
+
+def test_a_detector_that_nobody_calibrated_is_refused():
+    detector = StubDetector([])
+    other = {"crop": {"margin": 2.0, "detector_calibration": box_calibration("blazeface_128").to_json()}}
+    with pytest.raises(ValueError, match="calibration is of 'blazeface_128', found the detector 'stub'"):
+        Pipeline(detector, StubModel(**other))
+    named = {
+        "crop": {"margin": 2.0, "detector_calibration": replace(BUILT_IN["blazeface_128"], detector="stub").to_json()}
+    }
+    with pytest.raises(ValueError, match=r"of key points right_eye, left_eye.*found the detector 'stub' with none"):
+        Pipeline(detector, StubModel(**named))
+    detector.calibration = None
+    with pytest.raises(ValueError, match="says where its key points lie in a face"):
+        Pipeline(detector, StubModel())
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from pair_fld.export.tflite.flatbuffer import FlatBuilder, save_tflite
-from pair_fld.runtime.session import decode, load_model, model_metadata, normalise, read_metadata, tflite_interpreter
+from pair_fld.runtime.metadata import model_metadata, normalise
+from pair_fld.runtime.session import decode, load_model, read_metadata, tflite_interpreter
 
 META = model_metadata(8, 1.5, "coords")
 
 
 def test_metadata_holds_the_preprocessing():
-    assert META["input"] == {"size": 8, "colour": "bgr", "mean": 127.5, "scale": 1 / 127.5}
+    assert META["input"] == {"size": 8, "colour": "bgr", "mean": 127.5, "std": 127.5}
     assert META["crop"] == {"margin": 1.5}
     with pytest.raises(ValueError, match=r"expected an output kind of .*found 'offsets'"):
         model_metadata(8, 1.5, "offsets")
@@ -24,7 +25,8 @@ def test_pixels_become_minus_one_to_one():
 def test_coordinates_by_hand():
     output = np.zeros((1, 102), np.float32)
     output[0, :2] = [-1, 0.25]
-    points = decode(output, META)
+    points, spreads = decode(output, META)
+    assert spreads is None
     assert points.shape == (1, 51, 2)
     np.testing.assert_allclose(points[0, :2], [[-0.5, 4.5], [3.5, 3.5]])  # ((n + 1) 8 - 1) / 2
 
@@ -32,13 +34,23 @@ def test_coordinates_by_hand():
 def test_heatmap_by_hand():
     logits = np.full((1, 51, 4, 4), -1e4, np.float32)
     logits[:, :, 1, 2] = 0  # cell centre x 1/4, y -1/4 -> crop pixels ((n + 1) 8 - 1) / 2
-    np.testing.assert_allclose(decode(logits, model_metadata(8, 1.5, "heatmap"))[0, 7], [4.5, 2.5], atol=1e-5)
+    points, spreads = decode(logits, model_metadata(8, 1.5, "heatmap"))
+    np.testing.assert_allclose(points[0, 7], [4.5, 2.5], atol=1e-5)
+    np.testing.assert_allclose(spreads[0, 7], 0, atol=1e-3)
+    # two cells alike, two cells apart along x: half a crop pixel's cell is 2 pixels, so the points lie 2 x 2 apart:
+    # variance 4 along x, 0 along y, their mean 2
+    logits[:, :, 1, 0] = 0
+    points, spreads = decode(logits, model_metadata(8, 1.5, "heatmap"))
+    np.testing.assert_allclose(points[0, 7], [2.5, 2.5], atol=1e-5)
+    np.testing.assert_allclose(spreads[0, 7], np.sqrt(2), atol=1e-5)
 
 
 def test_simcc_outputs_by_hand():
     output = np.full((1, 51, 8), -1e4, np.float32)
     output[:, :, 2] = output[:, :, 4] = 0  # x centre 1/4, y centre -3/4 -> crop pixels ((n + 1) 8 - 1) / 2
-    np.testing.assert_allclose(decode(output, model_metadata(8, 1.5, "simcc"))[0, 7], [4.5, 0.5], atol=1e-5)
+    points, spreads = decode(output, model_metadata(8, 1.5, "simcc"))
+    np.testing.assert_allclose(points[0, 7], [4.5, 0.5], atol=1e-5)
+    np.testing.assert_allclose(spreads[0, 7], 0, atol=1e-3)
 
 
 def test_files_that_are_no_models(tmp_path: Path):

@@ -1,16 +1,20 @@
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from pair_fld.runtime.detection import Detection
+from pair_fld.runtime.frame import Frame
 from pair_fld.runtime.image import decode_reduced, enlarge, jpeg_header, read_bytes, read_image
-from pair_fld.runtime.pipeline import SEARCH_SIDE, Pipeline
+from pair_fld.runtime.image_file import SEARCH_SIDE, ImageFile
+from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.stream import LOOK_AHEAD, Job, answers
-from tests.runtime.test_main import StubDetector, StubModel
+from tests.runtime.test_main import StubDetector, StubModel, face_in
 
 
 def jpeg(path: Path, image: np.ndarray, orientation: int | None = None) -> Path:
@@ -63,28 +67,28 @@ def test_reduced_pictures_are_the_whole_ones_in_blocks(tmp_path: Path, shape, or
 
 
 class BrightBox(StubDetector):
-    """Answers the box of the bright pixels."""
+    """Finds the box of the bright pixels."""
 
     def __init__(self) -> None:
         super().__init__([])
 
-    def detect(self, image_bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
         y, x = np.nonzero(image_bgr[..., 0] > 127)
-        box = [x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5]
-        return np.array([box]), np.ones(1)
+        box = np.array([x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5])
+        return [Detection(box, np.zeros((0, 2)), 0.9)]
 
 
-@pytest.mark.parametrize(("side", "seen"), [(400, 200), (16, 1600)], ids=["large face", "small face"])
-def test_a_small_face_is_cut_from_the_whole_picture(tmp_path: Path, side: int, seen: int):
+@pytest.mark.parametrize("side", [400, 16], ids=["large face", "small face"])
+def test_a_small_face_is_cropped_from_the_whole_image(tmp_path: Path, side: int):
     image = np.zeros((1200, 2 * SEARCH_SIDE, 3), np.uint8)
     image[320 : 320 + side, 640 : 640 + side] = 255
-    path = jpeg(tmp_path / "a.jpg", image)
+    file = ImageFile.open(jpeg(tmp_path / "a.jpg", image))
     model = StubModel()
-    (face,), decoded = Pipeline(BrightBox(), model).faces_of_file(path)
-    np.testing.assert_allclose(face[[0, 50]], [[639.5, 319.5], [639.5 + side, 319.5 + side]], atol=0.01)
-    assert decoded.shape[1] == (SEARCH_SIDE if side == 400 else 2 * SEARCH_SIDE)
-    whole, _ = Pipeline(BrightBox(), StubModel()).faces_of_file(path, whole=True)
-    np.testing.assert_allclose(whole[0], face, atol=0.01)
+    (face,) = Pipeline(BrightBox(), model).faces_of(file)
+    np.testing.assert_allclose(face.points, face_in([639.5, 319.5, 639.5 + side, 319.5 + side]), atol=0.01)
+    # the crop of the small face is enlarged: its edge is as sharp as the whole image's, 20 of 40 pixels are bright
+    assert (model.seen[0][0, 20, :, 0] > 127).sum() == 20
+    assert file.whole_is_decoded == (side == 16)
 
 
 def test_answers_come_in_order_and_faults_stay_with_their_picture(tmp_path: Path):
@@ -100,10 +104,11 @@ def test_answers_come_in_order_and_faults_stay_with_their_picture(tmp_path: Path
 
 
 def test_known_faces_ask_no_model(tmp_path: Path):
-    model, known = StubModel(), (np.zeros((51, 2)),)
+    model, known = StubModel(), face_in([1, 1, 9, 9])
     pipeline = Pipeline(StubDetector([[1, 1, 9, 9]]), model)
-    (answer,) = answers([Job("a", tmp_path / "not-read.jpg", known)], [pipeline])
-    assert answer.faces == known
+    (answer,) = answers([Job("a", tmp_path / "not-read.jpg", (known,))], [pipeline])
+    assert np.array_equal(answer.faces[0].points, known)
+    assert answer.faces[0].score is None
     assert (answer.image, answer.fault, model.seen) == (None, None, [])
 
 
@@ -112,7 +117,7 @@ def test_only_a_few_pictures_are_taken_ahead_and_each_pipeline_serves_one_at_a_t
     lock = threading.Lock()
 
     class Slow(StubDetector):
-        def detect(self, image_bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
             with lock:
                 assert self not in busy
                 busy.append(self)
@@ -120,7 +125,7 @@ def test_only_a_few_pictures_are_taken_ahead_and_each_pipeline_serves_one_at_a_t
             time.sleep(0.01)
             with lock:
                 busy.remove(self)
-            return super().detect(image_bgr)
+            return super().detect_in(image_bgr, views)
 
     def jobs():
         for k in range(20):

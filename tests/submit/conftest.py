@@ -9,25 +9,21 @@ from pair_fld.errors import PairError
 from pair_fld.export.onnx import save_onnx, set_metadata
 from pair_fld.export.tflite.writer import write_tflite
 from pair_fld.face_detector.files import find_detector
-from pair_fld.runtime.session import model_metadata
+from pair_fld.runtime.blazeface_calibration import BUILT_IN
+from pair_fld.runtime.mean_face import MEAN_FACE
+from pair_fld.runtime.metadata import model_metadata
 
-POLICY = {"detector": "blazeface_128", "offset": [0.007, -0.028], "scale": [0.75, 0.74]}
+CALIBRATION = BUILT_IN["blazeface_128"].to_json()
 SIZE = 32
 
 
-def mean_face() -> np.ndarray:
-    """Normalised points (51, 2) that fill the middle 1 / 1.45 of a crop: an oval, which is enough of a face here."""
-    turn = np.linspace(0, 2 * np.pi, 51, endpoint=False)
-    return np.stack([np.cos(turn), np.sin(turn)], axis=1) / 1.45
-
-
-def tiny_model(folder: Path, policy: dict | None = POLICY) -> dict[str, Path]:
-    """A model that answers `mean_face` whatever it sees, as .onnx and .tflite: {"onnx": ..., "tflite": ...}."""
+def tiny_model(folder: Path, calibration: dict | None = CALIBRATION) -> dict[str, Path]:
+    """A model that predicts the mean face whatever it sees, as .onnx and .tflite: {"onnx": ..., "tflite": ...}."""
     metadata = model_metadata(SIZE, 1.45, "coords", quantization={"precision": "fp32"})
-    if policy is not None:
-        metadata["crop"]["from_detector"] = policy
+    if calibration is not None:
+        metadata["crop"]["detector_calibration"] = calibration
     weights = numpy_helper.from_array(np.zeros((3, 102), np.float32), "w")
-    bias = numpy_helper.from_array(mean_face().astype(np.float32).reshape(102), "b")
+    bias = numpy_helper.from_array((MEAN_FACE * 2 / 1.45).astype(np.float32).reshape(102), "b")
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),

@@ -15,7 +15,7 @@ from pair_fld.face_detector import files as detector_file
 from pair_fld.submit.archive import ArchiveContents, package
 from pair_fld.submit.budget import archive_check, budget_table, files_check, model_checks
 from pair_fld.submit.card import ModelCard
-from tests.submit.conftest import POLICY, tiny_model
+from tests.submit.conftest import CALIBRATION, tiny_model
 
 RECORD = {
     "commit": "0123456789ab",
@@ -145,7 +145,7 @@ def test_a_broken_bound_writes_nothing_and_shows_the_table(models, detector, bud
     assert lines[0].endswith("no.zip was not written, its budget is broken:")
     assert [line.split()[0] for line in lines[1:]] == ["FAIL", "ok", "ok", "ok", "FAIL"]
     assert "model size, MB" in lines[1]
-    assert "0.003  (limit <= 0.001)" in lines[1]
+    assert "0.004  (limit <= 0.001)" in lines[1]
     assert "missing: poem.txt" in lines[5]
     assert list(tmp_path.iterdir()) == []
 
@@ -189,11 +189,11 @@ def test_inputs_that_cannot_be_packed(models, detector, budget, archive: Path, t
         package([models["tflite"]], archive, budget, detector=detector)
     with pytest.raises(PairError, match=r"expected one .tflite and at most one .onnx, found tiny\.onnx"):
         package([models["onnx"]], out, budget, detector=detector)
-    bare = tiny_model(tmp_path, policy=None)["tflite"]
-    with pytest.raises(PairError, match="expected a box policy in its metadata, found none"):
+    bare = tiny_model(tmp_path, calibration=None)["tflite"]
+    with pytest.raises(PairError, match="expected a detector calibration in its metadata, found none"):
         package([bare], out, budget, detector=detector)
-    other = tiny_model(tmp_path, policy={**POLICY, "detector": "blazeface_256"})["tflite"]
-    with pytest.raises(PairError, match="a box policy for blazeface_128, found one for blazeface_256"):
+    other = tiny_model(tmp_path, calibration={**CALIBRATION, "detector": "blazeface_256"})["tflite"]
+    with pytest.raises(PairError, match="a calibration of blazeface_128, found one of blazeface_256"):
         package([other], out, budget, detector=detector)
     assert not out.exists()
 
@@ -228,7 +228,9 @@ def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
     config = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibration_images=4)
     blank = [Shown(np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, bool))]
     export_detector(DetectorNet(config.widths).eval(), config, blank, blank, {}, tmp_path)
-    models = tiny_model(tmp_path, {**POLICY, "detector": "own_64"})
+    models = tiny_model(
+        tmp_path, CALIBRATION | {"detector": "own_64", "key_points": [], "reference": [], "weights": []}
+    )
     path, onnx = tmp_path / "detector.tflite", tmp_path / "detector.onnx"
     own = detector_file.find_detector("own", path)
     package(list(models.values()), tmp_path / "own.zip", budget, detector=own, detector_onnx=onnx)

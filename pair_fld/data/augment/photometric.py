@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from pair_fld.config import AugmentConfig
 from pair_fld.runtime.codec import cell_centres
-from pair_fld.runtime.session import PIXEL_RANGE
+from pair_fld.runtime.metadata import PIXEL_STD
 
 FLAT, PARTNER = 1, 2  # an occluder's content: one colour, or the same place in the partner's image
 _BLUR_REACH = 3  # pixels: two standard deviations of the strongest blur
@@ -149,7 +149,7 @@ def apply_cv2(warped: np.ndarray, params: PhotometricParams) -> torch.Tensor:
         if params.noise[i] > 0:
             at = _start(params.noise_at[i], drawn.size)
             normals = _normals()[at : at + drawn.size].reshape(drawn.shape)
-            cv2.scaleAdd(normals, float(params.noise[i]) / PIXEL_RANGE, drawn, dst=drawn)
+            cv2.scaleAdd(normals, float(params.noise[i]) / PIXEL_STD, drawn, dst=drawn)
             np.clip(drawn, -1, 1, out=drawn)
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
@@ -192,7 +192,7 @@ def apply_torch(pixels: torch.Tensor, params: PhotometricParams) -> torch.Tensor
         normals = (
             _normals_on(device)[at + torch.arange(count, device=device)].view(-1, size, size, 3).permute(0, 3, 1, 2)
         )
-        light[send(rows)] += normals * send(params.noise[rows].astype(np.float32) / PIXEL_RANGE, 1, 1, 1)
+        light[send(rows)] += normals * send(params.noise[rows].astype(np.float32) / PIXEL_STD, 1, 1, 1)
     return light.clamp_(-1, 1)
 
 

@@ -23,7 +23,7 @@ from onnxruntime.quantization.calibrate import create_calibrator
 
 from pair_fld.errors import PairError
 from pair_fld.export.onnx import load_onnx
-from pair_fld.runtime.session import normalise
+from pair_fld.runtime.metadata import normalise
 
 Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
@@ -131,7 +131,7 @@ def _input_codes(metadata: dict[str, Any]) -> dict[str, Any]:
 
     With mean 127.5 the values lie half-way between codes; a scale larger by 1/1000 moves them off the tie.
     """
-    mean, scale = metadata["input"]["mean"], metadata["input"]["scale"]
+    mean, scale = metadata["input"]["mean"], 1 / metadata["input"]["std"]
     return _code(scale * 1.001, int(mean + 0.5))
 
 

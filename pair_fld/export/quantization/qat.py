@@ -21,7 +21,7 @@ from pair_fld.models import LandmarkNet
 from pair_fld.models import timm_compat as library
 from pair_fld.models.heads import Outputs
 from pair_fld.runtime.geometry import from_norm
-from pair_fld.runtime.session import model_metadata, normalise
+from pair_fld.runtime.metadata import model_metadata, normalise
 from pair_fld.train.batches import BatchSource
 from pair_fld.train.loss_terms import MAPS, TEACHER_PER_STEP, TERMS, Prediction
 from pair_fld.train.predict_dataset import LandmarkPredictions

@@ -34,7 +34,7 @@ from pair_fld.export.tflite.writer import unknown_operators
 from pair_fld.io import file_hash, write_json
 from pair_fld.progress import Progress, Say, no_progress, say_nothing
 from pair_fld.runs import RECORD, provenance
-from pair_fld.runtime.session import model_metadata
+from pair_fld.runtime.metadata import model_metadata
 
 PARITY_CROPS = 64
 SCORE_CROPS = 512  # validation faces at most that a file is scored on

@@ -15,7 +15,7 @@ from pair_fld.errors import PairError
 from pair_fld.export.onnx_graph import Affine
 from pair_fld.io import atomic_path
 from pair_fld.runtime.file_kind import known_fault
-from pair_fld.runtime.session import METADATA_FILE
+from pair_fld.runtime.metadata import METADATA_FILE
 
 try:
     from ai_edge_litert import schema_py_generated as schema

@@ -98,7 +98,7 @@ def _float_input(w: Lowering) -> int:
 def _raw_input(w: Lowering, metadata: dict[str, Any]) -> int:
     """A uint8 input that the file normalises itself: by its zero point in an int8 graph, else in float."""
     name = w.graph.input
-    mean, scale, shape = metadata["input"]["mean"], metadata["input"]["scale"], w.shape(name)
+    mean, scale, shape = metadata["input"]["mean"], 1 / metadata["input"]["std"], w.shape(name)
     target = w.graph.int8_target(name)
     if target is not None:
         raw = w.flat.tensor("input", shape, np.uint8, affine(scale, int(mean + 0.5)))

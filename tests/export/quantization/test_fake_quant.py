@@ -15,7 +15,7 @@ from torch import nn
 from pair_fld.errors import PairError
 from pair_fld.export.quantization.calibrate import quantize_static_qdq
 from pair_fld.export.quantization.fake_quant import FakeQuantized, _RoundLearned
-from pair_fld.runtime.session import normalise
+from pair_fld.runtime.metadata import normalise
 from tests.export.conftest import Export
 from tests.export.tiny_nets import Exported, random_crops
 

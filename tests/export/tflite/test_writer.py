@@ -19,7 +19,8 @@ from pair_fld.export.model_cost import model_cost
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.export.tflite.flatbuffer import read_tflite
 from pair_fld.export.tflite.writer import write_tflite
-from pair_fld.runtime.session import METADATA_FILE, load_model, read_metadata
+from pair_fld.runtime.metadata import METADATA_FILE
+from pair_fld.runtime.session import load_model, read_metadata
 from tests.export.conftest import Export
 from tests.export.tiny_nets import Exported, random_crops, raw_outputs
 

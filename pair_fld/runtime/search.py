@@ -1,0 +1,191 @@
+"""Where a detector looks in an image: square views, from coarse to fine, upright and turned.
+
+A view is a frame (`frame.Frame`): the square of side `size` around `centre`, turned by `roll`. A network sees one
+view at a time. Every candidate of these views is looked at once more, in a view that shows the face upright and at
+the size that the network knows best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+
+from .calibration import DetectorCalibration
+from .detection import Detection, box_iou, weighted_nms
+from .frame import Frame, frame_matrix
+from .geometry import invert, transform_points, warp
+
+TURNED = ("auto", "always", "never")
+QUARTER_TURNS = (90.0, -90.0, 180.0)
+# A face is found at any roll within 45 degrees of a view's, and from this share of the view's side upward
+# (its 51-point box; BlazeFace short range and the own detector alike).
+SMALLEST_IN_VIEW = 0.12
+NEAR_LIMIT = 1.5  # faces up to this multiple of the smallest that a view shows call for finer views
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Where a detector looks and what it believes.
+
+    Attributes:
+        zooms: sides of square views centred on the image, as multiples of its longer side; above 1 a face that
+            fills the image is seen whole.
+        tiles: sides of smaller views that cover the image, coarse to fine; only those that faces of `smallest` need
+            are looked at.
+        smallest: longer side of the smallest 51-point box to be found, as a share of the image's longer side.
+        turned: when views turned by quarters are looked at: "auto", where the upright ones leave nothing certain;
+            "always"; "never".
+        candidate: lowest score in these views that earns a second look.
+        second_look: side of the second look's view as a multiple of the candidate's box.
+        threshold: lowest score there.
+        overlap: IoU from which two boxes are one face.
+    """
+
+    zooms: tuple[float, ...] = (1.0,)
+    tiles: tuple[float, ...] = (0.6, 0.3, 0.16)
+    smallest: float = 0.02
+    turned: str = "auto"
+    candidate: float = 0.4
+    second_look: float = 2.4
+    threshold: float = 0.65
+    overlap: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.turned not in TURNED:
+            raise ValueError(f"turned: expected one of {', '.join(TURNED)}, found {self.turned!r}")
+        if not 0 < self.smallest <= 1:
+            raise ValueError(
+                f"smallest: expected a share of the longer side above 0 and up to 1, found {self.smallest}"
+            )
+
+
+def search_from_json(tree: dict[str, Any]) -> SearchConfig:
+    """A `SearchConfig` from a model's metadata: JSON knows no tuples, and what a later version added is left out."""
+    known = {field.name for field in fields(SearchConfig)}
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in tree.items() if name in known}
+    return SearchConfig(**values)
+
+
+def search_to_json(search: SearchConfig) -> dict[str, Any]:
+    """The reverse of `search_from_json`."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(search).items()}
+
+
+class ViewDetector(Protocol):
+    """What `search_steps` needs of a detector."""
+
+    side: int
+    search: SearchConfig
+
+
+class SearchingDetector:
+    """A detector built on a network that sees one square view at a time. A subclass gives `look`.
+
+    Attributes:
+        name: of the detector. side: of the network's input. search: where to look.
+        key_points: names of the points that `look` gives, in order.
+        calibration: where its key points lie in a face; None before it is learnt, and a face's roll is then its view's.
+    """
+
+    name: str
+    side: int
+    search: SearchConfig
+    key_points: tuple[str, ...]
+    calibration: DetectorCalibration | None
+
+    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Everything in a (S, S, 3) uint8 BGR view: boxes (n, 4) x0, y0, x1, y1 and key points (n, K, 2), both in
+        fractions of the side, and scores (n,)."""
+        raise NotImplementedError
+
+    def detect(self, image_bgr: np.ndarray) -> list[Detection]:
+        """Faces of a (H, W, 3) uint8 BGR image, best first: all of the first upright views and no others."""
+        return self.detect_in(image_bgr, next(search_steps(image_bgr.shape[1], image_bgr.shape[0], self)).views)
+
+    def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
+        """Faces seen in these views and confirmed by a second look each, best first."""
+        search = self.search
+        seen = [d for view in views for d in self._look(image_bgr, view, search.candidate)]
+        confirmed = []
+        for candidate in weighted_nms(seen, search.overlap):
+            near = self._look(image_bgr, self._second_view(candidate), search.threshold)
+            if near:
+                same = box_iou(candidate.box, np.array([d.box for d in near])) >= search.overlap
+                confirmed += [d for d, member in zip(near, same) if member]  # noqa: B905 (Python 3.9)
+        return weighted_nms(confirmed, search.overlap)
+
+    def _second_view(self, candidate: Detection) -> Frame:
+        low, high = candidate.box[:2], candidate.box[2:]
+        roll = candidate.roll if self.calibration is None else self.calibration.roll(candidate)
+        centre = (low + high) / 2
+        return Frame((float(centre[0]), float(centre[1])), float((high - low).max()) * self.search.second_look, roll)
+
+    def _look(self, image_bgr: np.ndarray, view: Frame, threshold: float) -> list[Detection]:
+        """Detections from a score of `threshold` up in one view, in image pixels."""
+        matrix = frame_matrix(view, self.side, 1.0)
+        boxes, key_points, scores = self.look(warp(image_bgr, matrix, self.side))
+        back, scale = invert(matrix), view.size / 2
+        found = []
+        for k in np.flatnonzero(scores >= threshold):
+            # a fraction f of the side is pixel f S - 1/2
+            middle = transform_points(back, (boxes[k, :2] + boxes[k, 2:]) / 2 * self.side - 0.5)
+            half = (boxes[k, 2:] - boxes[k, :2]) * scale
+            points = transform_points(back, key_points[k] * self.side - 0.5)
+            found.append(Detection(np.concatenate([middle - half, middle + half]), points, float(scores[k]), view.roll))
+        return found
+
+
+@dataclass(frozen=True)
+class SearchStep:
+    """Views that are looked at together.
+
+    Attributes:
+        views: the squares.
+        below: size (_img) of faces that this step shows better than those before it; 0 for turned views. Faces of one
+            image are of similar sizes: where all that were found are larger, the step adds nothing.
+    """
+
+    views: tuple[Frame, ...]
+    below: float
+
+    def wanted(self, certain_sizes: Sequence[float]) -> bool:
+        """Whether to look, after certain faces of these sizes (_img) were found."""
+        return not certain_sizes or min(certain_sizes) < self.below
+
+
+def search_steps(width: int, height: int, detector: ViewDetector) -> Iterator[SearchStep]:
+    """The steps of a search, coarse to fine; of each size the upright views, then the turned ones."""
+    search, longer = detector.search, max(width, height)
+    # an image has no more to show than its pixels, and a view that is too large shows the smallest faces too small
+    tiles = [tile for tile in search.tiles if tile * longer >= detector.side]
+    tiles = [tile for k, tile in enumerate(tiles) if k == 0 or tiles[k - 1] > search.smallest / SMALLEST_IN_VIEW]
+    coarse = [_whole(width, height, zoom) for zoom in search.zooms]
+    levels = [(coarse + [view for tile in tiles[:1] for view in _tiles(width, height, tile * longer)], np.inf)]
+    for above, tile in zip(tiles, tiles[1:]):  # noqa: B905, RUF007 (Python 3.9)
+        levels.append((_tiles(width, height, tile * longer), NEAR_LIMIT * SMALLEST_IN_VIEW * above * longer))
+    for views, below in levels:
+        turned = [Frame(view.centre, view.size, roll) for roll in QUARTER_TURNS for view in views]
+        yield SearchStep((*views, *turned) if search.turned == "always" else tuple(views), below)
+        if search.turned == "auto":
+            yield SearchStep(tuple(turned), 0.0)
+
+
+def _whole(width: int, height: int, zoom: float) -> Frame:
+    return Frame(((width - 1) / 2, (height - 1) / 2), max(width, height) * zoom)
+
+
+def _tiles(width: int, height: int, side: float) -> list[Frame]:
+    """Views that cover the image. They overlap by a quarter at least, so that a face cut by one tile's edge is whole
+    in the next."""
+    return [Frame((x, y), side) for y in _tile_centres(height, side) for x in _tile_centres(width, side)]
+
+
+def _tile_centres(length: int, side: float) -> list[float]:
+    """Middles of tiles of `side` along an edge of pixels, evenly spread; one in the middle when it covers the edge."""
+    if length <= side:
+        return [(length - 1) / 2]
+    count = int(np.ceil((length - side) / (0.75 * side))) + 1
+    return (np.linspace(0, length - side, count) + side / 2 - 0.5).tolist()
