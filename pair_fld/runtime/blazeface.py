@@ -19,7 +19,7 @@ from .search import SearchConfig, SearchingDetector
 from .session import tflite_interpreter
 
 # "right" and "left" are the person's own
-KEY_POINTS = ("right_eye", "left_eye", "nose_tip", "mouth", "right_ear", "left_ear")
+KEY_POINTS: tuple[str, ...] = ("right_eye", "left_eye", "nose_tip", "mouth", "right_ear", "left_ear")
 
 
 @dataclass(frozen=True)
