@@ -52,11 +52,17 @@ def _at(image: np.ndarray, rng: np.random.Generator, least: float, most: float) 
     return radius + rng.uniform(0, room, 2), radius
 
 
-def _disc(image: np.ndarray, centre: np.ndarray, axes: np.ndarray | tuple[float, float] | float, colour: tuple[int, ...], line: int = -1,
-          angle: float = 0.0, arc: tuple[float, float] = (0, 360)) -> None:  # fmt: skip
+def _disc(
+    image: np.ndarray,
+    centre: np.ndarray,
+    axes: np.ndarray | tuple[float, float] | float,
+    colour: tuple[int, ...],
+    line: int = -1,
+    angle: float = 0.0,
+) -> None:
     x, y = np.rint(np.asarray(centre) * 2**_SHIFT).astype(int).tolist()
     a, b = np.rint(np.broadcast_to(np.asarray(axes, float), (2,)) * 2**_SHIFT).astype(int).tolist()
-    cv2.ellipse(image, (x, y), (max(a, 1), max(b, 1)), angle, *arc, colour, line, cv2.LINE_AA, _SHIFT)
+    cv2.ellipse(image, (x, y), (max(a, 1), max(b, 1)), angle, 0, 360, colour, line, cv2.LINE_AA, _SHIFT)
 
 
 def _line(image: np.ndarray, a: np.ndarray, b: np.ndarray, colour: tuple[int, ...], width: float) -> None:
