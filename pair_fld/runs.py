@@ -63,16 +63,21 @@ def _git_commit() -> str | None:
         return None
 
 
-def claim_folder(folder: Path, stage: str, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()) -> None:
+def claim_folder(
+    folder: Path, stage: str, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), resumes: bool = True
+) -> None:
     """Make the output folder of a stage; a non-empty one is refused unless `overwrite` (then it is emptied).
 
     Only a folder that the same stage has made is ever emptied: each carries a marker that names its stage. One that
     holds an input of this call is not emptied either.
 
+    Args:
+        resumes: the verb has --resume, so that the error may advise it.
+
     Raises:
         PairError: the folder is in use, is another stage's or nobody's, holds an input, or cannot be made.
     """
-    check_claim(folder, stage, overwrite, inputs)
+    check_claim(folder, stage, overwrite, inputs, resumes=resumes)
     try:
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -82,7 +87,9 @@ def claim_folder(folder: Path, stage: str, *, overwrite: bool = False, inputs: I
         raise PairError(folder, "a folder that can be made", str(fault), "Choose another output folder.") from None
 
 
-def check_claim(folder: Path, stage: str, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
+def check_claim(
+    folder: Path, stage: str, overwrite: bool, inputs: Iterable[str | Path] = (), *, resumes: bool = True
+) -> None:
     """Whether `claim_folder` would do it: PairError if not, and nothing is touched."""
     if folder.exists() and not folder.is_dir():
         raise PairError(folder, "a folder", "a file", "Choose another output folder.")
@@ -95,22 +102,23 @@ def check_claim(folder: Path, stage: str, overwrite: bool, inputs: Iterable[str 
         remedy = "Choose another folder, or empty it by hand if that is what you want."
         raise PairError(folder, f"a new or empty output folder for {stage}", found, remedy)
     if not overwrite:
-        remedy = "Choose another folder, --resume to continue that run as it was, or --overwrite to replace it."
+        resume = "--resume to continue that run as it was, " if resumes else ""
+        remedy = f"Choose another folder, {resume}or --overwrite to replace it."
         raise PairError(folder, "a new or empty output folder", f"an earlier run of {stage}", remedy)
     refuse_inputs_inside(folder, inputs)
 
 
 @contextmanager
 def fresh_folder(
-    folder: Path, stage: str, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+    folder: Path, stage: str, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), resumes: bool = True
 ) -> Generator[Path]:
     """A new folder to write a stage's results into; it takes the place of `folder` when the block ends well.
 
     An earlier result stays whole until then. A broken gate counts as an end: what was written is there to look at.
     Raises as `claim_folder`.
     """
-    check_claim(folder, stage, overwrite, inputs)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    check_claim(folder, stage, overwrite, inputs, resumes=resumes)
+    draft = folder.with_name(f".{folder.name[:64]}.{os.getpid()}.tmp")  # cut: a name may be as long as can be
     claim_folder(draft, stage, overwrite=True)
     try:
         yield draft
@@ -124,7 +132,7 @@ def fresh_folder(
 
 
 def _swap(draft: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    old = folder.with_name(f".{folder.name[:64]}.{os.getpid()}.old")
     if folder.is_dir():
         folder.rename(old)
     draft.rename(folder)

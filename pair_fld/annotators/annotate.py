@@ -86,7 +86,8 @@ def annotate(
     samples = list_samples(config).samples
     root = str(Path(config.root).resolve())
     plan = {"annotator": annotator.name, "hash": annotator.hash, "flips": flips, "root": root}
-    _open_folder(out, plan, resume=resume, overwrite=overwrite)
+    inputs = [Path(config.root) / source.path for source in config.sources if source.path is not None]
+    _open_folder(out, plan, inputs, resume=resume, overwrite=overwrite)
     interpreter = interpreter or annotator.interpreter(python)
     unreadable = []
     todo = [sample for sample in samples if not is_done(out, sample.key, flips)]
@@ -109,7 +110,7 @@ def _refuse_test_sources(annotator: Annotator, config: DataConfig) -> None:
         raise PairError(annotator.name, "training images only", found, remedy)
 
 
-def _open_folder(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+def _open_folder(out: Path, plan: dict[str, Any], inputs: list[Path], *, resume: bool, overwrite: bool) -> None:
     if resume and (out / RECORD).is_file() and (out / MARKER).is_file():
         record = read_json(out / RECORD, "the record of pairfld annotate")
         other = [key for key in plan if record.get(key) != plan[key]]
@@ -118,7 +119,7 @@ def _open_folder(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bo
             remedy = "Choose another folder, or --overwrite to start again."
             raise PairError(out, "a run of this annotator on this data to resume", found, remedy)
         return
-    claim_folder(out, STAGE, overwrite=overwrite)
+    claim_folder(out, STAGE, overwrite=overwrite, inputs=inputs)
     write_json(out / RECORD, plan | {"complete": False})
 
 

@@ -21,7 +21,7 @@ from pair_fld.runs import RECORD, claim_folder
 
 def enlarge(pack: Pack, out: Path, faces: int) -> None:
     """Write a data set of `faces` faces into the new folder `out`; PairError when it is not empty."""
-    claim_folder(out, "scaled pack")
+    claim_folder(out, "scaled pack", resumes=False)
     rows = np.resize(np.arange(len(pack)), faces)
     for number, first in enumerate(range(0, faces, SHARD)):
         np.save(out / f"shard-{number:05d}.npy", pack.images(rows[first : first + SHARD]))

@@ -117,7 +117,7 @@ def validate(
     spec.check()
     # the same measurement replaces its report in the workspace; a folder that was named is not replaced unasked
     folder, replace = report or spec.own_folder(place.validate), overwrite or report is None
-    check_claim(folder, "validate", replace, spec.inputs)  # before the work
+    check_claim(folder, "validate", replace, spec.inputs, resumes=False)  # before the work
     with progress(f"validate {spec.name}") as bar:
         found = measure(spec, bar, say)
     with fresh_folder(folder, "validate", overwrite=replace, inputs=spec.inputs) as draft:

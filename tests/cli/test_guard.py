@@ -34,7 +34,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
 @pytest.mark.parametrize(
     "call",
     [
-        ["train-teacher", "--dataset", "pack", "--init-from", "made/best.pt"],
         ["train-teacher", "--dataset", "made/pack"],
         ["distill", "--dataset", "pack", "--teacher", "link/best.pt"],
         ["distill", "--dataset", "pack", "--teacher", "made/best.pt"],
@@ -45,6 +44,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         ["validate", "texts", "--images", "made/faces"],
         ["prepare", "--recipe", "r.yaml", "--root", "made"],
         ["train-detector", "--dataset", "made/pack"],
+        ["annotate", "annotator", "made/faces"],
     ],
 )
 def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path, call: list[str]) -> None:
@@ -57,8 +57,12 @@ def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path
     Path("d.yaml").write_text("sources: [{name: a, kind: ibug, path: faces}]")
     Path("r.yaml").write_text("{name: r, data: d.yaml, teacher: unet64, student: heat64, budget: pair2024}")
     (made / MARKER).write_text(STAGES.get(call[0], call[0]) + "\n")
+    Path("annotator").mkdir()
+    for name in ("run_model.py", "requirements.txt"):
+        Path("annotator", name).touch()
     before = {p: p.read_bytes() for p in made.rglob("*") if p.is_file()}
-    done = pairfld(*call, "--out", "made", "--overwrite", "--work", "w")
+    work = [] if call[0] == "annotate" else ["--work", "w"]
+    done = pairfld(*call, "--out", "made", "--overwrite", *work)
     assert done.code == 2
     assert "is an input of this call and lies in the output folder made" in done.err
     assert {p: p.read_bytes() for p in made.rglob("*") if p.is_file()} == before
@@ -130,6 +134,7 @@ def test_a_report_that_is_there_is_refused_before_the_work(made: Path, monkeypat
     monkeypatch.setattr("pair_fld.evaluate.validate.validate_texts", lambda *_: pytest.fail("the work had begun"))
     done = pairfld("validate", "texts", "--images", "faces", "--out", "r")
     assert (done.code, "an earlier run of validate" in done.err) == (2, True)
+    assert "--resume" not in done.err  # validate has none
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "..", "a/b", ""])
