@@ -21,7 +21,7 @@ from pair_fld.annotators.annotator import Annotator
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.annotations import STAGE, annotation_path, is_done, write_annotation
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import Labels, Sample, SkipFace
+from pair_fld.data.sample import Labels, Sample, SkipSample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.io import read_json, write_json
@@ -132,7 +132,7 @@ def _do_chunk(
     for sample in samples:
         try:
             image, labels = read_face(sample, config.sources[sample.source])
-        except SkipFace as skip:
+        except SkipSample as skip:
             unreadable.append(str(skip))
             continue
         faces.append((sample, image, _frame(labels, config.sources[sample.source], image)))

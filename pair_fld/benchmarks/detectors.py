@@ -12,7 +12,7 @@ import numpy as np
 
 from pair_fld.data.dataset import Pack
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipFace
+from pair_fld.data.sample import SkipSample
 from pair_fld.data.synthetic import render_scene
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.metrics import nme
@@ -129,7 +129,7 @@ def _cases(truth: Truth, unlabelled: Sequence[Path], faceless: int) -> Iterator[
         source = truth.config.sources[sample.source]
         try:
             image, labels = read_face(sample, source)
-        except SkipFace:
+        except SkipSample:
             continue
         if labels is None:
             continue

@@ -24,7 +24,7 @@ from pair_fld.data.sample import (
     Crop,
     Labels,
     Sample,
-    SkipFace,
+    SkipSample,
 )
 from pair_fld.data.schemes import scheme_of
 from pair_fld.runtime.geometry import crop_matrix, points_box, transform_points, warp
@@ -41,7 +41,7 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     """Decode, check and cut one face.
 
     Raises:
-        SkipFace: the picture or its label cannot be used; the sentence says why.
+        SkipSample: the picture or its label cannot be used; the sentence says why.
     """
     image, labels = read_face(sample, source)
     height, width = image.shape[:2]
@@ -86,14 +86,14 @@ def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, Labels 
     """The whole picture (H, W, 3) uint8 BGR and its labels, None if unlabelled.
 
     Raises:
-        SkipFace: as `load_crop`.
+        SkipSample: as `load_crop`.
     """
     if source.kind == "synthetic":
         image, points = _render(sample, source)
         return image, to_labels(sample, points, source)
     points = sample.points if sample.label is None else _read_label(sample.label)
     if points is not None and source.kind == "ivslab" and len(points) != NUM_POINTS:
-        raise SkipFace(WRONG_COUNT, f"{sample.key}: contest labels have 51 points, found {len(points)}")
+        raise SkipSample(WRONG_COUNT, f"{sample.key}: contest labels have 51 points, found {len(points)}")
     labels = None if points is None else to_labels(sample, points, source)
     image = _read_frame(sample) if source.kind == "ytf" else _read_picture(sample, source)
     return image, labels
@@ -105,13 +105,13 @@ def to_labels(sample: Sample, points: np.ndarray, source: SourceConfig) -> Label
     Points that are not finite or at one of the source's marks for "missing" are not labelled.
 
     Raises:
-        SkipFace: a count that is not the scheme's.
+        SkipSample: a count that is not the scheme's.
     """
     points = np.asarray(points, np.float64)
     try:
         scheme = scheme_of(len(points), source.scheme)
     except ValueError as error:
-        raise SkipFace(WRONG_COUNT, f"{sample.key}: {error}") from None
+        raise SkipSample(WRONG_COUNT, f"{sample.key}: {error}") from None
     missing = np.asarray(~np.isfinite(points).all(axis=1))
     for mark in source.missing:
         missing |= np.asarray((points == mark).all(axis=1))
@@ -121,7 +121,7 @@ def to_labels(sample: Sample, points: np.ndarray, source: SourceConfig) -> Label
     if sample.visibility is not None:
         if len(sample.visibility) not in (len(points), NUM_POINTS):
             sentence = f"{sample.key}: the visibility of {len(sample.visibility)} points beside {len(points)} points"
-            raise SkipFace(WRONG_COUNT, sentence)
+            raise SkipSample(WRONG_COUNT, sentence)
         visibility = sample.visibility
         if len(visibility) == len(points):
             visibility = scheme.visibility_to_51(visibility)
@@ -135,23 +135,23 @@ def check_labels(name: str, labels: Labels, width: int, height: int, max_missing
         max_missing: points that may lack beyond those that the labels' scheme lacks.
 
     Raises:
-        SkipFace: too many missing points, points outside the picture, or a box without extent.
+        SkipSample: too many missing points, points outside the picture, or a box without extent.
     """
     points, valid = labels.points, labels.point_mask
     missing = int((labels.in_scheme & ~valid).sum())
     if missing > max_missing or not valid.any():
         sentence = f"{missing} of the 51 points are missing, at most {max_missing} may be"
-        raise SkipFace(MISSING_POINTS, f"{name}: {sentence}")
+        raise SkipSample(MISSING_POINTS, f"{name}: {sentence}")
     box = points_box(points, valid)
     longer, shorter = max(box[2:] - box[:2]), min(box[2:] - box[:2])
     if longer < MIN_BOX or shorter < MIN_ASPECT * longer:
         sentence = f"the points span {box[2] - box[0]:.1f} x {box[3] - box[1]:.1f} pixels"
-        raise SkipFace(DEGENERATE, f"{name}: {sentence}, too small or flat for a face")
+        raise SkipSample(DEGENERATE, f"{name}: {sentence}, too small or flat for a face")
     low, high = points[valid].min(axis=0), points[valid].max(axis=0)
     beyond = max(*(-0.5 - low), *(high - [width - 0.5, height - 0.5]))
     if beyond > MAX_OUTSIDE * longer:
         sentence = f"a point lies {beyond:.1f} pixels outside the {width} x {height} picture"
-        raise SkipFace(OUTSIDE, f"{name}: {sentence}; is the label another picture's?")
+        raise SkipSample(OUTSIDE, f"{name}: {sentence}; is the label another picture's?")
     return box
 
 
@@ -159,10 +159,10 @@ def _read_label(path: Path) -> np.ndarray:
     try:
         return read_one_face(path)
     except OSError as fault:
-        raise SkipFace(BAD_LABELS, f"{path.name}: cannot be read ({fault.strerror})") from None
+        raise SkipSample(BAD_LABELS, f"{path.name}: cannot be read ({fault.strerror})") from None
     except ValueError as fault:
         reason = WRONG_COUNT if "header promises" in str(fault) else BAD_LABELS
-        raise SkipFace(reason, str(fault)) from None
+        raise SkipSample(reason, str(fault)) from None
 
 
 def _read_picture(sample: Sample, source: SourceConfig) -> np.ndarray:
@@ -171,9 +171,9 @@ def _read_picture(sample: Sample, source: SourceConfig) -> np.ndarray:
             return decode(read_bytes(sample.path), sample.path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return read_image(sample.path)
     except OSError as fault:
-        raise SkipFace(BAD_IMAGE, f"{sample.key}: cannot be read ({fault.strerror})") from None
+        raise SkipSample(BAD_IMAGE, f"{sample.key}: cannot be read ({fault.strerror})") from None
     except ValueError as fault:
-        raise SkipFace(BAD_IMAGE, str(fault)) from None
+        raise SkipSample(BAD_IMAGE, str(fault)) from None
 
 
 @lru_cache(maxsize=2)
@@ -187,11 +187,11 @@ def _read_frame(sample: Sample) -> np.ndarray:
     try:
         frames = _video(sample.path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as fault:
-        raise SkipFace(BAD_IMAGE, f"{sample.key}: no readable array colorImages ({fault})") from None
+        raise SkipSample(BAD_IMAGE, f"{sample.key}: no readable array colorImages ({fault})") from None
     fits = frames.ndim == 4 and frames.shape[2] == 3 and sample.index < frames.shape[3]
     if not fits or frames.dtype != np.uint8:
         found = f"{frames.shape} of {frames.dtype}"
-        raise SkipFace(BAD_IMAGE, f"{sample.key}: expected colorImages (H, W, 3, T) of uint8, found {found}")
+        raise SkipSample(BAD_IMAGE, f"{sample.key}: expected colorImages (H, W, 3, T) of uint8, found {found}")
     return cv2.cvtColor(np.ascontiguousarray(frames[..., sample.index]), cv2.COLOR_RGB2BGR)
 
 

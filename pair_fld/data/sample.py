@@ -1,5 +1,5 @@
 """What a source offers (`Sample`), what `prepare` makes of it (`Crop`), and why something was left out
-(`LeftOut`)."""
+(`Excluded`)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Excluded:
     """A file or face that is not in the pack. reason: one of this module's constants; sentence: the
     particulars."""
 
@@ -85,7 +85,7 @@ class LeftOut:
     sentence: str
 
 
-class SkipFace(Exception):
+class SkipSample(Exception):
     """Raised while a sample is loaded: it must be left out, and why."""
 
     def __init__(self, reason: str, sentence: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pair_fld.data.dataset import NONE, Pack
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipFace
+from pair_fld.data.sample import SkipSample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.runtime.geometry import points_box
 
@@ -50,7 +50,7 @@ def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = T
                 continue
             try:
                 image, labels = read_face(sample, pack.config.sources[sample.source])
-            except SkipFace:
+            except SkipSample:
                 continue
             if labels is None or faces.label[row] == NONE:
                 yield Picture(image)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pair_fld.data.dataset import VALID, Pack
-from pair_fld.data.sample import NO_LABELS, LeftOut
+from pair_fld.data.sample import NO_LABELS, Excluded
 from pair_fld.data.sources.files import passed_over_sentence
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate import validate
@@ -91,7 +91,7 @@ class Measurement:
 
     spec: MeasurementSpec
     result: Result
-    left_out: list[LeftOut]
+    left_out: list[Excluded]
 
     @property
     def measured_faces(self) -> int:

@@ -16,7 +16,7 @@ import torch
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.dataset import SPLITS, Pack
 from pair_fld.data.load_face import load_crop
-from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
+from pair_fld.data.sample import Crop, Excluded, Sample, SkipSample
 from pair_fld.data.sources.listing import list_samples, usual_kind
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result, evaluate
@@ -103,7 +103,7 @@ class Truth:
 
     config: DataConfig
     samples: list[Sample]
-    left_out: list[LeftOut]
+    left_out: list[Excluded]
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
@@ -138,7 +138,7 @@ def listed_truth(config: DataConfig) -> Truth:
     return Truth(config, listed.samples, listed.left_out, sum(listed.passed_over, Counter()))
 
 
-def validate_model(model: Predictor, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[LeftOut]]:
+def validate_model(model: Predictor, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[Excluded]]:
     """Score a model on crops of the labelled boxes; also what could not be read.
 
     All errors are ratios of lengths in one crop, so they equal those in picture pixels.
@@ -189,7 +189,7 @@ def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress |
 
 def validate_texts(
     folder: Path, truth: Truth, progress: Progress | None = None, note: Callable[[str], None] | None = None
-) -> tuple[Result, list[LeftOut]]:
+) -> tuple[Result, list[Excluded]]:
     """Score a folder of contest text files (one per image, see `match_texts`); of several faces the nearest one counts.
 
     A missing or empty file, or one without this face, is a missed face: its error is infinite.
@@ -235,15 +235,15 @@ def _nearest(path: Path | None, truth_img: np.ndarray, valid: np.ndarray) -> np.
 
 
 def _crops(
-    truth: Truth, size: int, margin: float, left_out: list[LeftOut]
+    truth: Truth, size: int, margin: float, left_out: list[Excluded]
 ) -> Iterator[tuple[list[Sample], list[Crop]]]:
     """Batches of loaded crops in the listed order, decoded ahead in threads; unreadable ones go to `left_out`."""
 
-    def load(sample: Sample) -> Crop | LeftOut:
+    def load(sample: Sample) -> Crop | Excluded:
         try:
             return load_crop(sample, truth.config.sources[sample.source], size, margin)
-        except SkipFace as skip:
-            return LeftOut(sample.key, sample.source, skip.reason, skip.sentence)
+        except SkipSample as skip:
+            return Excluded(sample.key, sample.source, skip.reason, skip.sentence)
 
     todo = iter(truth.samples)
     with ThreadPoolExecutor(2) as readers:
@@ -252,7 +252,7 @@ def _crops(
             batch, ahead = ahead[:BATCH], ahead[BATCH:]
             ahead += [(s, readers.submit(load, s)) for s in islice(todo, BATCH)]
             loaded = [(s, future.result()) for s, future in batch]
-            left_out += [c for _, c in loaded if isinstance(c, LeftOut)]
+            left_out += [c for _, c in loaded if isinstance(c, Excluded)]
             good = [(s, c) for s, c in loaded if isinstance(c, Crop)]
             if good:
                 yield [s for s, _ in good], [c for _, c in good]

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipFace
+from pair_fld.data.sample import SkipSample
 from pair_fld.data.schemes import to_51
 from pair_fld.data.synthetic import render_scene
 from pair_fld.errors import GateError, PairError
@@ -156,7 +156,7 @@ def _photographs(truth: Truth, limit: int) -> tuple[list[Path], dict[str, list[n
                 continue  # a second image of that name would overwrite the first one's results
             try:
                 labels = read_face(samples[int(k)], source)[1]
-            except SkipFace:
+            except SkipSample:
                 continue
             images.append(path)
             faces[path.stem] = [] if labels is None else [labels.with_gaps()]

@@ -12,7 +12,7 @@ import pytest
 from pair_fld.config import SourceConfig
 from pair_fld.data.load_face import load_crop, read_face
 from pair_fld.data.packing.prepare import prepare
-from pair_fld.data.sample import STORED_FRAME, SkipFace
+from pair_fld.data.sample import STORED_FRAME, SkipSample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.data.synthetic import render_face
 from pair_fld.runtime.landmark_files import write_faces
@@ -56,7 +56,7 @@ def test_half_of_the_points_may_be_missing_unless_the_source_says_otherwise(tmp_
     add_face(tmp_path / "set", "a", 0, points)
     sample = list_samples(data_config(tmp_path, source())).samples[0]
     assert load_crop(sample, source(), 48, 2.2).valid.sum() == 26
-    with pytest.raises(SkipFace, match="25 of the 51 points are missing, at most 10 may be"):
+    with pytest.raises(SkipSample, match="25 of the 51 points are missing, at most 10 may be"):
         load_crop(sample, source(max_missing=10), 48, 2.2)
 
 
@@ -84,7 +84,7 @@ def test_the_wflw68_scheme_masks_what_it_lacks_and_misses_nothing(tmp_path: Path
     crop = load_crop(list_samples(data_config(tmp_path, config)).samples[0], config, 48, 2.2)
     assert crop.valid.sum() == 33
     other = source(scheme="lapa106")
-    with pytest.raises(SkipFace, match="the scheme lapa106 has 106 points, found 68"):
+    with pytest.raises(SkipSample, match="the scheme lapa106 has 106 points, found 68"):
         load_crop(list_samples(data_config(tmp_path, other)).samples[0], other, 48, 2.2)
 
 

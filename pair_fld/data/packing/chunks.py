@@ -23,7 +23,7 @@ import numpy as np
 from pair_fld.config import SourceConfig
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.packing.duplicates import THUMB, difference_hash, thumbnail
-from pair_fld.data.sample import Crop, LeftOut, Sample, SkipFace
+from pair_fld.data.sample import Crop, Excluded, Sample, SkipSample
 from pair_fld.io import atomic_path
 from pair_fld.processes import cores, spawn_context
 from pair_fld.runtime.scheme import NUM_POINTS
@@ -115,13 +115,13 @@ def _end_with(sentinel: int) -> None:
 def _do_part(job: PartJob) -> None:
     crops: list[Crop] = []
     index: list[int] = []
-    left_out: list[LeftOut] = []
+    left_out: list[Excluded] = []
     for offset, sample in enumerate(job.samples):
         try:
             crops.append(load_crop(sample, job.sources[sample.source], job.size, job.margin))
             index.append(job.first + offset)
-        except SkipFace as skip:
-            left_out.append(LeftOut(sample.key, sample.source, skip.reason, str(skip)))
+        except SkipSample as skip:
+            left_out.append(Excluded(sample.key, sample.source, skip.reason, str(skip)))
     images = np.stack([c.image for c in crops]) if crops else np.zeros((0, job.size, job.size, 3), np.uint8)
     with atomic_path(job.crops) as temporary:
         np.save(temporary, images)
@@ -153,17 +153,17 @@ def _columns(crops: list[Crop], index: list[int]) -> dict[str, np.ndarray]:
     }
 
 
-def read_rows(jobs: list[PartJob]) -> tuple[dict[str, np.ndarray], list[LeftOut]]:
+def read_rows(jobs: list[PartJob]) -> tuple[dict[str, np.ndarray], list[Excluded]]:
     """The rows of all finished parts, joined in the order of the samples, and what was left out.
 
     Adds the columns `part` and `place`: where a row's crop lies.
     """
     tables: list[dict[str, np.ndarray]] = []
-    left_out: list[LeftOut] = []
+    left_out: list[Excluded] = []
     for job in jobs:
         with np.load(job.rows, allow_pickle=False) as stored:
             table = {name: stored[name] for name in stored.files}
-        left_out += [LeftOut(**entry) for entry in json.loads(str(table.pop("left_out")))]
+        left_out += [Excluded(**entry) for entry in json.loads(str(table.pop("left_out")))]
         count = len(table["index"])
         tables.append({**table, "part": np.full(count, job.number), "place": np.arange(count)})
     return {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}, left_out

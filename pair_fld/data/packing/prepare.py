@@ -27,7 +27,7 @@ from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Fac
 from pair_fld.data.packing.chunks import PartJob, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.splits import Selection, select
-from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, LeftOut, Sample
+from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, read_json, write_json
@@ -242,7 +242,7 @@ def _faces(samples: list[Sample], rows: dict[str, np.ndarray], selection: Select
 
 
 def _report(
-    config: DataConfig, samples: list[Sample], faces: Faces, left_out: list[LeftOut], selection: Selection
+    config: DataConfig, samples: list[Sample], faces: Faces, left_out: list[Excluded], selection: Selection
 ) -> dict[str, Any]:
     sources = []
     for number, source in enumerate(config.sources):
@@ -302,7 +302,7 @@ def _warnings(
     return dict(Counter(entry["reason"] for entry in listed)), listed
 
 
-def _common(left_out: list[LeftOut]) -> str:
+def _common(left_out: list[Excluded]) -> str:
     counts = Counter(o.reason for o in left_out).most_common(3)
     return ", ".join(f"{count} x {reason}" for reason, count in counts)
 

@@ -27,7 +27,7 @@ from pair_fld.data.sample import (
     EXACT_DUPLICATE,
     NEAR_DUPLICATE,
     PERSON_ACROSS_SPLITS,
-    LeftOut,
+    Excluded,
     Sample,
 )
 
@@ -44,7 +44,7 @@ class Selection:
 
     kept: np.ndarray
     split: np.ndarray
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[Excluded] = field(default_factory=list)
     near_kept: int = 0
     test_pairs: int = 0
 
@@ -61,7 +61,7 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
     split = np.array([_split(config, sample) for sample in mine], np.uint8)
     drawn = np.array([config.sources[sample.source].split == "auto" for sample in mine], bool)
     split[drawn] = _keep_pictures_whole(split[drawn], rows["picture"][drawn])
-    left_out: list[LeftOut] = []
+    left_out: list[Excluded] = []
     alive = np.ones(len(mine), bool)
 
     held: dict[str, int] = {}  # person -> the split that holds them most strictly
@@ -72,7 +72,7 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
         if sample.identity is not None and split[k] < held[sample.identity]:
             alive[k] = False
             sentence = f"{sample.key}: {sample.identity} is a person of the {SPLITS[held[sample.identity]]} split"
-            left_out.append(LeftOut(sample.key, sample.source, PERSON_ACROSS_SPLITS, sentence))
+            left_out.append(Excluded(sample.key, sample.source, PERSON_ACROSS_SPLITS, sentence))
 
     rank = np.empty(len(mine), np.int64)
     rank[np.lexsort((np.arange(len(mine)), rows["label"], -split.astype(int)))] = np.arange(len(mine))
@@ -94,7 +94,7 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
         if split[row] != split[kept]:
             reason = ACROSS_SPLITS
         sentence = f"{mine[row].key}: {same} {mine[kept].key}"
-        left_out.append(LeftOut(mine[row].key, mine[row].source, reason, sentence))
+        left_out.append(Excluded(mine[row].key, mine[row].source, reason, sentence))
     near_kept = int(alive[close].all(axis=1).sum())
     return Selection(np.flatnonzero(alive), split, left_out, near_kept, int(both_test.sum()))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.config import DataConfig, SourceConfig
-from pair_fld.data.sample import LeftOut, Sample
+from pair_fld.data.sample import Excluded, Sample
 from pair_fld.data.sources.files import FileList, list_files
 from pair_fld.errors import PairError
 
@@ -23,7 +23,7 @@ class Listed:
     """What the sources hold. passed_over: by source, how many files and folders were no data, by reason."""
 
     samples: list[Sample] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[Excluded] = field(default_factory=list)
     passed_over: list[Counter[str]] = field(default_factory=list)
 
 
@@ -34,7 +34,7 @@ class Listing:
         self.source: SourceConfig = config.sources[number]
         self.number, self.root = number, Path(config.root)
         self.samples: list[Sample] = []
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[Excluded] = []
         self.passed_over: Counter[str] = Counter()
         self._identity = _identity_pattern(self.source)
 
@@ -77,7 +77,7 @@ class Listing:
 
     def leave_out(self, path: Path, reason: str, sentence: str, suffix: str = "") -> None:
         """A file or face that cannot be used. reason: a constant of `data.sample`."""
-        self.left_out.append(LeftOut(self.key(path) + suffix, self.number, reason, sentence))
+        self.left_out.append(Excluded(self.key(path) + suffix, self.number, reason, sentence))
 
     def need_folder(self) -> Path:
         """The source's path, which must be a folder."""

@@ -33,21 +33,21 @@ def list_cvat(listing: Listing) -> None:
     finder = listing.image_finder(path)
     for image in images:
         name = image.get("name", "")
-        picture = finder.path(name)
+        image_path = finder.path(name)
         faces = [element for element in image if element.tag in ("skeleton", "points")]
         if not faces:
-            listing.leave_out(picture, NO_LABELS, f"{path.name}: no points or skeleton for {name}")
+            listing.leave_out(image_path, NO_LABELS, f"{path.name}: no points or skeleton for {name}")
         for number, face in enumerate(faces):
             suffix = f"#{number}" if len(faces) > 1 else ""
             try:
                 points, visibility = _face(face, listing.source.scheme)
             except ValueError as error:
-                listing.leave_out(picture, BAD_LABELS, f"{path.name}, {name}, face {number}: {error}", suffix)
+                listing.leave_out(image_path, BAD_LABELS, f"{path.name}, {name}, face {number}: {error}", suffix)
                 continue
-            if is_file(picture):
-                listing.add(picture, points=points, visibility=visibility, suffix=suffix, tags=_tags(face))
+            if is_file(image_path):
+                listing.add(image_path, points=points, visibility=visibility, suffix=suffix, tags=_tags(face))
             else:
-                listing.leave_out(picture, NO_IMAGE, f"{path.name}: no image {name!r}", suffix)
+                listing.leave_out(image_path, NO_IMAGE, f"{path.name}: no image {name!r}", suffix)
 
 
 def _face(face: Element, scheme: str | None) -> tuple[np.ndarray, np.ndarray]:

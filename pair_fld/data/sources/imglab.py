@@ -28,21 +28,21 @@ def list_imglab(listing: Listing) -> None:
     finder = listing.image_finder(path)
     for image in tree.iter("image"):
         name = image.get("file", "")
-        picture = finder.path(name)
+        image_path = finder.path(name)
         boxes = [box for box in image.findall("box") if box.get("ignore") != "1" and box.find("part") is not None]
         if not boxes:
-            listing.leave_out(picture, NO_LABELS, f"{path.name}: no box with parts for {name}")
+            listing.leave_out(image_path, NO_LABELS, f"{path.name}: no box with parts for {name}")
         for number, box in enumerate(boxes):
             suffix = f"#{number}" if len(boxes) > 1 else ""
             try:
                 points, corners = _face(box, listing.source.scheme)
             except ValueError as error:
-                listing.leave_out(picture, BAD_LABELS, f"{path.name}, {name}, box {number}: {error}", suffix)
+                listing.leave_out(image_path, BAD_LABELS, f"{path.name}, {name}, box {number}: {error}", suffix)
                 continue
-            if is_file(picture):
-                listing.add(picture, points=points, suffix=suffix, box=corners)
+            if is_file(image_path):
+                listing.add(image_path, points=points, suffix=suffix, box=corners)
             else:
-                listing.leave_out(picture, NO_IMAGE, f"{path.name}: no image {name!r}", suffix)
+                listing.leave_out(image_path, NO_IMAGE, f"{path.name}: no image {name!r}", suffix)
 
 
 def _face(box: Element, scheme: str | None) -> tuple[np.ndarray, tuple[float, float, float, float]]:

@@ -41,12 +41,12 @@ def _pair_files(listing: Listing, images: Path, labels: Path) -> None:
     """Pair every image below `images` with the .pts of the same name below `labels`, and report what has no partner."""
     if images == labels:
         found = listing.files(images, *IMAGE_SUFFIXES, LABEL_SUFFIX)
-        pictures, texts = found.of(IMAGE_SUFFIXES), found.of((LABEL_SUFFIX,))
+        image_files, texts = found.of(IMAGE_SUFFIXES), found.of((LABEL_SUFFIX,))
     else:
-        pictures, texts = listing.files(images, *IMAGE_SUFFIXES).files, listing.files(labels, LABEL_SUFFIX).files
+        image_files, texts = listing.files(images, *IMAGE_SUFFIXES).files, listing.files(labels, LABEL_SUFFIX).files
     label_of = {path.relative_to(labels).with_suffix(""): path for path in texts}
     taken: dict[Path, Path] = {}
-    for path in pictures:
+    for path in image_files:
         stem = path.relative_to(images).with_suffix("")
         if stem not in label_of:
             listing.leave_out(path, NO_LABELS, f"{path.name}: no {stem.name}.pts beside it or in {labels.name}/")
@@ -57,4 +57,4 @@ def _pair_files(listing: Listing, images: Path, labels: Path) -> None:
             listing.add(path, label=label_of[stem])
     for stem, path in label_of.items():
         if stem not in taken:
-            listing.leave_out(path, NO_IMAGE, f"{path.name}: no picture {stem.name}.jpg, .png, ... in {images.name}/")
+            listing.leave_out(path, NO_IMAGE, f"{path.name}: no image {stem.name}.jpg, .png, ... in {images.name}/")

@@ -15,7 +15,7 @@ def list_unlabelled(listing: Listing) -> None:
     folder = listing.need_folder()
     box = listing.source.box
     if box is None or not (box[0] < box[2] and box[1] < box[3]):
-        remedy = "Give [x0, y0, x1, y1] as fractions of the picture: where brows to mouth lie on average."
+        remedy = "Give [x0, y0, x1, y1] as fractions of the image: where brows to mouth lie on average."
         raise PairError(f"`box` of source {listing.source.name!r}", "a face box", repr(box), remedy)
     for path in listing.files(folder, *IMAGE_SUFFIXES).files:
         listing.add(path)
@@ -25,7 +25,7 @@ def list_synthetic(listing: Listing) -> None:
     """`count` rendered faces; nothing is read."""
     source = listing.source
     for index in range(source.count):
-        # keyed by name, seed and number: the picture depends on nothing else
+        # keyed by name, seed and number: the image depends on nothing else
         listing.samples.append(Sample(Path(), f"{source.name}/{source.seed}/{index:06d}", listing.number, index=index))
     if not source.count:
         raise PairError(f"source {source.name!r}", "`count` of at least 1", "0", "Say how many faces to render.")

@@ -13,7 +13,7 @@ import pytest
 
 from pair_fld.config import SourceConfig
 from pair_fld.data.load_face import load_crop
-from pair_fld.data.sample import SkipFace
+from pair_fld.data.sample import SkipSample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.inference.drafts import Draft, write_coco, write_labelme
@@ -82,7 +82,7 @@ def _read(root: Path, kind: str, path: Path) -> int:
         try:
             load_crop(sample, source, 32, 2.2)
             loaded += 1
-        except SkipFace:
+        except SkipSample:
             pass
     return loaded
 

@@ -39,7 +39,7 @@ def test_ibug_pairs_by_name_in_two_folders_and_reports_the_rest(tmp_path: Path) 
         (
             "set/labels/orphan.pts",
             "labels without an image",
-            "orphan.pts: no picture orphan.jpg, .png, ... in images/",
+            "orphan.pts: no image orphan.jpg, .png, ... in images/",
         ),
     ]
 
