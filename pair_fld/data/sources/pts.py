@@ -32,7 +32,7 @@ def list_ivslab(listing: Listing) -> None:
     parts = [folder / name for name in IVSLAB_FOLDERS if (folder / name / "images").is_dir()]
     if not parts:
         expected = f"{'/, '.join(IVSLAB_FOLDERS)}/ with images/ and labels/ in them"
-        raise PairError(folder, expected, "none of them", f"Give the path of the folder {CONTEST_FOLDER}.")
+        raise PairError(folder, expected, "none of them", "Give the path of the folder ivslab_facial_train.")
     for part in parts:
         _pair_files(listing, part / "images", part / "labels")
 
