@@ -78,7 +78,9 @@ def train_detector(
         print_json(metrics)
         return
     cost = metrics["cost"]["detector.tflite"]
-    table = Table(title=Text(f"{target}/detector.tflite: {cost['size_mb']:.3f} MB, {cost['gflops']:.4f} GFLOPs a view"))
+    table = Table(
+        title=Text(f"{target}/detector.tflite: {cost['size_mb']:.3f} MB, {cost['gflops']:.4f} GFLOPs per view")
+    )
     headings = (
         "threshold",
         "recall %",

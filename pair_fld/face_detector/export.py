@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,33 +10,23 @@ from typing import Any
 import numpy as np
 
 from pair_fld.config import DetectorConfig, current_keys
-from pair_fld.data.dataset import VALID, Pack
-from pair_fld.data.source_images import pack_pictures
-from pair_fld.evaluate.matching import MATCH_IOU, match_boxes
-from pair_fld.export.metadata import replace_metadata
+from pair_fld.data.dataset import Pack
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.face_detector.net import DetectorNet
+from pair_fld.face_detector.threshold import LOOSE, tune_threshold
 from pair_fld.face_detector.train import Report, fit_detector, rendered_scenes, scrambled, teaching_pictures
-from pair_fld.face_detector.views import SECOND_LOOK, Shown, draw_view
+from pair_fld.face_detector.views import Shown, draw_view
 from pair_fld.io import file_hash, read_json, write_json
 from pair_fld.models.checkpoint import load_run
 from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.blazeface import BlazeFace
-from pair_fld.runtime.centre_detector import TASK, CentreDetector
-from pair_fld.runtime.detection import Detection
+from pair_fld.runtime.centre_detector import TASK
 from pair_fld.runtime.metadata import FORMAT_VERSION, METADATA_TASK, input_metadata
-from pair_fld.runtime.search import SearchConfig, SearchingDetector, search_to_json
-from pair_fld.runtime.session import read_metadata
+from pair_fld.runtime.search import SearchConfig, search_to_json
 
 FILES = ("detector.onnx", "detector.tflite")
-_EMPTY_SEED = 12  # rendered pictures without faces that the threshold is chosen on; training draws from another seed
-_EMPTIES = 200
-FALSE_ALARMS = 0.01  # share of faceless pictures that may hold one
-UNCONFIRMED = 0.04  # finds a photograph that nobody labelled and the teacher does not see
-_THRESHOLDS = np.arange(0.3, 0.96, 0.05)
-_LOOSE = SearchConfig(candidate=0.2, threshold=0.2, second_look=SECOND_LOOK)
 
 
 def train_detector(
@@ -68,7 +58,8 @@ def train_detector(
     net = fit_detector(config, shown, empty, out, record, report)
     files = export_detector(net, config, shown, empty, record, out)
     say("choosing the threshold on validation pictures")
-    metrics = choose_threshold(files, pack, config, guide)
+    metrics = tune_threshold(files, pack, config, guide)
+    metrics["cost"] = {path.name: model_cost(path).to_json() for path in files}
     write_json(out / "metrics.json", metrics)
     write_json(out / RECORD, record)
     return metrics
@@ -88,7 +79,7 @@ def export_detector(
         METADATA_TASK: TASK,
         "name": f"own_{config.input_size}",
         "input": input_metadata(config.input_size),
-        "search": search_to_json(_LOOSE),
+        "search": search_to_json(LOOSE),
         "trained": record,
     }
     plain = out / "detector-float.onnx"
@@ -101,68 +92,6 @@ def export_detector(
         files.append(quantized.path.replace(out / f"detector{quantized.path.suffix}"))
     plain.unlink()
     return files
-
-
-def choose_threshold(
-    files: Sequence[Path], pack: Pack, config: DetectorConfig, teacher: SearchingDetector
-) -> dict[str, Any]:
-    """Stamp the best threshold into the files.
-
-    Of those that keep false alarms under FALSE_ALARMS of the faceless pictures and UNCONFIRMED finds a photograph
-    (neither labelled nor seen by the teacher, with low scores too), the one with the highest recall; of several alike
-    the middle one, which is farthest from both faults. Measured on the pack's validation split and on rendered
-    faceless pictures, never on test pictures.
-    """
-    finder = CentreDetector(next(f for f in files if f.suffix == ".tflite"), search=_LOOSE)
-    matched, unconfirmed, pictures, faces = [], [], 0, 0
-    for picture in pack_pictures(pack, VALID, config.valid_images_per_source):
-        boxes, scores = _arrays(finder.detect(picture.image))
-        pictures, faces = pictures + 1, faces + len(picture.faces)
-        matches = match_boxes(boxes, picture.boxes, MATCH_IOU)
-        matched += [scores[i] for i, _ in matches.pairs]
-        rest = list(matches.unmatched)
-        doubtful = match_boxes(boxes[rest], _arrays(teacher.detect(picture.image))[0], MATCH_IOU / 2).unmatched
-        unconfirmed += [scores[rest[i]] for i in doubtful]
-    _, empty = rendered_scenes(0, _EMPTIES, _EMPTY_SEED)
-    alarms = [float(scores.max(initial=0.0)) for scores in (_arrays(finder.detect(e.image))[1] for e in empty)]
-    table = [
-        {
-            "threshold": round(float(t), 2),
-            "recall_percent": round(100 * _above(matched, t) / max(faces, 1), 2),
-            "unconfirmed_finds_per_100_photographs": round(100 * _above(unconfirmed, t) / max(pictures, 1), 2),
-            "faceless_with_alarm_percent": round(100 * _above(alarms, t) / len(empty), 2),
-        }
-        for t in _THRESHOLDS
-    ]
-    good = [
-        row
-        for row in table
-        if row["faceless_with_alarm_percent"] <= 100 * FALSE_ALARMS
-        and row["unconfirmed_finds_per_100_photographs"] <= 100 * UNCONFIRMED
-    ] or table[-1:]
-    best = [row for row in good if row["recall_percent"] == max(r["recall_percent"] for r in good)]
-    chosen = best[(len(best) - 1) // 2]
-    for path in files:
-        search = replace(_LOOSE, threshold=chosen["threshold"])
-        replace_metadata(path, read_metadata(path) | {"search": search_to_json(search)})
-    cost = {path.name: model_cost(path).to_json() for path in files}
-    return {
-        "chosen": chosen,
-        "valid_pictures": pictures,
-        "valid_faces": faces,
-        "faceless_pictures": len(empty),
-        "thresholds": table,
-        "cost": cost,
-    }
-
-
-def _arrays(detections: Sequence[Detection]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (n, 4) and scores (n,)."""
-    return np.array([d.box for d in detections]).reshape(-1, 4), np.array([d.score for d in detections])
-
-
-def _above(scores: Sequence[float], threshold: float) -> int:
-    return int(np.sum(np.array(scores) >= threshold))
 
 
 def finished_detector(out: Path, config: DetectorConfig, pack: Pack) -> bool:
