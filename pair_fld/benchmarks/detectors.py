@@ -1,10 +1,10 @@
-"""Face finders side by side: what they find, what they take for a face, and what that does to the landmarks."""
+"""Face detectors side by side: recall, false alarms, cost, and what each does to the landmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,166 +19,217 @@ from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import Truth
 from pair_fld.export.model_cost import model_cost
 from pair_fld.face_detector.train import scrambled
-from pair_fld.runtime.detector import FaceDetector, open_detector
+from pair_fld.progress import Say, say_nothing
+from pair_fld.runtime.calibration import DetectorCalibration
+from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.image import read_image
 from pair_fld.runtime.pipeline import Pipeline
-from pair_fld.runtime.search import search_steps
+from pair_fld.runtime.scheme import NUM_POINTS
+from pair_fld.runtime.search import SearchingDetector, search_steps
 from pair_fld.runtime.session import Model
 from pair_fld.submit.budget import IMAGE_SIDE
 from pair_fld.submit.build import detector_calibration
 
-FACELESS_SEED = 2024  # no training and no tuning draws from it
-FACELESS = 200
+NEGATIVE_SEED = 2024  # no training and no tuning draws from it
+NEGATIVES = 200
 
-# (set, picture, labelled points (51, 2) _img with nan where a point is missing, or None: nobody labelled it)
-Case = tuple[str, np.ndarray, "np.ndarray | None"]
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a set.
+
+    Attributes:
+        set: its name.
+        image: (H, W, 3) uint8 BGR.
+        faces: (n, 51, 2) _img labelled points, nan where one is missing; None where nobody labelled the image.
+    """
+
+    set: str
+    image: np.ndarray
+    faces: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class SetRow:
-    """One finder on one set. end_to_end, labelled_boxes: NME (outer corners, %) of the same found faces with the
-    finder's boxes and with the labelled ones. false_alarms: faces found in faceless pictures; extra: found beside the
-    label, real faces that nobody labelled among them."""
+    """One detector on one set of images.
 
-    finder: str
+    Attributes:
+        detected: labelled faces that were detected.
+        without_label: detections beside the labels: false alarms, and real faces that nobody labelled.
+        nme_end_to_end_outer_corners_percent: of the detected labelled faces; None without such faces.
+        nme_labelled_boxes_outer_corners_percent: of the same faces, cropped by their labels.
+    """
+
+    detector: str
     set: str
-    pictures: int
+    images: int
     faces: int
-    found: int
-    extra: int
+    detected: int
+    without_label: int
     nme_end_to_end_outer_corners_percent: float | None
     nme_labelled_boxes_outer_corners_percent: float | None
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """One finder's cost: its file, one view, and the search of a IMAGE_SIDE x IMAGE_SIDE picture with one candidate.
+    """What one detector costs.
 
-    looks_a_picture: network runs that the measured pictures took on average, second looks included; small pictures
-    have no tiles.
+    Attributes:
+        file_mb: size of its file.
+        gflops_per_view: of one run of its network.
+        views: searched in an upright image of IMAGE_SIDE x IMAGE_SIDE pixels.
+        gflops_per_image: of these views and one candidate.
+        with_model_mb, with_model_gflops: the same with the landmark model and one face.
+        runs_per_image: of its network, mean over the measured images; small images have no tiles.
     """
 
-    finder: str
+    detector: str
     file_mb: float
-    gflops_a_view: float
+    gflops_per_view: float
     views: int
-    gflops_a_picture: float
+    gflops_per_image: float
     with_model_mb: float
     with_model_gflops: float
-    looks_a_picture: float
+    runs_per_image: float
 
 
-def compare(
-    finders: Sequence[Path],
-    model: Model,
-    pack: Pack,
-    truth: Truth,
-    unlabelled: Sequence[Path],
-    cache: Path,
-    say: Callable[[str], None],
-    faceless: int = FACELESS,
-) -> tuple[list[SetRow], list[CostRow]]:
-    """Measure each finder file with one landmark model.
+class CountingDetector(SearchingDetector):
+    """A detector that counts the runs of its network."""
+
+    def __init__(self, detector: SearchingDetector) -> None:
+        self._detector, self.runs = detector, 0
+        self.name, self.side, self.search = detector.name, detector.side, detector.search
+        self.key_points, self.calibration = detector.key_points, detector.calibration
+
+    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `SearchingDetector.look`."""
+        self.runs += 1
+        return self._detector.look(view)
+
+
+@dataclass
+class Tally:
+    """What is counted of a set while its images pass; points are (51, 2) _img."""
+
+    images: int = 0
+    faces: int = 0
+    without_label: int = 0
+    end_to_end: list[np.ndarray] = field(default_factory=list)
+    labelled_boxes: list[np.ndarray] = field(default_factory=list)
+    truth: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, pipeline: Pipeline, case: Case) -> None:
+        """Run the pipeline on an image and match its faces with the labels."""
+        detected = [face.points for face in pipeline.faces(case.image)]
+        labelled = [] if case.faces is None else list(case.faces)
+        pairs = match_faces(detected, labelled).pairs
+        self.images += 1
+        self.faces += len(labelled)
+        self.without_label += len(detected) - len(pairs)
+        for i, j in pairs:
+            frame = fit_frame(labelled[j], weights=np.asarray(np.isfinite(labelled[j]).all(axis=1)))
+            self.end_to_end.append(detected[i])
+            self.labelled_boxes.append(pipeline.landmarks(case.image, [frame])[0])
+            self.truth.append(labelled[j])
+
+    def row(self, detector: str, name: str) -> SetRow:
+        """The figures of the set."""
+        found = len(self.truth)
+        return SetRow(detector, name, self.images, self.faces, found, self.without_label,
+                      _nme(self.end_to_end, self.truth), _nme(self.labelled_boxes, self.truth))  # fmt: skip
+
+
+def compare_detectors(
+    files: Sequence[Path], model: Model, pack: Pack, cases: Iterable[Case], cache: Path,
+    say: Say = say_nothing,
+) -> tuple[list[SetRow], list[CostRow]]:  # fmt: skip
+    """Measure each detector with one landmark model.
 
     Args:
-        pack: training pictures, to calibrate each detector on. truth: labelled pictures to measure on.
-        unlabelled: pictures of which only the number of faces found is given, one set each. cache: folder for the
-            calibrations.
+        files: of the detectors.
+        model: the landmark model.
+        pack: the data set; each detector is calibrated on its training images.
+        cases: the images to measure on, gone through once per detector.
+        cache: folder for the calibrations.
+        say: takes sentences on the progress.
     """
-    rows, costs = [], []
-    landmarks = model_cost(model.path)
-    for path in finders:
-        finder = open_detector(path)
-        calibration = detector_calibration(pack, path, cache / f"calibration-{finder.name}.json", say)
-        model.metadata["crop"]["detector_calibration"] = calibration.to_json()
-        pipeline = Pipeline(finder, model)
-        say(f"measuring {finder.name}")
-        with _counted(finder) as looks:
-            mine = _measure(pipeline, _cases(truth, unlabelled, faceless))
-        rows += mine
-        cost, views = model_cost(path), len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, finder)).views)
-        searched = (views + 1) * cost.gflops
-        looks_a_picture = looks[0] / max(sum(row.pictures for row in mine), 1)
-        costs.append(
-            CostRow(finder.name, cost.size_mb, cost.gflops, views, searched,
-                    cost.size_mb + landmarks.size_mb, searched + landmarks.gflops, looks_a_picture)
-        )  # fmt: skip
+    rows, costs = list[SetRow](), list[CostRow]()
+    for path in files:
+        detector = CountingDetector(open_detector(path))
+        calibration = detector_calibration(pack, path, cache / f"calibration-{detector.name}.json", say)
+        say(f"measuring {detector.name}")
+        measured = measure_detector_sets(Pipeline(detector, _calibrated(model, calibration)), cases)
+        rows += measured
+        costs.append(_cost(path, detector, model, sum(row.images for row in measured)))
     return rows, costs
 
 
-@contextmanager
-def _counted(finder: FaceDetector) -> Generator[list[int]]:
-    """A list whose only entry counts the network's runs while the block lasts."""
-    runs, look = [0], finder.look
-
-    def counting(view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        runs[0] += 1
-        return look(view)
-
-    setattr(finder, "look", counting)  # noqa: B010 (on this object, not on its class)
-    try:
-        yield runs
-    finally:
-        delattr(finder, "look")
+def measure_detector_sets(pipeline: Pipeline, cases: Iterable[Case]) -> list[SetRow]:
+    """One row per set of images, in the order of their first images."""
+    tallies: dict[str, Tally] = {}
+    for case in cases:
+        tallies.setdefault(case.set, Tally()).add(pipeline, case)
+    return [tally.row(pipeline.detector.name, name) for name, tally in tallies.items()]
 
 
-def _cases(truth: Truth, unlabelled: Sequence[Path], faceless: int) -> Iterator[Case]:
-    photographs = []
-    for sample in truth.samples:
-        source = truth.config.sources[sample.source]
-        try:
-            image, labels = read_face(sample, source)
-        except SkipSample:
-            continue
-        if labels is None:
-            continue
-        yield source.name, image, labels.with_gaps()
-        if len(photographs) < faceless // 2:
-            photographs.append(image)
-    for path in unlabelled:
-        yield path.name, read_image(path), None
-    for k in range(faceless):
-        yield "faceless, rendered", render_scene(FACELESS_SEED, k, 512, faces=0).image, np.zeros((0, 2))
-    rng = np.random.default_rng(FACELESS_SEED)
-    for image in photographs:
-        yield "faceless, scrambled photographs", scrambled(image, rng), np.zeros((0, 2))
+@dataclass(frozen=True)
+class CaseSource:
+    """The images that detectors are measured on, read or drawn anew in each pass.
+
+    Attributes:
+        truth: labelled images.
+        unlabelled: image files of which only the number of detections is given, one set each.
+        negatives: number of rendered images without a face; up to half as many labelled photographs, scrambled, are
+            added.
+    """
+
+    truth: Truth
+    unlabelled: Sequence[Path] = ()
+    negatives: int = NEGATIVES
+
+    def __iter__(self) -> Iterator[Case]:
+        nobody, photographs = np.zeros((0, NUM_POINTS, 2)), list[np.ndarray]()
+        for sample in self.truth.samples:
+            source = self.truth.config.sources[sample.source]
+            try:
+                image, labels = read_face(sample, source)
+            except SkipSample:
+                continue
+            if labels is None:
+                continue
+            yield Case(source.name, image, labels.with_gaps()[None])
+            if len(photographs) < self.negatives // 2:
+                photographs.append(image)
+        for path in self.unlabelled:
+            yield Case(path.name, read_image(path), None)
+        for k in range(self.negatives):
+            yield Case("no face, rendered", render_scene(NEGATIVE_SEED, k, 512, faces=0).image, nobody)
+        rng = np.random.default_rng(NEGATIVE_SEED)
+        for image in photographs:
+            yield Case("no face, scrambled photographs", scrambled(image, rng), nobody)
 
 
-def _measure(pipeline: Pipeline, cases: Iterator[Case]) -> list[SetRow]:
-    tallies: dict[str, dict[str, Any]] = {}
-    for name, image, label in cases:
-        tally = tallies.setdefault(
-            name, {"pictures": 0, "faces": 0, "found": 0, "extra": 0, "own": [], "boxed": [], "truth": []}
-        )
-        faces = [face.points for face in pipeline.faces(image)]
-        labelled = [] if label is None or len(label) == 0 else [label]
-        pairs = match_faces(faces, labelled).pairs
-        tally["pictures"] += 1
-        tally["faces"] += len(labelled)
-        tally["found"] += len(pairs)
-        tally["extra"] += len(faces) - len(pairs)
-        for i, j in pairs:
-            frame = fit_frame(labelled[j], weights=np.asarray(np.isfinite(labelled[j]).all(axis=1)))
-            tally["own"].append(faces[i])
-            tally["boxed"].append(pipeline.landmarks(image, [frame])[0])
-            tally["truth"].append(labelled[j])
-    return [
-        SetRow(
-            pipeline.detector.name,
-            name,
-            t["pictures"],
-            t["faces"],
-            t["found"],
-            t["extra"],
-            _nme(t["own"], t["truth"]),
-            _nme(t["boxed"], t["truth"]),
-        )
-        for name, t in tallies.items()
-    ]
+def _calibrated(model: Model, calibration: DetectorCalibration) -> Model:
+    """A copy of the model whose metadata hold another detector's calibration."""
+    other = copy.copy(model)
+    other.metadata = copy.deepcopy(model.metadata)
+    other.metadata["crop"]["detector_calibration"] = calibration.to_json()
+    return other
 
 
-def _nme(points: list[np.ndarray], truth: list[np.ndarray]) -> float | None:
+def _cost(path: Path, detector: CountingDetector, model: Model, images: int) -> CostRow:
+    cost, landmarks = model_cost(path), model_cost(model.path)
+    views = len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, detector)).views)
+    searched = (views + 1) * cost.gflops
+    return CostRow(
+        detector.name, cost.size_mb, cost.gflops, views, searched, cost.size_mb + landmarks.size_mb,
+        searched + landmarks.gflops, detector.runs / max(images, 1),
+    )  # fmt: skip
+
+
+def _nme(points: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float | None:
+    """Mean NME in percent of the outer corners' distance; None without faces."""
     if not points:
         return None
     labels = np.stack(truth)

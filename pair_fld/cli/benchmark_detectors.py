@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -20,6 +21,9 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
+
+if TYPE_CHECKING:
+    from pair_fld.benchmarks.detectors import CostRow
 
 
 def detectors(
@@ -43,7 +47,7 @@ def detectors(
     The tables show recall, detections without a label, false alarms on images without faces, NME end to end and with
     labelled boxes, MB and GFLOPs. Each detector is calibrated on training images first.
     """
-    from pair_fld.benchmarks.detectors import compare, to_json
+    from pair_fld.benchmarks.detectors import CaseSource, compare_detectors, to_json
     from pair_fld.data.dataset import Pack
     from pair_fld.evaluate.validate import labelled_faces
     from pair_fld.face_detector.files import find_detector
@@ -62,9 +66,8 @@ def detectors(
     unlabelled = [p for p, _ in collect(images).images] if images else []
     with unpacked(archive or shipped_archive()) as folder, tempfile.TemporaryDirectory() as cache:
         landmarks = load_model(folder / "model.tflite")
-        rows, costs = compare(
-            files, landmarks, pack, labelled_faces(pack.config), unlabelled, Path(cache), say, negatives
-        )
+        cases = CaseSource(labelled_faces(pack.config), unlabelled, negatives)
+        rows, costs = compare_detectors(files, landmarks, pack, cases, Path(cache), say)
     if as_json:
         print_json(to_json(rows, costs))
         return
@@ -74,16 +77,23 @@ def detectors(
     for heading in headings:
         table.add_column(heading)
     for r in rows:
-        recall = f"{100 * r.found / r.faces:.1f}" if r.faces else "-"
+        recall = f"{100 * r.detected / r.faces:.1f}" if r.faces else "-"
         errors = (r.nme_end_to_end_outer_corners_percent, r.nme_labelled_boxes_outer_corners_percent)
         table.add_row(
-            r.finder, r.set, str(r.pictures), str(r.faces), str(r.found), recall, str(r.extra), *map(_figure, errors)
+            r.detector,
+            r.set,
+            str(r.images),
+            str(r.faces),
+            str(r.detected),
+            recall,
+            str(r.without_label),
+            *map(_figure, errors),
         )
     out.print(table)
     out.print(_cost_table(costs))
 
 
-def _cost_table(costs: Any) -> Table:
+def _cost_table(costs: Sequence[CostRow]) -> Table:
     headings = ("detector", "MB", "GFLOPs per view", "views of a 1024 px image", "GFLOPs per image, one face",
                 "MB with model", "GFLOPs with model", "runs per measured image")  # fmt: skip
     table = Table(title="cost")
@@ -91,9 +101,9 @@ def _cost_table(costs: Any) -> Table:
         table.add_column(heading)
     for c in costs:
         table.add_row(
-            c.finder, f"{c.file_mb:.3f}", f"{c.gflops_a_view:.4f}", str(c.views), f"{c.gflops_a_picture:.3f}",
+            c.detector, f"{c.file_mb:.3f}", f"{c.gflops_per_view:.4f}", str(c.views), f"{c.gflops_per_image:.3f}",
             f"{c.with_model_mb:.3f}", f"{c.with_model_gflops:.3f}",
-            f"{c.looks_a_picture:.1f}",
+            f"{c.runs_per_image:.1f}",
         )  # fmt: skip
     return table
 
