@@ -1,1 +1,19 @@
-"""What applying a trained model needs: inputs, archives, drawings."""
+"""Applying a trained model: inputs, archives, drawings, and the landmarker of the Python interface."""
+
+from typing import TYPE_CHECKING
+
+from pair_fld.lazy import attach
+
+if TYPE_CHECKING:
+    from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
+    from pair_fld.inference.landmarker import Landmarker, load
+
+__all__ = ["Landmarker", "load", "open_pipelines", "shipped_archive", "unpacked"]
+
+__getattr__ = attach(
+    __name__,
+    {
+        "archive": ["open_pipelines", "shipped_archive", "unpacked"],
+        "landmarker": ["Landmarker", "load"],
+    },
+)
