@@ -18,10 +18,17 @@ IMAGE_SUFFIXES = SUFFIXES
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 HIDDEN = "hidden"
-ARCHIVE = "archives (unpack them first)"
-LISTED_BEFORE = "folders that are listed under another name"
-BROKEN = "links that lead nowhere"
-UNREADABLE = "folders that cannot be opened"
+ARCHIVE = "archive not unpacked"
+LISTED_BEFORE = "folder listed under another name"
+BROKEN = "link that leads nowhere"
+UNREADABLE = "folder that cannot be opened"
+_PLURAL = {
+    HIDDEN: HIDDEN,
+    ARCHIVE: "archives not unpacked",
+    LISTED_BEFORE: "folders listed under another name",
+    BROKEN: "links that lead nowhere",
+    UNREADABLE: "folders that cannot be opened",
+}
 _MOST_KINDS = 5  # suffixes that the sentence names
 
 
@@ -90,9 +97,9 @@ def passed_over_sentence(passed_over: Counter[str]) -> str | None:
     """One line for people; None when nothing was passed over."""
     if not passed_over.total():
         return None
-    reasons = (HIDDEN, ARCHIVE, LISTED_BEFORE, BROKEN, UNREADABLE)
-    parts = [f"{passed_over[reason]} {reason}" for reason in reasons if passed_over[reason]]
-    kinds = Counter({kind: count for kind, count in passed_over.items() if kind not in reasons}).most_common()
+    counts = {reason: passed_over[reason] for reason in _PLURAL if passed_over[reason]}
+    parts = [f"{count} {reason if count == 1 else _PLURAL[reason]}" for reason, count in counts.items()]
+    kinds = Counter({kind: count for kind, count in passed_over.items() if kind not in _PLURAL}).most_common()
     parts += [f"{count} {_printable(kind)}" for kind, count in kinds[:_MOST_KINDS]]
     if rest := sum(count for _, count in kinds[_MOST_KINDS:]):
         parts.append(f"{rest} of other kinds")

@@ -45,9 +45,9 @@ def tree(tmp_path: Path) -> Path:
 
 PASSED_OVER = {
     "hidden": 2,
-    "archives (unpack them first)": 1,
-    "folders that are listed under another name": 3,  # linked/up, deep/self, aside
-    "links that lead nowhere": 1,
+    "archive not unpacked": 1,
+    "folder listed under another name": 3,  # linked/up, deep/self, aside
+    "link that leads nowhere": 1,
     ".mp4": 1,
     "without a suffix": 1,
 }
@@ -58,8 +58,8 @@ def test_links_are_followed_once_and_everything_else_is_counted(tree: Path) -> N
     assert [p.relative_to(tree).as_posix() for p in found.files] == ["a.jfif", "b.JPG", "deep/c.png", "linked/d.jpe"]
     assert found.passed_over == PASSED_OVER
     assert passed_over_sentence(found.passed_over) == (
-        "passed over: 2 hidden, 1 archives (unpack them first), 3 folders that are listed under another name, "
-        "1 links that lead nowhere, 1 .mp4, 1 without a suffix"
+        "passed over: 2 hidden, 1 archive not unpacked, 3 folders listed under another name, "
+        "1 link that leads nowhere, 1 .mp4, 1 without a suffix"
     )
     assert passed_over_sentence(Counter()) is None
 
@@ -86,7 +86,7 @@ def test_labels_are_no_files_that_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root opens every folder")
 def test_a_folder_that_cannot_be_opened_is_counted(tmp_path: Path) -> None:
     (tmp_path / "shut").mkdir(mode=0)
-    assert list_files(tmp_path).passed_over == {"folders that cannot be opened": 1}
+    assert list_files(tmp_path).passed_over == {"folder that cannot be opened": 1}
 
 
 @pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s not in (".pbm", ".pgm")])  # those hold grey only
@@ -101,5 +101,5 @@ def test_every_suffix_that_is_listed_decodes(tmp_path: Path, suffix: str) -> Non
 
 def test_what_a_folder_holds_in_place_of_pictures_is_said(tmp_path: Path) -> None:
     (tmp_path / "photos.zip").touch()
-    with pytest.raises(Exception, match=r"found none \(passed over: 1 archives \(unpack them first\)\)"):
+    with pytest.raises(Exception, match=r"found none \(passed over: 1 archive not unpacked\)"):
         collect([str(tmp_path)])
