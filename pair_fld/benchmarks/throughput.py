@@ -15,7 +15,7 @@ import numpy as np
 
 from pair_fld.data.synthetic import render_scene
 from pair_fld.runtime.pipeline import Pipeline
-from pair_fld.runtime.stream import Job, answers
+from pair_fld.runtime.stream import Request, predict_many
 
 _DISTINCT = 10  # pictures that are really different; the others are copies
 
@@ -84,7 +84,7 @@ def measure_throughput(
     many = open_pipelines(workers, 1)
 
     def runner(part: Sequence[Path]) -> list[tuple[np.ndarray, ...]]:
-        return [tuple(face.points for face in a.faces) for a in answers((Job(str(p), p) for p in part), many)]
+        return [tuple(face.points for face in a.faces) for a in predict_many((Request(str(p), p) for p in part), many)]
 
     plain_loop(single, paths[:2])
     runner(paths[: 2 * workers])

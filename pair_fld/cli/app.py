@@ -48,8 +48,8 @@ RENAMED_OPTIONS = {  # of these verbs; the options of the benchmark verbs come b
     "package": {"--data": "--dataset", "--pictures": "pairfld verify --max-images", "--min-recall": "pairfld verify"},
     "train-detector": {"--data": "--dataset"},
     "validate": {"--data": "--images", "--with": "--ensemble", "--set": "KEY=VALUE, without an option"},
-    "predict": {"--model": "--archive", "-m": "-a"},
-    "runs": {"--against": "--compare-to"},
+    "predict": {"--model": "--archive", "-m": "-a", "--threads": "--jobs"},
+    "runs": {"--against": "--compare-to", "--root": "--folder"},
 }
 
 

@@ -16,7 +16,7 @@ def inference(
     archive: ArchiveOption = None,
     count: Annotated[int, typer.Option("--count", min=4, help="Number of images to run on.")] = 200,
     size: Annotated[str, typer.Option("--size", help="Width x height of the images, pixels.")] = "4000x3000",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Images predicted in parallel.")] = 2,
+    threads: Annotated[int, typer.Option("--jobs", min=1, help="Images predicted in parallel.")] = 2,
     min_ratio: Annotated[
         float | None,
         typer.Option("--min-ratio", help="Gate: fail (exit 1) when the runner's speed over the loop's is below this."),

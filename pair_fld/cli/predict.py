@@ -79,9 +79,7 @@ def predict(
             "--min-score", min=0.0, max=1.0, help="Faces below this score are left out.", show_default="the model's"
         ),
     ] = None,
-    threads: Annotated[
-        int, typer.Option("--threads", min=0, help="Images predicted in parallel; 0: one per core.")
-    ] = 0,
+    threads: Annotated[int, typer.Option("--jobs", min=0, help="Images predicted in parallel; 0: one per core.")] = 0,
     every: Annotated[int, typer.Option("--every", min=1, help="Videos: take every N-th frame.")] = 1,
     limit: Annotated[int | None, typer.Option("--frames", min=1, help="Frames per video, at most.")] = None,
     resume: Annotated[

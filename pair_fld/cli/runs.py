@@ -12,7 +12,7 @@ from rich.text import Text
 from pair_fld.cli.console import JsonOption, out, print_json, say
 from pair_fld.errors import PairError
 
-RootOption = Annotated[Path, typer.Option("--root", help="Folder in which runs are searched.")]
+RootOption = Annotated[Path, typer.Option("--folder", help="Folder in which runs are searched.")]
 _ROOT = Path("runs")
 
 

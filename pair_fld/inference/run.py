@@ -23,7 +23,7 @@ from pair_fld.runtime.landmark_files import read_faces, write_faces
 from pair_fld.runtime.main import make_writable
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.scheme import NUM_POINTS
-from pair_fld.runtime.stream import Answer, Job, answers
+from pair_fld.runtime.stream import Request, Response, predict_many
 
 # errors of the machine, not of one image's file: every further image would meet them too
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
@@ -104,43 +104,43 @@ class Prediction:
         out = self.outputs
         wanted = any(p is not None for p in (out.drawings, out.sheet, out.coco, out.labelme))
         try:
-            for answer in answers(self._jobs(), pipelines, images=wanted):
-                self._finish(answer)
+            for response in predict_many(self._requests(), pipelines, images=wanted):
+                self._finish(response)
                 progress(self.images, max(total, self.images), f"{self.faces} faces")
         except KeyboardInterrupt:
             if not any(isinstance(video.source, int) for video in self.found.videos):
                 raise
             self.say("camera stopped")  # it ends no other way: what it showed is kept
 
-    def _jobs(self) -> Iterator[Job]:
-        """The images, then the frames; faces that an earlier run wrote come with their job."""
+    def _requests(self) -> Iterator[Request]:
+        """The images, then the frames; faces that an earlier run wrote come with their request."""
         for path, name in self.found.images:
-            yield from self._job(name, str(path), path)
+            yield from self._request(name, str(path), path)
         for video in self.found.videos:
             try:
                 for number, frame in frames(video, self.every, self.limit):
                     name = frame_name(video.title, number)
-                    yield from self._job(name, name, frame)
+                    yield from self._request(name, name, frame)
             except PairError as error:
                 self._note_error(video.title, str(video), str(error))
 
-    def _job(self, name: str, image: str, source: Path | np.ndarray) -> Iterator[Job]:
+    def _request(self, name: str, image: str, source: Path | np.ndarray) -> Iterator[Request]:
         text = self.outputs.text(name)
         try:
-            yield Job(name, source, _earlier_faces(text) if self.resume and text is not None else None)
+            yield Request(name, source, _earlier_faces(text) if self.resume and text is not None else None)
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reason = reason.removeprefix(f"{text}: ").removeprefix(f"{text}, ")
             self._note_error(name, image, f"{text} is kept, but holds no landmarks of ours ({reason}). Move it away.")
 
-    def _finish(self, answer: Answer) -> None:
-        name, source = answer.job.key, answer.job.picture
+    def _finish(self, response: Response) -> None:
+        name, source = response.request.key, response.request.image
         image = str(source) if isinstance(source, Path) else name
-        if answer.fault is not None:
-            self._note_error(name, image, answer.fault)
+        if response.error is not None:
+            self._note_error(name, image, response.error)
             return
         try:
-            self._write(name, answer)
+            self._write(name, response)
         except PairError as error:
             self._note_error(name, image, str(error))
             return
@@ -149,23 +149,23 @@ class Prediction:
                 raise
             self._note_error(name, image, f"{image}: its results cannot be written ({error.strerror or error})")
             return
-        if self.outputs.sheet is not None and answer.image is not None:
-            self.sheet.add(answer.image, answer.faces)
-        if self.outputs.coco is not None and isinstance(source, Path) and answer.image is not None:
-            self._drafts.append(_draft(source, answer.image, answer.faces))
-        self._keep(ImageResult(name, image, answer.faces))
-        self.faces += len(answer.faces)
+        if self.outputs.sheet is not None and response.image is not None:
+            self.sheet.add(response.image, response.faces)
+        if self.outputs.coco is not None and isinstance(source, Path) and response.image is not None:
+            self._drafts.append(_draft(source, response.image, response.faces))
+        self._keep(ImageResult(name, image, response.faces))
+        self.faces += len(response.faces)
 
-    def _write(self, name: str, answer: Answer) -> None:
+    def _write(self, name: str, response: Response) -> None:
         text, drawing = self.outputs.text(name), self.outputs.drawing(name)
         if text is not None and self._may_write(text):
             text.parent.mkdir(parents=True, exist_ok=True)
-            write_faces(text, [face.points for face in answer.faces])
-        if drawing is not None and answer.image is not None and self._may_write(drawing):
-            write_image(drawing, draw_faces(answer.image, answer.faces))
-        labels, source = self.outputs.labels(name), answer.job.picture
-        if labels is not None and answer.image is not None and isinstance(source, Path) and self._may_write(labels):
-            write_labelme(labels, _draft(source, answer.image, answer.faces))
+            write_faces(text, [face.points for face in response.faces])
+        if drawing is not None and response.image is not None and self._may_write(drawing):
+            write_image(drawing, draw_faces(response.image, response.faces))
+        labels, source = self.outputs.labels(name), response.request.image
+        if labels is not None and response.image is not None and isinstance(source, Path) and self._may_write(labels):
+            write_labelme(labels, _draft(source, response.image, response.faces))
 
     def _may_write(self, path: Path) -> bool:
         """Claim a file; False where it is there and stays. PairError as `OutputGuard.claim`."""

@@ -1,4 +1,4 @@
-"""Reading pictures: whatever the file holds becomes an upright uint8 BGR array, or one plain sentence."""
+"""Reading images: whatever the file holds becomes an upright uint8 BGR array, or one plain sentence."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ _ORIENTATION = 0x0112  # EXIF tag
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Decode a picture file to (H, W, 3) uint8 BGR.
+    """Decode an image file to (H, W, 3) uint8 BGR.
 
-    Grey and palette pictures become three channels, 16-bit ones 8-bit, CMYK is converted, transparency is
+    Grey and palette images become three channels, 16-bit ones 8-bit, CMYK is converted, transparency is
     dropped. An EXIF rotation is applied, as every viewer and `cv2.imread` do: coordinates refer to the upright
-    picture.
+    image.
 
     Raises:
-        OSError: the file cannot be read. ValueError: it is empty, cut short or no picture.
+        OSError: the file cannot be read. ValueError: it is empty, cut short or no image.
     """
     return decode(read_bytes(path), path)
 
 
 def read_bytes(path: str | Path) -> np.ndarray:
-    """A picture file's bytes (n,) uint8. Raises as `read_image`, but for files that are no pictures."""
+    """An image file's bytes (n,) uint8. Raises as `read_image`, but for files that are no images."""
     data = np.fromfile(path, np.uint8)  # not cv2.imread: that fails on non-ASCII paths on some systems
     if data.size == 0:
         raise ValueError(f"{path}: the file is empty")
     for start, end in _END_MARKERS:
         cut = data[: len(start)].tobytes() == start and end not in data[-_TAIL:].tobytes()
         if cut and not _has_trailer(data.tobytes()):
-            raise ValueError(f"{path}: the picture is cut short (its end marker is missing)")
+            raise ValueError(f"{path}: the image is cut short (its end marker is missing)")
     return data
 
 
@@ -80,13 +80,13 @@ def _has_trailer(raw: bytes) -> bool:
 
 
 def decode(data: np.ndarray, path: str | Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """`read_image` of bytes that were read from `path`; ValueError when they are no picture."""
+    """`read_image` of bytes that were read from `path`; ValueError when they are no image."""
     try:
         image = cv2.imdecode(data, flags)
     except cv2.error:
         image = None
     if image is None:
-        raise ValueError(f"{path}: not a picture that OpenCV can decode")
+        raise ValueError(f"{path}: not an image that OpenCV can decode")
     return image
 
 
@@ -96,7 +96,7 @@ def decode_reduced(data: np.ndarray, path: str | Path, at_least: int) -> tuple[n
     Other files, small ones, and those whose EXIF rotation would move the blocks' grid are decoded whole.
 
     Returns:
-        The picture, and the factor k: its pixel j stands for the pixels k j ... k j + k - 1 of the whole one.
+        The image, and the factor k: its pixel j stands for the pixels k j ... k j + k - 1 of the whole one.
     """
     header = jpeg_header(data)
     if header is not None:
@@ -109,7 +109,7 @@ def decode_reduced(data: np.ndarray, path: str | Path, at_least: int) -> tuple[n
 
 
 def enlarge(points: np.ndarray, factor: int) -> np.ndarray:
-    """Points or box corners (..., 2 or 4) of a picture of `decode_reduced` in pixels of the whole one."""
+    """Points or box corners (..., 2 or 4) of an image of `decode_reduced` in pixels of the whole one."""
     return (np.asarray(points, np.float64) + 0.5) * factor - 0.5
 
 

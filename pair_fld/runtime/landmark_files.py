@@ -26,7 +26,7 @@ def read_faces(path: str | Path) -> list[np.ndarray]:
     """Read every face of a .pts or contest text file.
 
     Returns:
-        A list of (N, 2) float64 arrays in picture pixels, in the file's order; empty for an empty file.
+        A list of (N, 2) float64 arrays in image pixels, in the file's order; empty for an empty file.
         Coordinates stand as written: nan is kept, no 1-based correction is made.
 
     Raises:

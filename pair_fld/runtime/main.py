@@ -1,4 +1,4 @@
-"""A list of pictures in, one landmark text file each out: what the archive's run_model.py calls.
+"""A list of images in, one landmark text file per image out: what the archive's run_model.py calls.
 
 python run_model.py IMAGE_LIST OUTPUT_DIR
 """
@@ -16,14 +16,14 @@ from pathlib import Path
 from .landmark_files import write_faces
 from .pipeline import Pipeline, PipelineOptions, load_pipeline
 from .search import TURNED
-from .stream import Job, answers, cores
+from .stream import Request, cores, predict_many
 
 # errors that one file's name or place has, and the others' need not
 _ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EILSEQ, errno.EINVAL)
 
 
 def read_list(path: str | Path) -> list[Path]:
-    """Picture paths of a list file, one a line; blank lines, Windows line ends and a byte-order mark are
+    """Image paths of a list file, one per line; blank lines, Windows line ends and a byte-order mark are
     tolerated.
 
     A relative path is looked up in the working directory, then beside the list; one found in neither is
@@ -34,15 +34,15 @@ def read_list(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: expected a text file with one picture path a line, found no such file")
+        raise ValueError(f"{path}: expected a text file with one image path per line, found no such file")
     data = path.read_bytes()
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = data.decode("utf-16", errors="replace") if wide else data.decode("utf-8-sig", errors="surrogateescape")
     names = [line.strip() for line in text.split("\n")]
-    pictures = [_locate(name, path.parent) for name in names if name]
-    if not pictures:
-        raise ValueError(f"{path}: expected one picture path a line, found an empty list")
-    return list(dict.fromkeys(pictures))
+    images = [_locate(name, path.parent) for name in names if name]
+    if not images:
+        raise ValueError(f"{path}: expected one image path per line, found an empty list")
+    return list(dict.fromkeys(images))
 
 
 def _locate(name: str, list_folder: Path) -> Path:
@@ -52,17 +52,17 @@ def _locate(name: str, list_folder: Path) -> Path:
     return next((c for c in candidates if os.path.isfile(c)), candidates[0])  # False for a name too long
 
 
-def output_paths(pictures: Sequence[Path], folder: Path) -> list[Path]:
-    """The text file of each picture; ValueError naming every two pictures that would write the same one."""
+def output_paths(images: Sequence[Path], folder: Path) -> list[Path]:
+    """The text file of each image; ValueError naming every two images that would write the same one."""
     owner: dict[str, Path] = {}
     clashes = []
-    for picture in pictures:
-        first = owner.setdefault(picture.stem, picture)
-        if first != picture:
-            clashes.append(f"{first} and {picture} would both write {picture.stem}.txt")
+    for image in images:
+        first = owner.setdefault(image.stem, image)
+        if first != image:
+            clashes.append(f"{first} and {image} would both write {image.stem}.txt")
     if clashes:
         raise ValueError("; ".join(clashes) + "; rename one of each pair or use two lists and two output folders")
-    return [folder / f"{picture.stem}.txt" for picture in pictures]
+    return [folder / f"{image.stem}.txt" for image in images]
 
 
 def refuse_inputs(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
@@ -73,34 +73,34 @@ def refuse_inputs(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
 
 
 def run(
-    pipelines: Sequence[Pipeline], pictures: Sequence[Path], folder: Path, *, skip_existing: bool = False
+    pipelines: Sequence[Pipeline], images: Sequence[Path], folder: Path, *, skip_existing: bool = False
 ) -> tuple[int, int]:
-    """Write `folder`/<stem>.txt for each picture; a picture that fails gets a line on stderr and no file.
+    """Write `folder`/<stem>.txt for each image; an image that fails gets a line on stderr and no file.
 
     Returns:
-        (faces written, pictures failed).
+        (faces written, images failed).
 
     Raises:
         ValueError: see `output_paths`. OSError: the folder cannot be made or written to, or the disk is full.
     """
-    targets = {str(p): target for p, target in zip(pictures, output_paths(pictures, folder))}  # noqa: B905 (Python 3.9)
+    targets = {str(p): target for p, target in zip(images, output_paths(images, folder))}  # noqa: B905 (Python 3.9)
     make_writable(folder)
-    todo = [Job(str(p), p) for p in pictures if not (skip_existing and os.path.isfile(targets[str(p)]))]
+    todo = [Request(str(p), p) for p in images if not (skip_existing and os.path.isfile(targets[str(p)]))]
     faces = failed = 0
-    for answer in answers(todo, pipelines):
-        if answer.fault is not None:
-            print(answer.fault, file=sys.stderr)
+    for response in predict_many(todo, pipelines):
+        if response.error is not None:
+            print(response.error, file=sys.stderr)
             failed += 1
             continue
         try:
-            write_faces(targets[answer.job.key], [face.points for face in answer.faces])
+            write_faces(targets[response.request.key], [face.points for face in response.faces])
         except OSError as error:
             if error.errno not in _ONE_FILE:
                 raise
-            print(f"{answer.job.key}: its landmarks cannot be written ({error.strerror})", file=sys.stderr)
+            print(f"{response.request.key}: its landmarks cannot be written ({error.strerror})", file=sys.stderr)
             failed += 1
             continue
-        faces += len(answer.faces)
+        faces += len(response.faces)
     return faces, failed
 
 
@@ -111,12 +111,12 @@ def make_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
-    except OSError as fault:
-        raise OSError(f"{folder}: expected a folder that can be written to, found: {fault.strerror}") from None
+    except OSError as error:
+        raise OSError(f"{folder}: expected a folder that can be written to, found: {error.strerror}") from None
 
 
 def default_threads() -> int:
-    """Pictures worked on at a time: one for each core that this process may use, eight at most."""
+    """Images predicted in parallel: one per core that this process may use, eight at most."""
     return min(8, cores())
 
 
@@ -124,41 +124,41 @@ def main(arguments: Sequence[str] | None = None, folder: str | Path = ".") -> in
     """The command line of run_model.py; `folder` is the unpacked archive.
 
     Returns:
-        0: every picture done. 2: wrong call, or some pictures could not be read. 130: interrupted.
+        0: every image done. 2: wrong call, or some images could not be read. 130: interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="run_model.py",
-        description="Find the 51 landmarks of every face: OUTPUT_DIR/<picture>.txt for each picture.",
+        description="Find the 51 landmarks of every face: OUTPUT_DIR/<image>.txt for each image.",
     )
-    parser.add_argument("image_list", metavar="IMAGE_LIST", help="text file with one picture path a line")
+    parser.add_argument("image_list", metavar="IMAGE_LIST", help="text file with one image path per line")
     parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder for the text files; made if missing")
-    parser.add_argument("--threads", type=int, default=default_threads(), help="pictures worked on at a time")
+    parser.add_argument("--threads", type=int, default=default_threads(), help="images predicted in parallel")
     parser.add_argument("--refine", type=int, default=None, help="refinement passes (default: the model's)")
     parser.add_argument("--turned", choices=TURNED, help="when turned views are looked at (default: the model's)")
     parser.add_argument("--smallest", type=float, help="smallest face, share of the longer side (default: the model's)")
     parser.add_argument("--min-score", type=float, help="least score of a face, 0 ... 1 (default: the model's)")
-    parser.add_argument("--continue", dest="resume", action="store_true", help="skip pictures that have their file")
+    parser.add_argument("--continue", dest="resume", action="store_true", help="skip images that have their file")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     target = Path(options.output_dir)
     try:
-        pictures = read_list(options.image_list)
-        refuse_inputs(output_paths(pictures, target), [Path(options.image_list)])  # before any model is loaded
+        images = read_list(options.image_list)
+        refuse_inputs(output_paths(images, target), [Path(options.image_list)])  # before any model is loaded
         chosen = PipelineOptions(options.refine, options.turned, options.smallest, options.min_score)
         pipelines = [load_pipeline(folder, options=chosen) for _ in range(max(1, options.threads))]
-        faces, failed = run(pipelines, pictures, target, skip_existing=options.resume)
-    except (ValueError, OSError) as fault:
-        print(f"run_model.py: {fault}", file=sys.stderr)
+        faces, failed = run(pipelines, images, target, skip_existing=options.resume)
+    except (ValueError, OSError) as error:
+        print(f"run_model.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("run_model.py: interrupted; finished files are whole, --continue does the rest", file=sys.stderr)
         return 130
     seconds = time.perf_counter() - started
     print(
-        f"{len(pictures) - failed} of {len(pictures)} pictures, {faces} faces, {seconds:.1f} s",
+        f"{len(images) - failed} of {len(images)} images, {faces} faces, {seconds:.1f} s",
         file=sys.stderr,
     )
     if failed:
-        print(f"run_model.py: {failed} of {len(pictures)} pictures failed, see above", file=sys.stderr)
+        print(f"run_model.py: {failed} of {len(images)} images failed, see above", file=sys.stderr)
         return 2
     return 0

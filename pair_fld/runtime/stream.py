@@ -1,4 +1,4 @@
-"""Many pictures through several pipelines at once, answered in order; one bad picture never stops the others."""
+"""Many images through several pipelines at once, predictions in order; one bad image never stops the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .face import Face, face_from_points
 from .image_file import ImageFile
 from .pipeline import Pipeline
 
-LOOK_AHEAD = 2  # pictures a worker: enough that none waits, few enough that they fit into memory
+LOOK_AHEAD = 2  # images per worker: enough that none waits, few enough to fit into memory
 
 
 def cores() -> int:
@@ -25,52 +25,53 @@ def cores() -> int:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A picture to answer: its file, or the picture itself (H, W, 3) uint8 BGR (a frame of a video).
+class Request:
+    """An image to predict: its file, or the image itself (H, W, 3) uint8 BGR (a frame of a video).
 
     key: the caller's own name for it. known: its faces where an earlier run found them.
     """
 
     key: str
-    picture: Path | np.ndarray
+    image: Path | np.ndarray
     known: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True)
-class Answer:
-    """faces: right to left. image: the whole picture if it was asked for. fault: one sentence
-    when the picture could not be answered."""
+class Response:
+    """faces: right to left. image: the whole image if asked for. error: one sentence where there is no prediction."""
 
-    job: Job
+    request: Request
     faces: tuple[Face, ...] = ()
     image: np.ndarray | None = None
-    fault: str | None = None
+    error: str | None = None
 
 
-def answers(jobs: Iterable[Job], pipelines: Sequence[Pipeline], images: bool = False) -> Iterator[Answer]:
-    """Answer every job, in order; as many at a time as there are pipelines.
+def predict_many(
+    requests: Iterable[Request], pipelines: Sequence[Pipeline], images: bool = False
+) -> Iterator[Response]:
+    """The response to every request, in order; as many run in parallel as there are pipelines.
 
-    Decoding and both networks release Python's lock, so each picture runs in one thread from file to points.
+    Decoding and both networks release Python's lock, so each image runs in one thread from file to points.
 
     Args:
-        images: hand the pictures back too, in full size.
+        images: hand the images back too, in full size.
     """
     idle: SimpleQueue[Pipeline] = SimpleQueue()
     for pipeline in pipelines:
         idle.put(pipeline)
 
-    def work(job: Job) -> Answer:
+    def work(request: Request) -> Response:
         pipeline = idle.get()
         try:
-            return _answer(pipeline, job, images)
+            return _predict(pipeline, request, images)
         finally:
             idle.put(pipeline)
 
-    waiting: deque[Future[Answer]] = deque()
+    waiting: deque[Future[Response]] = deque()
     with ThreadPoolExecutor(len(pipelines)) as pool:
         try:
-            for job in jobs:
-                waiting.append(pool.submit(work, job))
+            for request in requests:
+                waiting.append(pool.submit(work, request))
                 if len(waiting) > LOOK_AHEAD * len(pipelines):
                     yield waiting.popleft().result()
             while waiting:
@@ -80,23 +81,23 @@ def answers(jobs: Iterable[Job], pipelines: Sequence[Pipeline], images: bool = F
                 future.cancel()
 
 
-def _answer(pipeline: Pipeline, job: Job, images: bool) -> Answer:
+def _predict(pipeline: Pipeline, request: Request, images: bool) -> Response:
     try:
-        known = None if job.known is None else [face_from_points(points) for points in job.known]
+        known = None if request.known is None else [face_from_points(points) for points in request.known]
         if known is not None and not images:
-            return Answer(job, tuple(known))
-        source = job.picture
+            return Response(request, tuple(known))
+        source = request.image
         file = ImageFile.of_array(source) if isinstance(source, np.ndarray) else ImageFile.open(source)
         faces = pipeline.faces_of(file) if known is None else known
         image = file.whole if images else None
     except FileNotFoundError:
-        return Answer(job, fault=f"{job.picture}: no such file")
-    except (ValueError, OSError) as fault:
-        return Answer(job, fault=sentence(str(job.picture), fault))
-    return Answer(job, tuple(faces), image)
+        return Response(request, error=f"{request.image}: no such file")
+    except (ValueError, OSError) as error:
+        return Response(request, error=sentence(str(request.image), error))
+    return Response(request, tuple(faces), image)
 
 
-def sentence(subject: str, fault: Exception) -> str:
-    """A fault in one line that begins with what it is about."""
-    text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+def sentence(subject: str, error: Exception) -> str:
+    """An error in one line that begins with what it is about."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text if text.startswith(subject) else f"{subject}: {text}"

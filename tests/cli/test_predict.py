@@ -38,7 +38,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def predict(*arguments: object) -> Done:
-    return pairfld("predict", *map(str, arguments), "--archive", "model", "--threads", "2")
+    return pairfld("predict", *map(str, arguments), "--archive", "model", "--jobs", "2")
 
 
 def texts(folder: Path) -> list[str]:
@@ -85,7 +85,7 @@ def test_bad_pictures_get_a_line_and_the_others_are_done(photos: Path) -> None:
     (photos / "zero.png").touch()
     done = predict(photos, "gone.png", "--json", "-")
     assert done.code == 2
-    assert f"{photos / 'bad.png'}: not a picture that OpenCV can decode" in done.err
+    assert f"{photos / 'bad.png'}: not an image that OpenCV can decode" in done.err
     assert f"{photos / 'zero.png'}: the file is empty" in done.err
     assert "gone.png: no such file" in done.err
     assert "3 of 6 images, 4 faces" in done.err

@@ -250,7 +250,7 @@ def test_the_last_line_has_no_markup_in_it(photos: Path) -> None:
     [
         ["--help"],
         ["predict", "--help"],
-        ["runs", "--root", "Büro"],
+        ["runs", "--folder", "Büro"],
         ["predict", "Bücher/größe.png", "--json", "-"],
         ["predict", "Bücher/*.png"],
     ],

@@ -38,20 +38,20 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_runs_are_listed(root: Path) -> None:
-    done = pairfld("runs", "--root", str(root))
+    done = pairfld("runs", "--folder", str(root))
     assert done.code == 0
     assert "a/teacher" in done.out
     assert "finished" in done.out
-    listed = json.loads(pairfld("runs", "--root", str(root), "--json").out)
+    listed = json.loads(pairfld("runs", "--folder", str(root), "--json").out)
     assert [(run["name"], run["epochs_done"]) for run in listed] == [("a/teacher", 2), ("b/teacher", 1)]
 
 
 def test_one_run_is_shown_against_another(root: Path) -> None:
-    done = pairfld("runs", "show", "a/teacher", "--root", str(root), "--compare-to", "b/teacher")
+    done = pairfld("runs", "show", "a/teacher", "--folder", str(root), "--compare-to", "b/teacher")
     assert done.code == 0, done.err
     assert "train.lr" in done.out
     assert "train.batch_size" not in done.out
-    tree = json.loads(pairfld("runs", "show", "a/teacher", "--root", str(root), "--json").out)
+    tree = json.loads(pairfld("runs", "show", "a/teacher", "--folder", str(root), "--json").out)
     assert tree["differences"]["train.batch_size"] == [64, 8]
     assert len(tree["curves"]["loss"]) == 2
 
@@ -59,8 +59,8 @@ def test_one_run_is_shown_against_another(root: Path) -> None:
 def test_changes_made_on_the_way_are_shown(dot_pack: Path, tmp_path: Path) -> None:
     for epochs in (1, 2):
         train(stage(TINY, epochs=epochs), Pack(dot_pack), tmp_path / "run", resume=True)
-    assert "from step 5: train.epochs = 2 instead of 1" in pairfld("runs", "show", "run", "--root", str(tmp_path)).out
-    tree = json.loads(pairfld("runs", "show", "run", "--root", str(tmp_path), "--json").out)
+    assert "from step 5: train.epochs = 2 instead of 1" in pairfld("runs", "show", "run", "--folder", str(tmp_path)).out
+    tree = json.loads(pairfld("runs", "show", "run", "--folder", str(tmp_path), "--json").out)
     assert tree["changes"] == [{"step": 5, "key": "train.epochs", "old": 1, "new": 2}]
 
 
@@ -81,17 +81,17 @@ def test_a_damaged_run_does_not_hide_the_others(
 ) -> None:
     shutil.copytree(root, tmp_path / "root")
     (tmp_path / "root/b/teacher" / name).write_bytes(content)
-    done = pairfld("runs", "--root", str(tmp_path / "root"), "--json")
+    done = pairfld("runs", "--folder", str(tmp_path / "root"), "--json")
     assert done.code == 0, done.err
     assert [run["name"] for run in json.loads(done.out)] == ["a/teacher"]
     assert f"left out: {tmp_path}/root/b/teacher/{name}: {sentence}" in done.err
 
 
 def test_unknown_runs_and_empty_folders(root: Path, tmp_path: Path) -> None:
-    done = pairfld("runs", "show", "nothing", "--root", str(root))
+    done = pairfld("runs", "show", "nothing", "--folder", str(root))
     assert done.code == 2
     assert "Runs there: a/teacher, b/teacher" in done.err
-    assert "no training runs" in pairfld("runs", "--root", str(tmp_path)).err
+    assert "no training runs" in pairfld("runs", "--folder", str(tmp_path)).err
 
 
 def test_bench_train_prints_both_stages(dot_pack: Path, recipe: str) -> None:

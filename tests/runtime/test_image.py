@@ -65,7 +65,7 @@ def test_a_picture_that_was_cut_short(tmp_path: Path, suffix: str):
     data = cv2.imencode(suffix, noise)[1].tobytes()
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match="the picture is cut short"):
+    with pytest.raises(ValueError, match="the image is cut short"):
         read_image(path)
 
 
@@ -74,7 +74,7 @@ def test_empty_and_foreign_files(tmp_path: Path):
     (tmp_path / "text.png").write_text("no picture at all")
     with pytest.raises(ValueError, match=r"empty\.png: the file is empty"):
         read_image(tmp_path / "empty.png")
-    with pytest.raises(ValueError, match=r"text\.png: not a picture"):
+    with pytest.raises(ValueError, match=r"text\.png: not an image"):
         read_image(tmp_path / "text.png")
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "nowhere.png")

@@ -205,7 +205,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 def test_one_text_file_a_picture(run, folder: Path):
     code, err = run(b"a.png\nb.png\n")
     assert code == 0
-    assert "2 of 2 pictures, 2 faces" in err
+    assert "2 of 2 images, 2 faces" in err
     first, second = read_faces(folder / "out" / "a.txt")
     assert first[:, 0].mean() > second[:, 0].mean()
     assert (folder / "out" / "b.txt").read_bytes() == b""
@@ -241,10 +241,10 @@ def test_bad_pictures_are_named_and_the_others_done(run, folder: Path):
     code, err = run(b"bad.png\nnowhere.png\na.png\n")
     assert code == 2
     lines = err.splitlines()
-    assert lines[0] == f"{folder / 'bad.png'}: not a picture that OpenCV can decode"
+    assert lines[0] == f"{folder / 'bad.png'}: not an image that OpenCV can decode"
     assert lines[1] == "nowhere.png: no such file"
-    assert lines[2].startswith("1 of 3 pictures, 2 faces")
-    assert lines[3] == "run_model.py: 2 of 3 pictures failed, see above"
+    assert lines[2].startswith("1 of 3 images, 2 faces")
+    assert lines[3] == "run_model.py: 2 of 3 images failed, see above"
     assert [p.name for p in (folder / "out").iterdir()] == ["a.txt"]
 
 
@@ -252,13 +252,13 @@ def test_bad_pictures_are_named_and_the_others_done(run, folder: Path):
 def test_an_empty_list(run, folder: Path, listing: bytes):
     code, err = run(listing)
     assert code == 2
-    assert err == f"run_model.py: {folder / 'list.txt'}: expected one picture path a line, found an empty list\n"
+    assert err == f"run_model.py: {folder / 'list.txt'}: expected one image path per line, found an empty list\n"
     assert not (folder / "out").exists()
 
 
 def test_a_missing_list(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert runner.main([str(folder / "none.txt"), str(folder / "out")]) == 2
-    assert "expected a text file with one picture path a line, found no such file" in capsys.readouterr().err
+    assert "expected a text file with one image path per line, found no such file" in capsys.readouterr().err
 
 
 def test_equal_stems_are_refused_before_any_work(run, folder: Path):

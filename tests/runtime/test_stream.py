@@ -13,7 +13,7 @@ from pair_fld.runtime.frame import Frame
 from pair_fld.runtime.image import decode_reduced, enlarge, jpeg_header, read_bytes, read_image
 from pair_fld.runtime.image_file import SEARCH_SIDE, ImageFile
 from pair_fld.runtime.pipeline import Pipeline
-from pair_fld.runtime.stream import LOOK_AHEAD, Job, answers
+from pair_fld.runtime.stream import LOOK_AHEAD, Request, predict_many
 from tests.runtime.test_main import StubDetector, StubModel, face_in
 
 
@@ -91,25 +91,25 @@ def test_a_small_face_is_cropped_from_the_whole_image(tmp_path: Path, side: int)
     assert file.whole_is_decoded == (side == 16)
 
 
-def test_answers_come_in_order_and_faults_stay_with_their_picture(tmp_path: Path):
+def test_responses_come_in_order_and_errors_stay_with_their_image(tmp_path: Path):
     good = [jpeg(tmp_path / f"{k}.jpg", np.full((60, 60, 3), 80 + k, np.uint8)) for k in range(9)]
     (tmp_path / "bad.jpg").write_text("text")
     paths = [*good[:4], tmp_path / "bad.jpg", tmp_path / "none.jpg", *good[4:]]
     pipelines = [Pipeline(StubDetector([[10, 10, 50, 50]]), StubModel()) for _ in range(3)]
-    found = list(answers((Job(str(p), p) for p in paths), pipelines, images=True))
-    assert [a.job.picture for a in found] == paths
-    assert [a.fault is None for a in found] == [p in good for p in paths]
-    assert found[5].fault == f"{tmp_path / 'none.jpg'}: no such file"
-    assert all(a.image.shape == (60, 60, 3) for a in found if a.fault is None)
+    found = list(predict_many((Request(str(p), p) for p in paths), pipelines, images=True))
+    assert [a.request.image for a in found] == paths
+    assert [a.error is None for a in found] == [p in good for p in paths]
+    assert found[5].error == f"{tmp_path / 'none.jpg'}: no such file"
+    assert all(a.image.shape == (60, 60, 3) for a in found if a.error is None)
 
 
 def test_known_faces_ask_no_model(tmp_path: Path):
     model, known = StubModel(), face_in([1, 1, 9, 9])
     pipeline = Pipeline(StubDetector([[1, 1, 9, 9]]), model)
-    (answer,) = answers([Job("a", tmp_path / "not-read.jpg", (known,))], [pipeline])
-    assert np.array_equal(answer.faces[0].points, known)
-    assert answer.faces[0].score is None
-    assert (answer.image, answer.fault, model.seen) == (None, None, [])
+    (response,) = predict_many([Request("a", tmp_path / "not-read.jpg", (known,))], [pipeline])
+    assert np.array_equal(response.faces[0].points, known)
+    assert response.faces[0].score is None
+    assert (response.image, response.error, model.seen) == (None, None, [])
 
 
 def test_only_a_few_pictures_are_taken_ahead_and_each_pipeline_serves_one_at_a_time():
@@ -127,13 +127,13 @@ def test_only_a_few_pictures_are_taken_ahead_and_each_pipeline_serves_one_at_a_t
                 busy.remove(self)
             return super().detect_in(image_bgr, views)
 
-    def jobs():
+    def requests():
         for k in range(20):
             taken.append(k)
-            yield Job(str(k), np.full((9, 9, 3), 5, np.uint8))
+            yield Request(str(k), np.full((9, 9, 3), 5, np.uint8))
 
     pipelines = [Pipeline(Slow([]), StubModel()) for _ in range(2)]
-    for k, answer in enumerate(answers(jobs(), pipelines)):
-        assert answer.job.key == str(k)
+    for k, response in enumerate(predict_many(requests(), pipelines)):
+        assert response.request.key == str(k)
         assert len(taken) <= k + 1 + LOOK_AHEAD * 2
     assert max(most) == 2

@@ -118,8 +118,8 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
     assert f"a point lies {beyond:.1f} pixels outside the 120 x 120 picture" in sentences["outside"][1]
     assert sentences["outside"][1].endswith("is the label another picture's?")
     assert "the file is empty" in sentences["zero"][1]
-    assert "the picture is cut short" in sentences["cut"][1]
-    assert "not a picture that OpenCV can decode" in sentences["text"][1]
+    assert "the image is cut short" in sentences["cut"][1]
+    assert "not an image that OpenCV can decode" in sentences["text"][1]
     assert sentences["point"][1].endswith("the points span 0.0 x 0.0 pixels, too small or flat for a face")
     assert sentences["emptylabel"][1].endswith("expected one face, found 0")
     assert sentences["two"][1].endswith("expected one face, found 2")
