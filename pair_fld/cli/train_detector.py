@@ -10,6 +10,7 @@ import typer
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
     DataOption,
+    DeviceOption,
     JsonOption,
     OverwriteOption,
     RecipeOption,
@@ -47,6 +48,7 @@ def train_detector(
     ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Train the project's own face detector; `pairfld package --detector own` puts it into the archive.
@@ -61,7 +63,7 @@ def train_detector(
     from pair_fld.data.dataset import Pack
     from pair_fld.face_detector import export as detector
     from pair_fld.face_detector.files import find_detector
-    from pair_fld.runs import claim_folder
+    from pair_fld.train.run_folder import RunSpec
 
     config = load_section(DetectorConfig, "detector", name, overrides or [])
     place = workspace(recipe, work)
@@ -70,10 +72,9 @@ def train_detector(
         say(f"{target}: already trained")
         return
     teacher, _ = find_detector("blazeface")
-    if not (resume and detector.resumable(target, config, pack)):
-        claim_folder(target, "train-detector", overwrite=overwrite, inputs=[pack.folder])
+    run = RunSpec(target, resume=resume, overwrite=overwrite, device=device, inputs=[pack.folder])
     with progress("train-detector") as bar:
-        metrics = detector.train_detector(config, pack, teacher, target, bar, say)
+        metrics = detector.train_detector(config, pack, teacher, run, bar, say)
     if as_json:
         print_json(metrics)
         return

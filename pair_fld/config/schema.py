@@ -222,6 +222,7 @@ class DetectorConfig(Strict):
     lr: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
+    amp: bool = False  # bfloat16 autocast
     threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
     seed: int = 0
     images_per_source: int = Field(default=1200, ge=1)

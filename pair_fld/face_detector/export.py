@@ -2,66 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from pair_fld.config import DetectorConfig, current_keys
+from pair_fld.config import DetectorConfig, read_recorded
 from pair_fld.data.dataset import Pack
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.threshold import LOOSE, tune_threshold
-from pair_fld.face_detector.train import Report, fit_detector, rendered_scenes, scrambled, teaching_pictures
+from pair_fld.face_detector.train import STAGE, fit_detector, rendered_scenes, scrambled, teaching_pictures
 from pair_fld.face_detector.views import Shown, draw_view
-from pair_fld.io import file_hash, read_json, write_json
-from pair_fld.models.checkpoint import load_run
-from pair_fld.runs import RECORD, provenance
+from pair_fld.io import file_hash, read_record, write_json
+from pair_fld.progress import Progress, Say, no_progress, say_nothing
+from pair_fld.runs import RECORD, check_claim, provenance
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.centre_detector import TASK
 from pair_fld.runtime.metadata import FORMAT_VERSION, METADATA_TASK, input_metadata
 from pair_fld.runtime.search import SearchConfig, search_to_json
+from pair_fld.train.run_folder import RunSpec
+from pair_fld.train.trainer import TrainProgress
 
 FILES = ("detector.onnx", "detector.tflite")
+METRICS_FILE = "metrics.json"  # written last
 
 
 def train_detector(
-    config: DetectorConfig, pack: Pack, teacher: Path, out: Path, report: Report, say: Callable[[str], None]
+    config: DetectorConfig,
+    pack: Pack,
+    teacher: Path,
+    run: RunSpec,
+    progress: Progress = no_progress,
+    say: Say = say_nothing,
 ) -> dict[str, Any]:
-    """Train, export, quantize, choose the threshold; `out` gets detector.onnx, .tflite and records.
+    """Train, export, quantize and choose the threshold; the run folder gets detector.onnx, .tflite and records.
 
     Args:
-        teacher: a BlazeFace file, whose answers are learnt from.
+        config: network, optimisation and training images.
+        pack: the data whose source images are trained on.
+        teacher: a BlazeFace file, whose detections are targets.
+        run: where the run is kept, and how it starts.
+        progress: told the number of images and of steps done.
+        say: takes a sentence per stage.
 
     Returns:
-        What metrics.json holds: cost, and recall and false alarms at each threshold on validation pictures.
+        What metrics.json holds: cost, and recall and false alarms at each threshold on validation images.
 
     Raises:
-        PairError: see `teaching_pictures`, `quantize`.
+        PairError: see `teaching_pictures`, `Trainer.fit`, `quantize`.
     """
+    if not run.resume:  # before the teacher looks for faces, which takes minutes
+        check_claim(run.out, STAGE, run.overwrite, run.inputs)
     record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=pack.data_hash)
     record |= {"teacher": file_hash(teacher)}
-    write_json(out / RECORD, record | {"unfinished": True})
     guide = BlazeFace(teacher, search=replace(SearchConfig(), candidate=0.3, threshold=0.3))
-    say(f"looking at training pictures with {guide.name}")
-    shown = teaching_pictures(pack, guide, config, report)
-    scenes, empty = rendered_scenes(config.synthetic_images, config.negative_images)
+    say(f"detecting faces in the training images with {guide.name}")
+    images = teaching_pictures(pack, guide, config, progress)
+    scenes, negatives = rendered_scenes(config.synthetic_images, config.negative_images)
     rng = np.random.default_rng((config.seed, 2))
-    for photograph in shown[:: max(1, 2 * len(shown) // config.negative_images)]:
-        empty.append(Shown(scrambled(photograph.image, rng), np.zeros((0, 4)), np.zeros(0, bool)))
-    shown += scenes
-    say(f"training on {len(shown)} pictures with {sum(len(s.boxes) for s in shown)} faces and {len(empty)} without")
-    net = fit_detector(config, shown, empty, out, record, report)
-    files = export_detector(net, config, shown, empty, record, out)
-    say("choosing the threshold on validation pictures")
+    for photograph in images[:: max(1, 2 * len(images) // config.negative_images)]:
+        negatives.append(Shown(scrambled(photograph.image, rng), np.zeros((0, 4)), np.zeros(0, bool)))
+    images += scenes
+    faces = sum(len(image.boxes) for image in images)
+    say(f"training on {len(images)} images with {faces} faces and {len(negatives)} without")
+
+    def report(p: TrainProgress) -> None:
+        progress(p.step, p.steps, f"loss {p.losses['loss']:.3f}")
+
+    (run.out / METRICS_FILE).unlink(missing_ok=True)  # of a run that now gets more steps
+    net = fit_detector(config, images, negatives, run, record, report)
+    files = export_detector(net, config, images, negatives, record, run.out)
+    say("choosing the threshold on validation images")
     metrics = tune_threshold(files, pack, config, guide)
     metrics["cost"] = {path.name: model_cost(path).to_json() for path in files}
-    write_json(out / "metrics.json", metrics)
-    write_json(out / RECORD, record)
+    write_json(run.out / METRICS_FILE, metrics)
     return metrics
 
 
@@ -95,21 +114,12 @@ def export_detector(
 
 
 def finished_detector(out: Path, config: DetectorConfig, pack: Pack) -> bool:
-    """Whether `out` holds a finder trained with this configuration and data."""
-    if not all((out / name).is_file() for name in (*FILES, RECORD)):
+    """Whether `out` holds a detector trained with this configuration and data."""
+    if not all((out / name).is_file() for name in (*FILES, METRICS_FILE, RECORD)):
         return False
-    record = read_json(out / RECORD, "a run record")
-    same = (
-        current_keys(record.get("config")) == config.model_dump(mode="json")
-        and record.get("data_hash") == pack.data_hash
-    )
-    return same and not record.get("unfinished")
-
-
-def resumable(out: Path, config: DetectorConfig, pack: Pack) -> bool:
-    """Whether `out`/last.pt belongs to an unfinished run with this configuration and data."""
-    if not (out / "last.pt").is_file():
+    record = read_record(out / RECORD, "a run record")
+    try:
+        recorded = read_recorded(DetectorConfig, record.get("config"))
+    except ValidationError:  # settings of another version
         return False
-    record = load_run(out / "last.pt")["record"]
-    same = current_keys(record["config"]) == config.model_dump(mode="json")
-    return same and record.get("data_hash") == pack.data_hash
+    return recorded == config and record.get("data_hash") == pack.data_hash and not record.get("unfinished")

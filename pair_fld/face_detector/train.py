@@ -1,9 +1,11 @@
-"""Training the project's own face finder on another finder's answers, the labels, and rendered scenes."""
+"""Training of the project's own face detector on another detector's detections, labels and rendered scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +19,25 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.matching import match_boxes
 from pair_fld.face_detector.net import STRIDE, DetectorNet
 from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
-from pair_fld.models import timm_compat as library
-from pair_fld.models.checkpoint import load_checkpoint, save_checkpoint
 from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
 from pair_fld.runtime.frame import place
 from pair_fld.runtime.geometry import points_box
 from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
 from pair_fld.runtime.search import SearchingDetector
+from pair_fld.train.batches import StepData
+from pair_fld.train.distributed import pick_device
+from pair_fld.train.resume import ResumeRules
+from pair_fld.train.run_folder import RunSpec
+from pair_fld.train.train_step import OptimizerSpec, TrainState, TrainStep
+from pair_fld.train.trainer import Reporter, Trainer, TrainJob
+
+KIND, STAGE = "detector", "train-detector"  # in run.json; in the run folder's marker
+STEPS_PER_EPOCH = 100  # one row of metrics.csv
+RULES = ResumeRules(DetectorConfig, learning=("lr", "steps"), running=("threads",))
 
 Report = Callable[[int, int, str], None]
 SURE = 0.65  # score from which the teaching finder's answer counts as a face; below, the place is left out
 FOCUS = 2.0  # gamma of the focal loss (Lin et al., ICCV 2017)
-CHECKPOINT_STEPS = 500
 SCENE_SEED = 11
 
 
@@ -80,8 +89,8 @@ def scrambled(image: np.ndarray, rng: np.random.Generator, blocks: int = 20) -> 
 def loss_terms(output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(score, box) losses of (B, 5, H, W) outputs against (B, 6, H, W) of `target_map`.
 
-    Score: focal loss, per face cell. Box: smooth L1 of the centre in units of the face's longer side and of the
-    logarithm of the size, over the cells that answer for a face.
+    Score: focal loss per positive cell. Box: smooth L1 of the centre in units of the face's longer side and of the
+    logarithm of the size, over the positive cells.
     """
     truth, positive = target[:, 0], target[:, 0] == 1
     count = positive.sum().clamp_min(1)
@@ -98,54 +107,100 @@ def loss_terms(output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor
     return (focal * (truth >= 0)).sum() / count, (box * where).sum() / count
 
 
-def views(
-    shown: list[Shown], empty: list[Shown], config: DetectorConfig, first: int, last: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(pixels (B, 3, S, S) normalised, targets (B, 6, H, H)) of steps `first` to `last`: known from seed and step."""
-    for step in range(first, last):
-        rng = np.random.default_rng((config.seed, step))
-        batch = [draw_view(shown, empty, config.input_size, rng) for _ in range(config.batch_size)]
-        pixels = torch.from_numpy(np.stack([v.image for v in batch])).permute(0, 3, 1, 2).float()
-        targets = np.stack([target_map(v, config.input_size, STRIDE) for v in batch])
-        yield pixels.sub_(PIXEL_MEAN).div_(PIXEL_STD), torch.from_numpy(targets)
+@dataclass(frozen=True)
+class DetectorBatch:
+    """target: (B, 6, H, H), see `target_map`."""
+
+    target: torch.Tensor
+
+    def split(self, count: int) -> list[DetectorBatch]:
+        """`count` parts of equal size."""
+        return [DetectorBatch(part) for part in self.target.split(len(self.target) // count)]
+
+
+class DetectorObjective:
+    """The detector's loss: focal loss of the score plus twice the loss of the box; see `loss_terms`."""
+
+    factors: Mapping[str, float] = MappingProxyType({"score": 1.0, "box": 2.0})
+
+    def terms(self, outputs: torch.Tensor, batch: DetectorBatch) -> torch.Tensor:
+        """(2,) score and box loss of (B, 5, H, H) outputs."""
+        return torch.stack(loss_terms(outputs, batch.target))
+
+    def weights(self, batch: DetectorBatch) -> torch.Tensor:
+        """(2,) what both are divided by: the number of positive cells."""
+        return (batch.target[:, 0] == 1).sum().clamp_min(1).float().expand(2)
+
+
+class DetectorSource:
+    """Random views with their target maps, a function of seed and step.
+
+    Args:
+        images: images with faces.
+        negatives: images without faces.
+        config: size of the views, batch size and seed.
+        device: the device of the batches.
+    """
+
+    def __init__(
+        self, images: Sequence[Shown], negatives: Sequence[Shown], config: DetectorConfig, device: torch.device
+    ) -> None:
+        self.images, self.negatives, self.config, self.device = images, negatives, config, device
+        self.steps_per_epoch, self.step_size = STEPS_PER_EPOCH, config.batch_size
+
+    def batches(self, first: int, last: int) -> Iterator[StepData[DetectorBatch]]:
+        """The batches of the steps first to last - 1."""
+        yield from (self.draw(step) for step in range(first, last))
+
+    def draw(self, step: int) -> StepData[DetectorBatch]:
+        """The batch of one step."""
+        config, rng = self.config, np.random.default_rng((self.config.seed, step))
+        views = [draw_view(self.images, self.negatives, config.input_size, rng) for _ in range(config.batch_size)]
+        pixels = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2).float()
+        targets = torch.from_numpy(np.stack([target_map(view, config.input_size, STRIDE) for view in views]))
+        pixels = pixels.sub_(PIXEL_MEAN).div_(PIXEL_STD)
+        return StepData(step, pixels.to(self.device), DetectorBatch(targets.to(self.device)))
+
+    def sample_names(self, step: int) -> list[str]:
+        """Views have no names."""
+        return []
 
 
 def fit_detector(
-    config: DetectorConfig, shown: list[Shown], empty: list[Shown], out: Path, record: dict[str, object], report: Report
+    config: DetectorConfig,
+    images: Sequence[Shown],
+    negatives: Sequence[Shown],
+    run: RunSpec,
+    record: dict[str, Any],
+    report: Reporter | None = None,
 ) -> DetectorNet:
-    """Train and return the averaged net; `out`/last.pt is continued when it holds an unfinished run of ours."""
+    """Train the detector's network, and return it with its EMA weights, on the CPU.
+
+    Args:
+        config: network and optimisation.
+        images: images with faces.
+        negatives: images without faces.
+        run: where the run is kept, and how it starts.
+        record: provenance.
+        report: called after every step.
+
+    Raises:
+        PairError: as `Trainer.fit`.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
+    device = pick_device(run.device)
     torch.manual_seed(config.seed)
-    net = DetectorNet(config.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = library.ema(net, config.ema_decay)
-    optimizer = library.optimizer(net, config.lr, config.weight_decay)
-    schedule = library.cosine(optimizer, config.steps, max(1, config.steps // 20))
-    path, step = out / "last.pt", 0
-    if path.is_file():
-        state = load_checkpoint(path)
-        net.load_state_dict(state["model"])
-        average.module.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-    shown_loss = 0.0
-    for pixels, target in views(shown, empty, config, step, config.steps):
-        schedule.step_update(step)
-        score, box = loss_terms(net(pixels.contiguous(memory_format=torch.channels_last)), target)
-        loss = score + 2 * box
-        if not torch.isfinite(loss):
-            raise PairError(out, "finite losses", f"{loss.item()} at step {step}", "Lower lr and train again.")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimizer.step()
-        average.update(net, step=step)
-        step += 1
-        shown_loss = loss.item() if step == 1 else 0.97 * shown_loss + 0.03 * loss.item()
-        report(step, config.steps, f"loss {shown_loss:.3f}")
-        if step % CHECKPOINT_STEPS == 0 or step == config.steps:
-            save_checkpoint(path, {
-                "model": net.state_dict(), "ema": average.module.state_dict(), "optimizer": optimizer.state_dict(),
-                "step": step, "record": record,
-            })  # fmt: skip
-    return average.module.eval()
+    net = DetectorNet(config.widths)
+    spec = OptimizerSpec(
+        lr=config.lr, weight_decay=config.weight_decay, steps=config.steps, warmup=max(1, config.steps // 20),
+        ema_decay=config.ema_decay, amp=config.amp,
+    )  # fmt: skip
+    state = TrainState(net, net, spec, device)
+    source = DetectorSource(images, negatives, config, device)
+    step = TrainStep(state, DetectorObjective(), device)
+    job = TrainJob({**record, "kind": KIND, "processes": 1}, STAGE, source, step, config.steps, RULES)
+    Trainer(job, run, report=report).fit()
+    averaged = state.averaged_model()
+    assert isinstance(averaged, DetectorNet)
+    return averaged.cpu().eval()

@@ -1,11 +1,29 @@
+"""The detector's targets, losses and training."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch
 
 from pair_fld.config import DetectorConfig
+from pair_fld.errors import PairError
 from pair_fld.face_detector.net import DetectorNet
-from pair_fld.face_detector.train import fit_detector, loss_terms, rendered_scenes, scrambled, views
+from pair_fld.face_detector.train import (
+    DetectorBatch,
+    DetectorObjective,
+    DetectorSource,
+    fit_detector,
+    loss_terms,
+    rendered_scenes,
+    scrambled,
+)
 from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
+from pair_fld.runs import provenance
+from pair_fld.train.metric_log import METRICS
+from pair_fld.train.run_folder import RunSpec
+from pair_fld.train.run_history import find_run
+from pair_fld.train.trainer import TrainProgress
 
 CONFIG = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=6, batch_size=4, threads=1)
 
@@ -95,24 +113,49 @@ def test_scrambled_pictures_have_the_same_pixels():
 
 
 def test_steps_are_a_function_of_the_seed_and_a_stopped_run_continues(tmp_path, monkeypatch):
-    scenes, empty = rendered_scenes(2, 1)
+    scenes, negatives = rendered_scenes(2, 1)
     assert [len(s.boxes) for s in scenes] == [1, 2]
-    again = [next(views(scenes, empty, CONFIG, 3, 4)) for _ in range(2)]
-    assert torch.equal(again[0][0], again[1][0])
-    monkeypatch.setattr("pair_fld.face_detector.train.CHECKPOINT_STEPS", 3)
-    for name in ("whole", "parts"):
-        (tmp_path / name).mkdir()
-    whole = fit_detector(CONFIG, scenes, empty, tmp_path / "whole", {}, lambda *_: None)
+    source = DetectorSource(scenes, negatives, CONFIG, torch.device("cpu"))
+    assert torch.equal(source.draw(3).images, source.draw(3).images)
+    monkeypatch.setattr("pair_fld.face_detector.train.STEPS_PER_EPOCH", 3)
+    record = provenance(CONFIG.model_dump(mode="json"), data_hash="none")
+    whole = fit_detector(CONFIG, scenes, negatives, RunSpec(tmp_path / "whole", device="cpu"), record)
 
-    def stop(step: int, *_: object) -> None:
-        if step == 4:
-            raise KeyboardInterrupt
+    class Stop(Exception):
+        pass
 
-    with pytest.raises(KeyboardInterrupt):
-        fit_detector(CONFIG, scenes, empty, tmp_path / "parts", {}, stop)
-    parts = fit_detector(CONFIG, scenes, empty, tmp_path / "parts", {}, lambda *_: None)
+    def stop(progress: TrainProgress) -> None:
+        if progress.step == 4:
+            raise Stop
+
+    run = RunSpec(tmp_path / "parts", resume=True, device="cpu")
+    with pytest.raises(Stop):
+        fit_detector(CONFIG, scenes, negatives, run, record, stop)
+    assert find_run(tmp_path, "parts").state == "stopped"
+    parts = fit_detector(CONFIG, scenes, negatives, run, record)
     for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+    assert (tmp_path / "whole" / METRICS).read_text() == (tmp_path / "parts" / METRICS).read_text()
+    found = find_run(tmp_path, "parts")
+    assert (found.kind, found.state, found.epochs_done) == ("detector", "finished", 2)
+    other = CONFIG.model_copy(update={"batch_size": 2})
+    changed = provenance(other.model_dump(mode="json"), data_hash="none")
+    with pytest.raises(PairError, match=r"found batch_size=2 \(it was started with 4\). Only lr, steps, threads may"):
+        fit_detector(other, scenes, negatives, run, changed)
+
+
+def test_losses_of_parts_add_up_to_that_of_the_whole():
+    """A step in two parts has the loss of the step in one, though only one part has a face."""
+    targets = [target_map(view, 64, 8) for view in (seen([15.5, 15.5, 47.5, 47.5]), seen())]
+    batch = DetectorBatch(torch.from_numpy(np.stack(targets)))
+    outputs, objective = torch.randn(2, 5, 8, 8), DetectorObjective()
+    parts = batch.split(2)
+    weights = torch.stack([objective.weights(part) for part in parts])
+    assert weights.tolist() == [[4, 4], [1, 1]]  # four positive cells, see test_target_by_hand; at least one counts
+    terms = torch.stack([objective.terms(out, part) for out, part in zip(outputs.split(1), parts, strict=True)])
+    # all divided by five, where the whole divides by its four positive cells
+    shares = (terms * weights / weights.sum(dim=0)).sum(dim=0)
+    torch.testing.assert_close(shares * 5 / 4, objective.terms(outputs, batch))
 
 
 def test_the_net_answers_five_maps_at_stride_eight_within_its_budget():
