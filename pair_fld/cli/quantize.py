@@ -70,13 +70,15 @@ def quantize(
     convolution that is not int8; a table then shows the layers that deviate most.
 
     --qat continues the student's training for a few hundred steps, with its own losses and teacher, while every weight
-    and activation is rounded as in the int8 file.
+    and activation is rounded as in the int8 file. It is a run of its own, in the folder OUT-qat: `pairfld runs` lists
+    it, and --resume continues it.
     """
     from pair_fld.data.dataset import Pack
     from pair_fld.export.quantization.gates import QuantizeGateError
     from pair_fld.export.quantization.run import FineTuning, quantize_checkpoint, recorded
     from pair_fld.io import file_hash, read_json
     from pair_fld.runs import RECORD, finished, fresh_folder
+    from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides)
     source, target = checkpoint or place.student / "best.pt", folder or place.quant
@@ -94,7 +96,8 @@ def quantize(
     inputs = [source, pack.folder, *teachers]
     claimed = fresh_folder(target, "quantize", overwrite=overwrite or retry, inputs=inputs)
     with claimed as draft, progress("fine-tune") as bar:
-        tuning = FineTuning(teachers, place.folder, bar) if qat else None
+        run = RunSpec(target.with_name(f"{target.name}-qat"), resume=resume, overwrite=overwrite, inputs=inputs)
+        tuning = FineTuning(run, teachers, place.folder, bar) if qat else None
         try:
             report = quantize_checkpoint(source, pack, config, draft, say, tuning)
         except QuantizeGateError as error:

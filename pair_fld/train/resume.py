@@ -20,6 +20,7 @@ _FACTS = {
     "kind": "stage",
     "teacher": "teacher",
     "checkpoint": "checkpoint",
+    "ranges": "calibrated ranges",
     "processes": "number of processes",
 }
 _ANEW = "Use another --out, or --overwrite to start anew."

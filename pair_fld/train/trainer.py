@@ -38,6 +38,7 @@ class TrainProgress:
         epoch: number of the running epoch, of `epochs`.
         epochs: epochs of the whole run.
         losses: running averages, "loss" (the total) first.
+        step_losses: of the newest step that was read, "loss" first.
         samples_per_second: since training started or was resumed.
         metrics: newest measurement on the validation split, empty before the first.
     """
@@ -47,6 +48,7 @@ class TrainProgress:
     epoch: int
     epochs: int
     losses: dict[str, float]
+    step_losses: dict[str, float]
     samples_per_second: float
     metrics: Metrics
 
@@ -177,7 +179,14 @@ class Trainer:
         job = self.job
         epoch = min((self.step_number - 1) // job.source.steps_per_epoch + 1, job.epochs)
         return TrainProgress(
-            self.step_number, job.steps, epoch, job.epochs, stats.averages, samples_per_second, self.metrics
+            self.step_number,
+            job.steps,
+            epoch,
+            job.epochs,
+            stats.averages,
+            stats.losses,
+            samples_per_second,
+            self.metrics,
         )
 
     def _stop_on_nan(self, step: int, losses: Mapping[str, float]) -> None:

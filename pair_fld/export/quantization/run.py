@@ -35,6 +35,7 @@ from pair_fld.io import file_hash, write_json
 from pair_fld.progress import Progress, Say, no_progress, say_nothing
 from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.metadata import model_metadata
+from pair_fld.train.run_folder import RunSpec
 
 PARITY_CROPS = 64
 SCORE_CROPS = 512  # validation faces at most that a file is scored on
@@ -45,11 +46,13 @@ class FineTuning:
     """What --qat needs beside its configuration.
 
     Attributes:
+        run: where the fine-tuning is kept, and how it starts.
         teachers: checkpoints that the student was distilled from.
         cache: folder that may hold their predictions.
-        progress: is told of each step.
+        progress: told the number of steps done.
     """
 
+    run: RunSpec
     teachers: Sequence[Path] = (Path("teacher/best.pt"),)
     cache: Path = Path()
     progress: Progress = no_progress
@@ -151,9 +154,12 @@ class Quantizer:
             raise PairError("--qat", "int8-static among quant.precisions", ", ".join(config.precisions), "Add it.")
         self.say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
         qdq = quantize_static_qdq(self.float_graph, self.calibration, self.metadata, self.method)
-        answers = qat.predictions_of(self.model.state, self.checkpoint, self.pack, tuning.teachers, tuning.cache)
-        trained = qat.finetune(self.model.net, self.float_graph, qdq, qat.stage_of(self.model.state), self.pack,
-                               answers, config.qat, self.trained_graph, tuning.progress)  # fmt: skip
+        stage = qat.stage_of(self.model.state)
+        predictions = qat.predictions_of(self.model.state, self.checkpoint, self.pack, tuning.teachers, tuning.cache)
+        student = qat.Student(self.model.net, file_hash(self.checkpoint), stage, predictions)
+        trained = qat.finetune(
+            student, self.float_graph, qdq, self.pack, config.qat, tuning.run, self.trained_graph, tuning.progress
+        )
         self.int8_float_graph = self.trained_graph
         facts = {"method": f"{self.method}, then fine-tuned", "qat": config.qat.model_dump()}
         quantize(

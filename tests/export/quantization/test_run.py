@@ -9,6 +9,7 @@ from typing import Any
 
 import onnxruntime.quantization
 import pytest
+import torch
 
 from pair_fld.config import AugmentConfig, ModelConfig, QatConfig, QuantConfig, StageConfig, TrainConfig
 from pair_fld.data.dataset import Pack
@@ -18,9 +19,12 @@ from pair_fld.export.quantization import calibrate
 from pair_fld.export.quantization.gates import QuantizeGateError
 from pair_fld.export.quantization.run import FineTuning, quantize_checkpoint
 from pair_fld.io import file_hash
+from pair_fld.models.checkpoint import load_checkpoint
+from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.session import read_metadata
 from pair_fld.train.distill import distill, train_teacher
 from pair_fld.train.run_folder import RunSpec
+from pair_fld.train.run_history import find_run
 
 CALM = AugmentConfig(flip=0, rotation=5, scale=0.05, shift=0.02, photometric=0, grey=0, blur=0, noise=0, occlude=0)
 OPTIONS = {"stages": [[2, 24, 1, 2], [2, 32, 1, 2], [2, 48, 1, 2]], "width": 24, "expand": 2}
@@ -113,8 +117,9 @@ def test_the_released_file_is_all_int8(workspace: Path, dot_pack: Path, tmp_path
 
 def test_fine_tuning(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     config = QuantConfig(**LOOSE, qat=QatConfig(steps=40, lr=1e-3))
+    tuning = FineTuning(RunSpec(tmp_path / "qat"), cache=workspace)
     report = quantize_checkpoint(
-        workspace / "student/best.pt", Pack(dot_pack), config, tmp_path, fine_tuning=FineTuning(cache=workspace)
+        workspace / "student/best.pt", Pack(dot_pack), config, tmp_path / "out", fine_tuning=tuning
     )
     fine = report.qat
     assert fine is not None
@@ -124,17 +129,47 @@ def test_fine_tuning(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     assert [f.file for f in before] == [f.file for f in after]
     assert all(b.nme_outer_corners_percent != a.nme_outer_corners_percent for b, a in zip(before, after, strict=True))
     assert max(f.max_drift_px for f in report.files if f.precision == "fp32") < 1e-3  # still the checkpoint's weights
-    assert model_cost(tmp_path / "model-int8-static.tflite").heavy_not_int8() == {}
-    facts = read_metadata(tmp_path / "model-int8-static.tflite")["quantization"]
+    assert model_cost(tmp_path / "out/model-int8-static.tflite").heavy_not_int8() == {}
+    facts = read_metadata(tmp_path / "out/model-int8-static.tflite")["quantization"]
     assert facts["method"] == "minmax, then fine-tuned"
     assert facts["qat"] == {"steps": 40, "lr": 1e-3}
+    run = find_run(tmp_path, "qat")
+    assert (run.kind, run.state, run.epochs_done) == ("qat", "finished", 8)  # 40 steps, of which 5 are an epoch
+
+
+def test_stopped_fine_tuning_continues_exactly(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
+    config = QuantConfig(**LOOSE, qat=QatConfig(steps=12, lr=1e-3))
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        if done == 8:
+            raise Stop
+
+    def attempt(name: str, progress: Progress = no_progress) -> None:
+        tuning = FineTuning(RunSpec(tmp_path / f"{name}-qat", resume=True), cache=workspace, progress=progress)
+        out = tmp_path / name
+        quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, out, fine_tuning=tuning)
+
+    attempt("whole")
+    with pytest.raises(Stop):
+        attempt("parts", stop)
+    attempt("parts")
+    whole, parts = (load_checkpoint(tmp_path / f"{name}-qat/last.pt")["model"] for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    # a fine-tuning that is done is taken as it is
+    before = (tmp_path / "whole-qat/last.pt").stat().st_mtime_ns
+    attempt("whole")
+    assert (tmp_path / "whole-qat/last.pt").stat().st_mtime_ns == before
 
 
 def test_fine_tuning_needs_the_students_own_teacher(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     student, pack, config = workspace / "student/best.pt", Pack(dot_pack), QuantConfig(**LOOSE, qat=QatConfig(steps=1))
 
     def attempt(name: str, teacher: Path, cache: Path) -> None:
-        quantize_checkpoint(student, pack, config, tmp_path / name, fine_tuning=FineTuning([teacher], cache))
+        run = RunSpec(tmp_path / f"{name}-qat")
+        quantize_checkpoint(student, pack, config, tmp_path / name, fine_tuning=FineTuning(run, [teacher], cache))
 
     with pytest.raises(PairError, match=r"expected its teacher \(sha256 .*found no file .*Name it with --teacher"):
         attempt("a", tmp_path / "none.pt", tmp_path)
