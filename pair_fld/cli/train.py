@@ -30,15 +30,20 @@ if TYPE_CHECKING:
 
 InitOption = Annotated[
     Path | None,
-    typer.Option("--init-from", help="Start from the weights of this checkpoint (not a resume: all else starts anew)."),
+    typer.Option("--init-from", help="Checkpoint whose weights training starts from; everything else starts anew."),
 ]
 
 TeachersOption = Annotated[
     list[Path] | None,
-    typer.Option("--teacher", help="Teacher checkpoint; several are averaged.", show_default="WORK/teacher/best.pt"),
+    typer.Option(
+        "--teacher", help="Checkpoint of a teacher; repeat it to average several.", show_default="WORK/teacher/best.pt"
+    ),
 ]
 StudentOption = Annotated[
-    str | None, typer.Option("--student", help="Another student: a name in configs/student or a path.")
+    str | None,
+    typer.Option(
+        "--student", help="Student: a name of `pairfld configs list student`, or a .yaml.", show_default="the recipe's"
+    ),
 ]
 
 
@@ -53,7 +58,7 @@ def train_teacher(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/teacher")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="WORK/teacher")] = None,
     init_from: InitOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -81,14 +86,14 @@ def distill(
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="WORK/student")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="WORK/student")] = None,
     init_from: InitOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train the student on the labels and the teacher's answers."""
+    """Train the student on the labels and on the teacher's predictions."""
     from pair_fld.data.dataset import Pack
     from pair_fld.train import distill as stages
     from pair_fld.train.run_folder import RunSpec

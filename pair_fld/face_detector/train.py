@@ -15,7 +15,6 @@ from pair_fld.config import DetectorConfig
 from pair_fld.data.dataset import TRAIN, Pack
 from pair_fld.data.source_images import pack_pictures, picture_count
 from pair_fld.data.synthetic import render_scene
-from pair_fld.errors import PairError
 from pair_fld.evaluate.matching import match_boxes
 from pair_fld.face_detector.net import STRIDE, DetectorNet
 from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
