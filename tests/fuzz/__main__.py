@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.fuzz import world
 from tests.fuzz.cases import Outcome, run_case
-from tests.fuzz.verbs import VERBS
+from tests.fuzz.verbs import VERBS, Verb
 
 _SHOW_SECONDS = 30  # between two lines of progress
 
@@ -28,13 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = [verb for verb in VERBS if (verb.trained is False or options.trained) and options.verb in verb.call[0]]
     with tempfile.TemporaryDirectory(prefix="pairfld-fuzz-") as scratch:
         folder = Path(scratch)
-        _build(folder / "world", options.trained)
+        there = options.world.absolute() if options.world else folder / "world"
+        if not there.is_dir():
+            _build(there, options.trained)
         _load_modules()
         if options.case is not None:
-            outcome = run_case(options.seed, options.case, folder / "world", folder / "case", verbs)
+            outcome = run_case(options.seed, options.case, there, folder / "case", verbs)
             print(outcome.text() + "--- stdout\n" + outcome.stdout[-4000:])
             return 1 if outcome.faults else 0
-        outcomes = _try(options, verbs, folder)
+        outcomes = _try(options, verbs, there, folder / "case")
     return _report(outcomes, options)
 
 
@@ -45,6 +47,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="this one alone, with what it printed")
     parser.add_argument("--verb", default="", help="verbs with this in their name only")
+    parser.add_argument("--world", type=Path, help="keep the undamaged files here, and take them from here next time")
     parser.add_argument("--untrained", dest="trained", action="store_false", help="leave out what needs a trained net")
     return parser.parse_args(arguments)
 
@@ -78,13 +81,13 @@ def _load_modules() -> None:
     cv2.setNumThreads(0)
 
 
-def _try(options: argparse.Namespace, verbs: Sequence, folder: Path) -> list[Outcome]:
+def _try(options: argparse.Namespace, verbs: Sequence[Verb], there: Path, scratch: Path) -> list[Outcome]:
     outcomes: list[Outcome] = []
     started = shown = time.monotonic()
     for number in range(options.cases):
         if time.monotonic() - started > 60 * options.minutes:
             break
-        outcomes.append(run_case(options.seed, number, folder / "world", folder / "case", verbs))
+        outcomes.append(run_case(options.seed, number, there, scratch, verbs))
         if outcomes[-1].faults:
             print(outcomes[-1].text(), file=sys.stderr, flush=True)
         if time.monotonic() - shown > _SHOW_SECONDS:
