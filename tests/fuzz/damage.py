@@ -281,4 +281,7 @@ BY_SUFFIX: dict[str, tuple[Damage, ...]] = {
 def damage(path: Path, rng: random.Random) -> str:
     """Damage one file in a random way; what was done, in words."""
     how = rng.choice((*ANY, *BY_SUFFIX.get(path.suffix, ())))
-    return f"{path} {how(path, rng)}"
+    try:
+        return f"{path} {how(path, rng)}"
+    except Exception:  # of a reader: an earlier damage has left nothing of this form
+        return f"{path} {flipped(path, rng)}"
