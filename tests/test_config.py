@@ -119,6 +119,12 @@ def test_missing_file_lists_the_known_names() -> None:
         ("data.sources.0.weight=.inf", "found 'data.sources.0.weight' = inf"),
         ("student.train.lr=nan", "found 'student.train.lr' = nan"),
         ("data.seed=2020-13-45", "expected a YAML value"),
+        ("data.seed=-1", "greater than or equal to 0"),
+        ("student.train.seed=1000000000000000000000000", "'student.train.seed' = "),
+        ("student.train.threads=5000", "less than or equal to 1024"),
+        ("student.train.losses={}", "at least 1 item"),
+        ("data.pack_margin=1.0e+30", "less than or equal to 10"),
+        ("student.model.input_size=1000000", "less than or equal to 4096"),
     ],
 )
 def test_override_faults(override: str, expected: str) -> None:

@@ -23,6 +23,7 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
+from pair_fld.errors import PairError
 from pair_fld.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -138,8 +139,11 @@ def _result(best: Path, as_json: bool) -> None:
     if not is_main_process():
         return
     state = load_checkpoint(best)
-    value = checkpoint_metrics(state)[NME]
-    result = {"checkpoint": str(best), "step": state["step"], NME: value}
+    try:
+        value = checkpoint_metrics(state).get(NME)
+        result = {"checkpoint": str(best), "step": int(state["step"]), NME: value}
+    except (KeyError, TypeError, ValueError) as error:
+        raise PairError(best, "a checkpoint of this run", f"another one ({error})", "Train again.") from None
     if as_json:
         print_json(result)
         return

@@ -15,6 +15,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what numpy and torch both take
+Processes = Annotated[int, Field(ge=0, le=1024)]  # or threads
+Side = Annotated[int, Field(ge=32, le=4096)]  # of a square crop, pixels
+Count = Annotated[int, Field(le=10**9)]  # of faces, images or steps
+
+
 class SchemeConfig(Strict):
     """How a data set numbers the points of a face: a file configs/scheme/NAME.yaml.
 
@@ -25,7 +31,7 @@ class SchemeConfig(Strict):
     approximate: some of these points are only near the contest's; its labels count as machine-made.
     """
 
-    points: int = Field(ge=1)
+    points: Count = Field(ge=1)
     regions: dict[str, tuple[int, int]]
     mirror: list[tuple[int, int]]
     to_51: dict[str, list[int | list[int] | None]]
@@ -70,8 +76,8 @@ class SourceConfig(Strict):
     visibility: str | None = None
     tags: str | None = None
     box: tuple[float, float, float, float] | None = None  # unlabelled only: face box as fractions of the picture
-    count: int = Field(default=0, ge=0)  # synthetic only: faces to render
-    seed: int = 0  # synthetic only
+    count: Count = Field(default=0, ge=0)  # synthetic only: faces to render
+    seed: Seed = 0  # synthetic only
 
 
 class DataConfig(Strict):
@@ -79,12 +85,12 @@ class DataConfig(Strict):
 
     sources: list[SourceConfig]
     root: str = "."  # source paths are relative to this; itself relative to the working directory
-    pack_size: int = Field(default=192, ge=32)  # side of the packed crops, pixels
-    pack_margin: float = Field(default=2.2, gt=1)  # side of the packed crops over the longer side of the 51-point box
+    pack_size: Side = 192  # side of the packed crops, pixels
+    pack_margin: float = Field(default=2.2, gt=1, le=10)  # side of a packed crop over the longer side of its box
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
     near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit picture hashes
-    seed: int = 0
-    num_workers: int = Field(default=0, ge=0)  # loading processes; 0: one per core
+    seed: Seed = 0
+    num_workers: Processes = 0  # loading processes; 0: one per core
 
 
 class ProtocolConfig(Strict):
@@ -119,8 +125,8 @@ class ModelConfig(Strict):
     """A network: `arch` names it in the registry, `options` are its own keyword arguments."""
 
     arch: str
-    input_size: int = Field(default=96, ge=32)
-    margin: float = Field(default=1.45, gt=1)
+    input_size: Side = 96
+    margin: float = Field(default=1.45, gt=1, le=10)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -130,20 +136,20 @@ class TrainConfig(Strict):
     A step updates the weights once, from batch_size x grad_accumulation faces in each process.
     """
 
-    epochs: int = Field(ge=1)
-    steps_per_epoch: int = Field(default=0, ge=0)  # 0: as many as the faces fill
-    batch_size: int = Field(default=64, ge=1)
-    grad_accumulation: int = Field(default=1, ge=1)  # batches whose gradients a step sums; batch norm sees each alone
+    epochs: Count = Field(ge=1)
+    steps_per_epoch: Count = Field(default=0, ge=0)  # 0: as many as the faces fill
+    batch_size: Count = Field(default=64, ge=1)
+    grad_accumulation: Count = Field(default=1, ge=1)  # batches whose gradients a step sums; batch norm sees each alone
     lr: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
     grad_clip: float = Field(default=5.0, gt=0)
     amp: bool = True  # bfloat16 autocast
-    seed: int = 0
-    threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
+    seed: Seed = 0
+    threads: Processes = 0  # 0: leave torch's choice
     checkpoint_minutes: float = Field(default=2.0, gt=0)
-    losses: dict[str, float]
+    losses: dict[str, float] = Field(min_length=1)
     # sampling weights of sources by name, in place of those in the data's configuration
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     augment: AugmentConfig = AugmentConfig()
@@ -182,7 +188,7 @@ class StageConfig(Strict):
 class QatConfig(Strict):
     """Quantization-aware fine-tuning (`pairfld quantize --qat`); losses, views and batch size are the student's own."""
 
-    steps: int = Field(default=200, ge=1)
+    steps: Count = Field(default=200, ge=1)
     lr: float = Field(default=3e-5, gt=0)
 
 
@@ -192,7 +198,7 @@ class QuantConfig(Strict):
     precisions: list[Literal["fp32", "fp16", "int8-static", "int8-weights"]] = ["fp32", "int8-static"]
     formats: list[Literal["onnx", "tflite"]] = ["onnx", "tflite"]
     method: Literal["auto", "minmax", "entropy", "percentile"] = "auto"
-    calibration_images: int = Field(default=256, ge=1)
+    calibration_images: Count = Field(default=256, ge=1)
     tflite_input: Literal["float32", "uint8"] = "float32"
     release: Literal["fp32", "fp16", "int8-static", "int8-weights"] = "int8-static"
     max_fp32_drift_px: float = Field(default=1e-3, gt=0)  # torch = ONNX = TFLite, worst point, crop pixels
@@ -215,21 +221,21 @@ class DetectorConfig(Strict):
     synthetic_images, negative_images: rendered images with and without faces.
     """
 
-    input_size: int = Field(default=128, ge=64, multiple_of=32)
+    input_size: int = Field(default=128, ge=64, le=4096, multiple_of=32)
     widths: tuple[int, int, int, int, int] = (10, 16, 24, 32, 40)
-    steps: int = Field(ge=1)
-    batch_size: int = Field(default=64, ge=1)
+    steps: Count = Field(ge=1)
+    batch_size: Count = Field(default=64, ge=1)
     lr: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
     amp: bool = False  # bfloat16 autocast
-    threads: int = Field(default=0, ge=0)  # 0: leave torch's choice
-    seed: int = 0
-    images_per_source: int = Field(default=1200, ge=1)
-    valid_images_per_source: int = Field(default=120, ge=1)
-    synthetic_images: int = Field(default=300, ge=0)
-    negative_images: int = Field(default=600, ge=1)
-    calibration_images: int = Field(default=256, ge=1)
+    threads: Processes = 0  # 0: leave torch's choice
+    seed: Seed = 0
+    images_per_source: Count = Field(default=1200, ge=1)
+    valid_images_per_source: Count = Field(default=120, ge=1)
+    synthetic_images: Count = Field(default=300, ge=0)
+    negative_images: Count = Field(default=600, ge=1)
+    calibration_images: Count = Field(default=256, ge=1)
 
 
 class Limit(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise PairError(path, "a checkpoint of pairfld", fault, "Copy it again, or train again.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its own message advises to run what the file says
+        found = "another or damaged file (not tensors and plain values alone)"
+        raise PairError(path, "a checkpoint of pairfld", found, "Train again.") from None
     except Exception as fault:  # damaged bytes make an unpickler raise anything
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         raise PairError(
             path, "a checkpoint of pairfld", f"another or damaged file ({reason})", "Train again."
         ) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] != FORMAT:
         raise PairError(path, f"a pairfld checkpoint of format {FORMAT}", "another file", "Train again.")
     return state
 

@@ -54,7 +54,7 @@ class SettingChanges:
             PairError: no steps are left to be trained, so a change would have no effect.
         """
         old = read_record(self.out / RECORD, "the record of the run to resume")
-        made: list[dict[str, Any]] = old.get(CHANGES, [])
+        made: list[dict[str, Any]] = list(old[CHANGES]) if isinstance(old.get(CHANGES), list) else []
         if self.changed and step < steps:
             made += [{"step": step, "key": key, "old": was, "new": now} for key, (was, now) in self.changed.items()]
             write_json(self.out / RECORD, old | {"config": self.config, EPOCHS: epochs, CHANGES: made})

@@ -18,7 +18,8 @@ from pair_fld.train.metric_log import METRICS, NME, curve, read_rows
 CHANGES, EPOCHS = "changes", "epochs"  # in run.json
 BLOCKS = "▁▂▃▄▅▆▇█"
 # of each kind of run, its settings and those that have no default
-_STAGE = (StageConfig, {"model": {"arch": ""}, "train": {"epochs": 1, "losses": {}}}, ("model.arch", "train.epochs"))
+_REQUIRED = ("model.arch", "train.epochs", "train.losses.any")
+_STAGE = (StageConfig, {"model": {"arch": ""}, "train": {"epochs": 1, "losses": {"any": 1.0}}}, _REQUIRED)
 _SETTINGS: dict[str, tuple[type[Strict], dict[str, Any], tuple[str, ...]]] = {
     "detector": (DetectorConfig, {"steps": 1}, ("steps",)),
     "qat": (QatConfig, {}, ()),

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.data.dataset import NONE, Pack
+from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, file_hash
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.progress import Progress, no_progress
+from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.train.distributed import Distributed, pick_device
 from pair_fld.train.predict_dataset import LandmarkPredictions, predict_dataset
 
@@ -44,27 +46,34 @@ def teacher_predictions(
         views: views of each face that are averaged, see `predict_dataset`.
         device: see `pick_device`.
         progress: told the number of faces done.
+
+    Raises:
+        PairError: a teacher is no checkpoint.
     """
     torch_device = pick_device(device)
     distributed = Distributed.init(torch_device)
     every = []
     for teacher in teachers:
         path = _cache_path(file_hash(teacher), dataset, cache, views)
-        if not distributed.broadcast(path.is_file()):
+        if not distributed.broadcast(_read(path, len(dataset)) is not None):
             model = load_model(teacher)[0].to(torch_device)
             predictions = _predict_all(model, dataset, views, distributed, progress)
             if distributed.is_main:
                 with atomic_path(path) as temporary, temporary.open("wb") as stream:
                     np.savez(stream, **vars(predictions))
             distributed.barrier()
-        every.append(_read(path))
+        predictions = _read(path, len(dataset))
+        if predictions is None:
+            raise PairError(path, "the cached predictions of a teacher", "a file that changed", "Start again.")
+        every.append(predictions)
     return mixture(every)
 
 
 def cached_predictions(teachers_id: str, dataset: Pack, cache: Path, views: int) -> LandmarkPredictions | None:
-    """The cached predictions of the teachers of a `teacher_id`; None when some are missing."""
+    """The cached predictions of the teachers of a `teacher_id`; None when some are missing or damaged."""
     paths = [_cache_path(sha256, dataset, cache, views) for sha256 in teachers_id.split("+")]
-    return mixture([_read(path) for path in paths]) if all(path.is_file() for path in paths) else None
+    every = [predictions for path in paths if (predictions := _read(path, len(dataset))) is not None]
+    return mixture(every) if len(every) == len(paths) else None
 
 
 def mixture(predictions: Sequence[LandmarkPredictions]) -> LandmarkPredictions:
@@ -110,9 +119,16 @@ def _predict_shard(
     return LandmarkPredictions(*(distributed.all_gather(v, len(indices), device) for v in vars(part).values()))
 
 
-def _read(path: Path) -> LandmarkPredictions:
-    with np.load(path, allow_pickle=False) as stored:
-        return LandmarkPredictions(**{f.name: stored[f.name] for f in fields(LandmarkPredictions)})
+def _read(path: Path, count: int) -> LandmarkPredictions | None:
+    """The cached predictions on `count` faces; None for a file that is missing, damaged or something else."""
+    shapes = {"points": (count, NUM_POINTS, 2), "covariance": (count, NUM_POINTS, 2, 2), "side": (count,)}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            columns = {f.name: stored[f.name] for f in fields(LandmarkPredictions)}
+    except Exception:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
+        return None
+    fits = all(columns[name].shape == shape and columns[name].dtype.kind == "f" for name, shape in shapes.items())
+    return LandmarkPredictions(**columns) if fits and all(np.isfinite(c).all() for c in columns.values()) else None
 
 
 def _cache_path(sha256: str, dataset: Pack, cache: Path, views: int) -> Path:

@@ -224,6 +224,8 @@ class Trainer:
         try:
             self.state.load_state_dict(state)
             self.step_number, self.best = int(state["step"]), float(state["best"])
+            if self.step_number < 0:
+                raise ValueError(f"step {self.step_number}")
             self.metrics = checkpoint_metrics(state)
             self.job.step.restore_averages(state["averages"])
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -233,9 +235,12 @@ class Trainer:
 
 
 def checkpoint_metrics(state: Mapping[str, Any]) -> Metrics:
-    """The newest measurement that a checkpoint holds."""
+    """The newest measurement that a checkpoint holds; TypeError when it holds something else."""
     # earlier versions kept the NME alone
-    return dict(state["metrics"]) if "metrics" in state else {NME: state.get("nme")}
+    metrics = dict(state["metrics"]) if "metrics" in state else {NME: state.get("nme")}
+    if odd := [name for name, value in metrics.items() if not isinstance(value, float | int | None)]:
+        raise TypeError(f"{odd[0]} is no number")
+    return metrics
 
 
 class _Clock:

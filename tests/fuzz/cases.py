@@ -21,7 +21,8 @@ from unittest import mock
 from tests.fuzz.damage import VALUES, WORDS, damage
 from tests.fuzz.verbs import VERBS, Verb
 
-SECONDS = 120  # that a call may take
+CPU_SECONDS = 60  # that a call may compute; on a busy machine this takes longer
+SECONDS = 900  # that a call may take
 MEMORY = 16 * 2**30  # bytes of address space that a call may take
 _KEYS = {
     "data": ("pack_size", "pack_margin", "valid_fraction", "seed", "num_workers", "sources.0.weight", "sources.0.kind",
@@ -149,6 +150,7 @@ def _as_console(call: list[str], streams: list[Path]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(k, mode) for k, mode in ((0, "r"), (1, "w"), (2, "w")))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     from pair_fld.cli import console
     from pair_fld.cli.app import main
 

@@ -34,7 +34,9 @@ def test_round_trip_gives_the_same_network(tmp_path: Path) -> None:
 def test_code_in_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "ema": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(PairError, match="another or damaged file"):
+    with pytest.raises(
+        PairError, match=r"another or damaged file \(not tensors and plain values alone\)\. Train again"
+    ):
         load_checkpoint(tmp_path / "evil.pt")
     assert not (tmp_path / "ran").exists()
 
@@ -71,6 +73,7 @@ def test_every_truncation_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "found"),
     [
+        ({"format": torch.zeros(3)}, "expected a pairfld checkpoint of format 1, found another file"),
         ({"ema": {}}, "expected a checkpoint of a training run, found another file of pairfld"),
         ({"ema": [], "record": {"config": {}}}, "found another file of pairfld"),
         ({"ema": {"w": 5}, "record": {"config": {}}}, "found another file of pairfld"),

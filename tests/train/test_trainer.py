@@ -224,3 +224,19 @@ def test_teacher_answers_are_kept(dot_pack: Path, tmp_path: Path) -> None:
     second = teacher_predictions([teacher], pack, tmp_path)
     assert kept[0].stat().st_mtime_ns == stamp
     np.testing.assert_array_equal(first.points, second.points)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "shape", "objects", "nan", "missing"])
+def test_damaged_predictions_are_made_anew(dot_pack: Path, tmp_path: Path, damage: str) -> None:
+    pack = Pack(dot_pack)
+    teacher = train(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
+    first = teacher_predictions([teacher], pack, tmp_path)
+    (kept,) = tmp_path.glob("answers-*.npz")
+    if damage in ("cut", "empty"):
+        kept.write_bytes(kept.read_bytes()[: 1000 if damage == "cut" else 0])
+    else:
+        odd = {"shape": first.points[:5], "objects": first.points.astype(object), "nan": first.points * np.nan}
+        columns = {"points": odd.get(damage), "covariance": first.covariance, "side": first.side}
+        np.savez(kept, **{name: column for name, column in columns.items() if column is not None})
+    again = teacher_predictions([teacher], pack, tmp_path)
+    np.testing.assert_array_equal(again.points, first.points)

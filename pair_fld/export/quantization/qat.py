@@ -98,7 +98,7 @@ def predictions_of(
         PairError: the predictions are not in `cache`, and a teacher is missing or another one.
     """
     wanted = state["record"].get("teacher")
-    if wanted is None:
+    if not isinstance(wanted, str):
         return None
     views = stage_of(state).distill.teacher_views
     cached = cached_predictions(wanted, pack, cache, views)
