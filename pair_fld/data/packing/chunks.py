@@ -24,8 +24,10 @@ from pair_fld.config import SourceConfig
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.packing.duplicates import THUMB, difference_hash, thumbnail
 from pair_fld.data.sample import Crop, Excluded, Sample, SkipSample
+from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 from pair_fld.processes import cores, spawn_context
+from pair_fld.runtime.file_kind import known_fault
 from pair_fld.runtime.scheme import NUM_POINTS
 
 PART = 128
@@ -157,13 +159,30 @@ def read_rows(jobs: list[PartJob]) -> tuple[dict[str, np.ndarray], list[Excluded
     """The rows of all finished parts, joined in the order of the samples, and what was left out.
 
     Adds the columns `part` and `place`: where a row's crop lies.
+
+    Raises:
+        PairError: a part is damaged.
     """
     tables: list[dict[str, np.ndarray]] = []
     left_out: list[Excluded] = []
     for job in jobs:
-        with np.load(job.rows, allow_pickle=False) as stored:
-            table = {name: stored[name] for name in stored.files}
-        left_out += [Excluded(**entry) for entry in json.loads(str(table.pop("left_out")))]
+        try:
+            with np.load(job.rows, allow_pickle=False) as stored:
+                table = {name: stored[name] for name in stored.files}
+            left_out += [Excluded(**entry) for entry in json.loads(str(table.pop("left_out")))]
+            if {len(column) for column in table.values()} != {len(table["index"])}:
+                raise ValueError("columns of different lengths")
+        except Exception as error:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
+            raise damaged_part(job, job.rows, error) from None
         count = len(table["index"])
         tables.append({**table, "part": np.full(count, job.number), "place": np.arange(count)})
     return {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}, left_out
+
+
+def damaged_part(job: PartJob, path: Path, error: Exception) -> PairError:
+    """What to say of a file of a finished part that cannot be read."""
+    found = known_fault(path) if path.exists() else "no such file"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    removed = "it" if path == job.rows else f"{job.rows.name} beside it"
+    remedy = f"Remove {removed}, and run again with --resume."
+    return PairError(path, "a part of this run", found or f"a damaged file ({reason})", remedy)

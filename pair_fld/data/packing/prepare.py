@@ -24,13 +24,13 @@ import numpy as np
 
 from pair_fld.config import DataConfig, current_keys
 from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Faces
-from pair_fld.data.packing.chunks import PartJob, make_jobs, read_rows, run_parts
+from pair_fld.data.packing.chunks import PartJob, damaged_part, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.splits import Selection, select
 from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
-from pair_fld.io import atomic_path, read_json, write_json
+from pair_fld.io import atomic_path, read_record, write_json
 from pair_fld.runs import RECORD, claim_folder, provenance
 
 PARTS = "parts"  # folder of an unfinished run
@@ -152,8 +152,9 @@ def _finished_report(config: DataConfig, out: Path) -> dict[str, Any] | None:
     """The report of a finished pack of this configuration; None when `out` holds no finished pack."""
     if not (out / RECORD).is_file():
         return None
-    record = read_json(out / RECORD, "a prepare record")
-    if not isinstance(record, dict) or "report" not in record or not (out / "faces.npz").is_file():
+    record = read_record(out / RECORD, "a prepare record")
+    whole = isinstance(record.get("report"), dict) and isinstance(record.get("config"), dict)
+    if not whole or not (out / "faces.npz").is_file():
         raise PairError(out, "a pack", "a run of another stage", "Choose another output folder.")
     if _essence(config) != _decisive(current_keys(record["config"])):
         remedy = "Choose another folder, or --overwrite to replace it."
@@ -191,7 +192,7 @@ def _open_folder(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bo
     """Make the output folder, or take up the unfinished one that `plan` describes."""
     plan_path = out / PARTS / PLAN
     if resume and plan_path.is_file() and not (out / RECORD).is_file():
-        _check_plan(out, read_json(plan_path, "the plan of an unfinished run"), plan)
+        _check_plan(out, read_record(plan_path, "the plan of an unfinished run"), plan)
         for stray in (out / PARTS).glob(".*"):  # half-written files of the killed run
             stray.unlink()
         return
@@ -201,9 +202,9 @@ def _open_folder(out: Path, plan: dict[str, Any], *, resume: bool, overwrite: bo
 
 def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     remedy = "Choose another folder, or --overwrite to start again."
-    if old["config"] != new["config"]:
+    if old.get("config") != new["config"]:
         raise PairError(out, "an unfinished run of this configuration", "one of another configuration", remedy)
-    if old["samples"] != new["samples"]:
+    if old.get("samples") != new["samples"]:
         raise PairError(out, "the source files of the interrupted run", "added, removed or changed files", remedy)
 
 
@@ -222,11 +223,21 @@ def _write_shards(out: Path, jobs: list[PartJob], rows: dict[str, np.ndarray], k
                 np.lib.format.write_array_header_1_0(stream, header)
                 for number in np.unique(part[first:last]):  # rows lie in the order of their parts
                     mine = place[first:last][part[first:last] == number]
-                    stream.write(np.load(jobs[number].crops, mmap_mode="r")[mine].tobytes())
+                    stream.write(_crops_of(jobs[number])[mine].tobytes())
             os.replace(temporary, target)
         needed = part[last] if last < len(kept) else len(jobs)
         for job in jobs[:needed]:
             job.crops.unlink(missing_ok=True)
+
+
+def _crops_of(job: PartJob) -> np.ndarray:
+    try:
+        crops = np.load(job.crops, mmap_mode="r", allow_pickle=False)
+        if not isinstance(crops, np.memmap) or crops.dtype != np.uint8 or crops.shape[1:] != (job.size, job.size, 3):
+            raise ValueError(f"no crops of {job.size} pixels")
+    except (OSError, ValueError, EOFError, MemoryError, SyntaxError) as error:
+        raise damaged_part(job, job.crops, error) from None
+    return crops
 
 
 def _faces(samples: list[Sample], rows: dict[str, np.ndarray], selection: Selection) -> Faces:

@@ -325,6 +325,39 @@ def test_resume_of_a_finished_pack_returns_its_report(tmp_path: Path) -> None:
     assert Pack(tmp_path / "out").size == 64
 
 
+@pytest.mark.parametrize(
+    ("name", "length", "sentence"),
+    [
+        (
+            "part-00000.npz",
+            500,
+            r"part-00000\.npz: expected a part of this run, found a truncated file\. Remove it",
+        ),
+        ("part-00000.npz", 0, r"found an empty file\. Remove it, and run again with --resume"),
+        ("part-00000.npy", 5000, r"found a damaged file .*Remove part-00000\.npz beside it, and run again"),
+        ("plan.json", 9, "expected the plan of an unfinished run, found damaged JSON"),
+    ],
+)
+def test_a_damaged_part_of_an_interrupted_run(tmp_path: Path, name: str, length: int, sentence: str) -> None:
+    add_face(tmp_path / "in", "a", 0)
+    config = data_config(tmp_path, ibug("in"))
+
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, tmp_path / "out", progress=stop)
+    damaged = tmp_path / "out/parts" / name
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:length])
+    with pytest.raises(PairError, match=sentence):
+        prepare(config, tmp_path / "out", resume=True)
+    if name.startswith("part"):
+        (tmp_path / "out/parts/part-00000.npz").unlink()
+        assert prepare(config, tmp_path / "out", resume=True)["faces"] == 1
+
+
 def test_no_usable_face_is_a_fault(tmp_path: Path) -> None:
     add_face(tmp_path / "in", "a", 0, np.full((51, 2), 60.0))
     with pytest.raises(PairError, match="expected at least one usable face, found none: 1 x degenerate face box"):
