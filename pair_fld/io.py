@@ -41,10 +41,10 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PairError(path, what, "no such file", "Check the path, or run the stage that writes it.") from None
-    except OSError as fault:
-        raise PairError(path, what, fault.strerror or str(fault), "Check the path.") from None
-    except (ValueError, RecursionError) as fault:
-        raise PairError(path, what, f"damaged JSON ({fault})", "Run the stage that writes it again.") from None
+    except OSError as error:
+        raise PairError(path, what, error.strerror or str(error), "Check the path.") from None
+    except (ValueError, RecursionError) as error:
+        raise PairError(path, what, f"damaged JSON ({error})", "Run the stage that writes it again.") from None
 
 
 def read_record(path: Path, what: str) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def claim_folder(
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MARKER).write_text(stage + "\n", encoding="utf-8")
-    except OSError as fault:
-        raise PairError(folder, "a folder that can be made", str(fault), "Choose another output folder.") from None
+    except OSError as error:
+        raise PairError(folder, "a folder that can be made", str(error), "Choose another output folder.") from None
 
 
 def check_claim(

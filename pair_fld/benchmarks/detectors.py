@@ -175,7 +175,7 @@ def measure_detector_sets(pipeline: Pipeline, cases: Iterable[Case]) -> list[Set
 
 @dataclass(frozen=True)
 class CaseSource:
-    """The images that detectors are measured on, read or drawn anew in each pass.
+    """The images that detectors are measured on, read or drawn again in each pass.
 
     Attributes:
         truth: labelled images.

@@ -1,4 +1,4 @@
-"""How much faster the runner is than the obvious loop: cv2.imread, find, one call of the model a face."""
+"""How much faster the runner is than a plain loop: cv2.imread, detection, one model call per face."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pair_fld.data.synthetic import render_scene
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.stream import Request, predict_many
 
-_DISTINCT = 10  # pictures that are really different; the others are copies
+_DISTINCT = 10  # images that differ; the others are copies
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Seconds for all pictures, by the loop and by the runner in turns; `ratio` is the loop's over the runner's."""
+    """Seconds for all images, by the loop and by the runner in turns; `ratio` is the loop's over the runner's."""
 
-    pictures: int
+    images: int
     megapixels: float
     megabytes: float
     workers: int
@@ -41,7 +41,7 @@ class Throughput:
         return asdict(self) | {"ratio": self.ratio}
 
 
-def large_pictures(folder: Path, count: int, width: int, height: int, seed: int = 5) -> list[Path]:
+def large_images(folder: Path, count: int, width: int, height: int, seed: int = 5) -> list[Path]:
     """Write `count` JPEGs of rendered scenes with one face or two, enlarged, with the grain of a camera."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -62,7 +62,7 @@ def large_pictures(folder: Path, count: int, width: int, height: int, seed: int 
 
 
 def plain_loop(pipeline: Pipeline, paths: Sequence[Path]) -> list[list[np.ndarray]]:
-    """What anybody would write first: one picture after the other, one call of the model a face."""
+    """The plain loop: one image after the other, one model call per face."""
     found = []
     for path in paths:
         image = cv2.imread(str(path))
@@ -74,7 +74,7 @@ def plain_loop(pipeline: Pipeline, paths: Sequence[Path]) -> list[list[np.ndarra
 def measure_throughput(
     open_pipelines: Callable[[int, int], list[Pipeline]], paths: Sequence[Path], workers: int, rounds: int = 2
 ) -> Throughput:
-    """Time both on the same pictures, in turns, halves of the pictures at a time; first a few of each to warm up.
+    """Time both on the same images, in turns, one part of the images at a time, after a few to warm up.
 
     Args:
         open_pipelines: (number of pipelines, threads of each runtime). The loop's runtime may use as many threads as

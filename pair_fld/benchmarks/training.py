@@ -44,7 +44,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Speed:
-    """Medians over rounds, faces a second; `data_percent` and ratios are medians of the rounds' own ratios."""
+    """Medians over rounds, faces per second; `data_percent` and ratios are medians of the rounds' own ratios."""
 
     data: float
     data_maps: float
@@ -67,7 +67,7 @@ def measure(
 ) -> Speed:  # fmt: skip
     """Measure a stage on a pack, `seconds` for each of the measurements in each of `repeats` rounds.
 
-    teacher: what looks at every batch where the losses want that; untrained, its speed is the same.
+    teacher: predicts on every batch where the losses need that; untrained, its speed is the same.
     """
     where = pick_device(device)
     if stage.train.threads:
@@ -87,7 +87,7 @@ def measure(
             "naive": _rate(naive.samples(decode=False), seconds, where),
             "naive_decoding": _rate(naive.samples(decode=True), seconds, where),
         }
-        # time a face, of the data path over that of training
+        # time per face, of the data path over that of training
         speeds["data_percent"] = 100 * speeds["training"] / speeds["data"]
         speeds["ratio"] = speeds["data"] / speeds["naive"]
         speeds["ratio_maps"] = speeds["data_maps"] / speeds["naive"]
@@ -116,7 +116,7 @@ def profile(
 
 def _source(stage: StageConfig, pack: Pack, device: torch.device) -> BatchSource:
     teacher = None
-    if TEACHER in needs_of(loss_names(stage)):  # any answers do: labels, or the corners of the box
+    if TEACHER in needs_of(loss_names(stage)):  # any predictions do: labels, or the corners of the box
         faces, points = pack.faces, pack.faces.points.copy()
         blank = faces.label == NONE
         points[blank, ::2], points[blank, 1::2] = faces.box[blank, None, :2], faces.box[blank, None, 2:]
@@ -133,7 +133,7 @@ def _started(stage: StageConfig, teacher: ModelConfig | None, device: torch.devi
 
 
 def _rate(work: Iterator[int], seconds: float, device: torch.device) -> float:
-    """Faces a second of an endless iterator of numbers of faces; its first item is not timed."""
+    """Faces per second of an endless iterator of numbers of faces; its first item is not timed."""
     next(work)
     _wait(device)
     begun, faces = time.perf_counter(), 0

@@ -59,7 +59,7 @@ def detectors(
     files = [find_detector("blazeface")[0]]
     mine = trained or place.folder / "detector" / "detector.tflite"
     if trained is not None or mine.is_file():
-        files.append(find_detector("own", mine)[0])
+        files.append(find_detector("trained", mine)[0])
     else:
         say(f"{mine}: no such file, so BlazeFace only; pairfld train-detector makes it")
     pack = Pack(place.data)

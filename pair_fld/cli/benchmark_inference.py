@@ -24,7 +24,7 @@ def inference(
     as_json: JsonOption = False,
 ) -> None:
     """Time the runner against a loop of cv2.imread and one model call per face, on large rendered JPEGs."""
-    from pair_fld.benchmarks.throughput import large_pictures, measure_throughput
+    from pair_fld.benchmarks.throughput import large_images, measure_throughput
     from pair_fld.inference.archive import shipped_archive, unpacked
     from pair_fld.runtime.pipeline import load_pipeline
 
@@ -33,7 +33,7 @@ def inference(
         raise PairError("--size", "WIDTHxHEIGHT of 64 or more, e.g. 4000x3000", repr(size), "Correct the option.")
     with unpacked(archive or shipped_archive()) as folder, tempfile.TemporaryDirectory() as scratch:
         say(f"writing {count} images of {size}")
-        paths = large_pictures(Path(scratch), count, int(width), int(height))
+        paths = large_images(Path(scratch), count, int(width), int(height))
         say("timing")
         found = measure_throughput(
             lambda number, cores: [load_pipeline(folder, cores) for _ in range(number)], paths, threads
@@ -42,7 +42,7 @@ def inference(
         print_json(found.to_json())
     else:
         out.print(
-            f"{found.pictures} images of {found.megapixels:.1f} megapixels, {found.faces} faces: the loop took "
+            f"{found.images} images of {found.megapixels:.1f} megapixels, {found.faces} faces: the loop took "
             f"{found.loop_seconds:.1f} s, the runner with {found.workers} workers {found.runner_seconds:.1f} s, "
             f"{found.ratio:.2f} x; points differ by {found.worst_point_difference_px:.2f} px at most"
         )

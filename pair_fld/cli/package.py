@@ -45,7 +45,7 @@ def package(
     onnx: Annotated[bool, typer.Option("--onnx", help="Add the .onnx that lies beside the .tflite.")] = False,
     detector: Annotated[
         str,
-        typer.Option("--detector", help="Face detector: blazeface, or own (WORK/detector of pairfld train-detector)."),
+        typer.Option("--detector", help="Face detector: blazeface, or trained (by pairfld train-detector)."),
     ] = "blazeface",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,

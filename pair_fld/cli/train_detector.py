@@ -51,7 +51,7 @@ def train_detector(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train the project's own face detector; `pairfld package --detector own` puts it into the archive.
+    """Train a face detector; `pairfld package --detector trained` puts it into the archive.
 
     It learns from BlazeFace's detections on the training images, from their labels, and from rendered scenes with and
     without faces. Leaves detector.tflite and detector.onnx (int8) in the run folder.

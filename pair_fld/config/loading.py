@@ -47,7 +47,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), **sections: str | None
             after them; `student=coord96` as an override does the same.
 
     Raises:
-        PairError: naming the file, every fault in it, what was expected and what to do.
+        PairError: naming the file, every error in it, what was expected and what to do.
     """
     path = find_config("recipe", name)
     tree = _read_yaml(path) | {section: name for section, name in sections.items() if name is not None}
@@ -94,10 +94,10 @@ def _known(folder: str) -> str:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise PairError(path, "a configuration file", fault.strerror or str(fault), "Check the path.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as fault:  # ValueError: no UTF-8, or a date that is none
-        raise PairError(path, "a YAML file", " ".join(str(fault).split()), "Correct the file.") from None
+    except OSError as error:
+        raise PairError(path, "a configuration file", error.strerror or str(error), "Check the path.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that is none
+        raise PairError(path, "a YAML file", " ".join(str(error).split()), "Correct the file.") from None
     if not isinstance(tree, dict):
         found = "an empty file" if tree is None else type(tree).__name__
         raise PairError(path, "a mapping of keys to values", found, "Correct the file.")
@@ -150,8 +150,8 @@ def _validate(kind: type[T], tree: dict[str, Any], path: Path) -> T:
     try:
         # JSON mode: YAML knows no tuples and writes 1 for 1.0; strictness between kinds of value stays
         return kind.model_validate_json(_to_json(tree, path))
-    except ValidationError as fault:
-        found = "; ".join(_fault_sentence(e) for e in fault.errors())
+    except ValidationError as error:
+        found = "; ".join(_error_sentence(e) for e in error.errors())
         raise PairError(path, "a valid configuration", found, "Correct the file or the override.") from None
 
 
@@ -160,8 +160,8 @@ def _to_json(tree: dict[str, Any], path: Path) -> str:
         raise PairError(path, "finite numbers", ", ".join(keys), "Correct the file or the override.")
     try:
         return json.dumps(tree)
-    except (TypeError, ValueError, RecursionError) as fault:  # ValueError: a YAML alias that holds itself
-        raise PairError(path, "plain YAML values", str(fault), "Quote the value.") from None
+    except (TypeError, ValueError, RecursionError) as error:  # ValueError: a YAML alias that holds itself
+        raise PairError(path, "plain YAML values", str(error), "Quote the value.") from None
 
 
 def _not_finite(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
@@ -173,12 +173,12 @@ def _not_finite(node: Any, key: str = "", depth: int = 0) -> Iterator[str]:
         yield from _not_finite(child, f"{key}.{name}" if key else str(name), depth + 1)
 
 
-def _fault_sentence(fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return unknown_key(fault["loc"])
-    if fault["type"] == "missing":
+def _error_sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return unknown_key(error["loc"])
+    if error["type"] == "missing":
         return f"missing key {key!r}"
-    if fault["type"] == "value_error":  # a rule of ours over a whole section
-        return fault["msg"].removeprefix("Value error, ")
-    return f"{key!r} = {fault['input']!r} ({fault['msg'][0].lower()}{fault['msg'][1:]})"
+    if error["type"] == "value_error":  # a rule of ours over a whole section
+        return error["msg"].removeprefix("Value error, ")
+    return f"{key!r} = {error['input']!r} ({error['msg'][0].lower()}{error['msg'][1:]})"

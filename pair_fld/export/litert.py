@@ -62,8 +62,8 @@ def write_with_litert(
             converted = Path(folder) / "converted.tflite"
             litert_torch.convert(_ChannelsLast(module).eval(), example).export(str(converted))
             flatbuffer = converted.read_bytes() if precision == "fp32" else _halved(read_tflite(converted))
-    except Exception as fault:  # the converter raises classes of its own that share no base but Exception
-        cause = str(fault).strip().splitlines() or [type(fault).__name__]
+    except Exception as error:  # the converter raises classes of its own that share no base but Exception
+        cause = str(error).strip().splitlines() or [type(error).__name__]
         remedy = "Write the model with plain operators; see the message of litert_torch.convert."
         raise PairError(path, "a module that litert-torch can convert", cause[0][:300], remedy) from None
     finally:
@@ -76,8 +76,8 @@ def require(path: Path, reason: str) -> Any:
     try:
         with _quiet():
             import litert_torch  # pyright: ignore[reportMissingImports]
-    except ImportError as fault:
-        found = f"{reason or 'another architecture'}, and no litert-torch ({fault})"
+    except ImportError as error:
+        found = f"{reason or 'another architecture'}, and no litert-torch ({error})"
         raise PairError(path, "operators of the TFLite writer, or the litert extra", found, HEAVY_ROUTE) from None
     return litert_torch
 

@@ -103,7 +103,7 @@ _OUTSIDE = (2, 14)
 
 @dataclass(frozen=True)
 class ModelCost:
-    """Cost of one picture.
+    """Cost of one run of a model, at batch 1.
 
     macs: multiply-adds of convolutions and matrix products. params: their weights and biases and other
     constants that take part in the arithmetic, however stored; scales, zero points and shapes do not count.

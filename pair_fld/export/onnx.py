@@ -78,8 +78,8 @@ def _trace(module: torch.nn.Module, input_size: int, path: Path, output_name: st
                 opset_version=_OPSET,
                 verbose=False,
             )
-    except Exception as fault:  # the exporter raises classes of its own that share no base but Exception
-        cause = str(fault).strip().splitlines() or [type(fault).__name__]
+    except Exception as error:  # the exporter raises classes of its own that share no base but Exception
+        cause = str(error).strip().splitlines() or [type(error).__name__]
         remedy = "Write the model with plain operators; see the message of torch.onnx.export."
         raise PairError(path, "a module that torch.onnx can trace", cause[0][:300], remedy) from None
     finally:
@@ -134,22 +134,22 @@ def get_metadata(model: onnx.ModelProto) -> dict[str, Any]:
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Read an ONNX file with its external data; PairError when it or they are missing or damaged."""
     try:
-        if fault := known_fault(path):
-            raise PairError(path, "an ONNX file", fault, "Copy it again, or export it again.")
+        if error := known_fault(path):
+            raise PairError(path, "an ONNX file", error, "Copy it again, or export it again.")
         model = onnx.load(str(path), load_external_data=False)
-    except OSError as fault:
-        found = "no such file" if isinstance(fault, FileNotFoundError) else fault.strerror or str(fault)
+    except OSError as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
         raise PairError(path, "an ONNX file", found, "Check the path.") from None
     except PairError:
         raise
-    except Exception as fault:  # protobuf's DecodeError is not part of a public module
-        raise PairError(path, "an ONNX file", f"truncated or damaged ({fault})", "Export it again.") from None
+    except Exception as error:  # protobuf's DecodeError is not part of a public module
+        raise PairError(path, "an ONNX file", f"truncated or damaged ({error})", "Export it again.") from None
     if not model.graph.node:
         raise PairError(path, "an ONNX graph", "no operators", "Export it again.")
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
-    except Exception as fault:  # onnx's checker raises a class of its own for a file that is missing or lies elsewhere
-        found = f"another or none ({' '.join(str(fault).split())[:200]})"
+    except Exception as error:  # onnx's checker raises a class of its own for a file that is missing or lies elsewhere
+        found = f"another or none ({' '.join(str(error).split())[:200]})"
         raise PairError(path, "its external data beside it", found, "Copy that file too.") from None
     return model
 

@@ -70,8 +70,8 @@ def _predictor(model: Path | Predict) -> Predict:
         return model
     try:
         return load_model(model).predict
-    except (ValueError, OSError) as fault:
-        raise PairError(model, "a model file of pairfld", str(fault), "Export it with pairfld.") from None
+    except (ValueError, OSError) as error:
+        raise PairError(model, "a model file of pairfld", str(error), "Export it with pairfld.") from None
 
 
 def _deviation(reference: str, expected: np.ndarray, other: str, found: np.ndarray) -> Deviation:

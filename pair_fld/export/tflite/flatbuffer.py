@@ -19,9 +19,9 @@ from pair_fld.runtime.metadata import METADATA_FILE
 
 try:
     from ai_edge_litert import schema_py_generated as schema
-except ImportError as fault:  # pragma: no cover
+except ImportError as error:  # pragma: no cover
     raise PairError(
-        "TFLite", "the package ai-edge-litert", f"none ({fault})", "Install it: pip install ai-edge-litert."
+        "TFLite", "the package ai-edge-litert", f"none ({error})", "Install it: pip install ai-edge-litert."
     ) from None
 
 IDENTIFIER = b"TFL3"
@@ -190,14 +190,14 @@ def save_tflite(flatbuffer: bytes, path: Path, metadata: dict[str, Any]) -> None
 def read_tflite(path: Path) -> Any:
     """The `ModelT` of a .tflite file; PairError when it is missing or no TFLite file."""
     try:
-        if fault := known_fault(path):
-            raise PairError(path, "a TFLite file", fault, "Copy it again, or export it again.")
+        if error := known_fault(path):
+            raise PairError(path, "a TFLite file", error, "Copy it again, or export it again.")
         data = path.read_bytes()
-    except OSError as fault:
-        raise PairError(path, "a TFLite file", fault.strerror or "none", "Check the path.") from None
+    except OSError as error:
+        raise PairError(path, "a TFLite file", error.strerror or "none", "Check the path.") from None
     try:
         if data[4:8] != IDENTIFIER:
             raise ValueError("no TFL3 identifier")
         return schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
-    except (ValueError, TypeError, IndexError, struct.error) as fault:
-        raise PairError(path, "a TFLite file", f"truncated or damaged ({fault})", "Export it again.") from None
+    except (ValueError, TypeError, IndexError, struct.error) as error:
+        raise PairError(path, "a TFLite file", f"truncated or damaged ({error})", "Export it again.") from None
