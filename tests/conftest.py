@@ -53,13 +53,16 @@ def dot_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
             images[i, y - 1 : y + 2, x - 1 : x + 2] = colour
     valid = np.ones((count, 51), bool)
     valid[::5, 43] = False
-    box = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    low, high = points.min(axis=1), points.max(axis=1)
+    frame = np.column_stack([(low + high) / 2, (high - low).max(axis=1), np.zeros(count)]).astype(np.float32)
     split = np.where(np.arange(count) < 40, TRAIN, VALID).astype(np.uint8)
     label = np.where(np.arange(count) % 3 == 0, MACHINE, HUMAN).astype(np.uint8)
     names = np.array([f"dots/{i:03d}" for i in range(count)])
     np.save(folder / "shard-00000.npy", images)
     matrix = np.tile(np.eye(2, 3), (count, 1, 1))
-    Faces(points, valid, box, matrix, split, np.zeros(count, np.int16), label, names, names).save(folder / "faces.npz")
+    Faces(points, valid, frame, matrix, split, np.zeros(count, np.int16), label, names, names).save(
+        folder / "faces.npz"
+    )
     config = {"pack_size": size, "pack_margin": 2.2, "sources": [{"name": "dots", "kind": "synthetic"}]}
     write_json(folder / "run.json", {"config": config, "data_hash": "dots"})
     return folder

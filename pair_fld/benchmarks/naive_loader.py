@@ -38,9 +38,9 @@ class NaiveLoader:
 
     def sample(self, index: int, rng: np.random.Generator, decode: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image (3, S, S) float32 normalised, points (51, 2) normalised, target maps (51 + curves, S/4, S/4)."""
-        crop, points, box = self._face(index, decode)
+        crop, points, frame = self._face(index, decode)
         size, pack, config = self.stage.model.input_size, self.pack.size, self.stage.train.augment
-        views = sample_views(torch.from_numpy(box[None]), pack, self.stage.model.margin, config, rng)
+        views = sample_views(torch.from_numpy(frame[None]), pack, self.stage.model.margin, config, rng)
         seen = points_to_view(torch.from_numpy(points[None]), views, pack)[0].numpy()
         to_pack = np.eye(3)
         to_pack[:2, :2], to_pack[:2, 2] = views.linear[0].numpy(), views.offset[0].numpy()
@@ -56,7 +56,7 @@ class NaiveLoader:
             assert crop is not None
         else:
             crop = self.pack.crops(self.rows[index : index + 1])[0]
-        return crop, self.pack.faces.points[row], self.pack.faces.box[row].astype(np.float32)
+        return crop, self.pack.faces.points[row], self.pack.faces.frame[row].astype(np.float32)
 
     def _look(self, image: np.ndarray, rng: np.random.Generator, decode: bool) -> np.ndarray:
         """Occluder, blur, grey, light, noise on (S, S, 3) float32 0..255."""

@@ -20,6 +20,7 @@ from pair_fld.benchmarks.naive_loader import NaiveLoader
 from pair_fld.config import ModelConfig, StageConfig
 from pair_fld.data.dataset import NONE, Pack
 from pair_fld.models import build_model
+from pair_fld.runtime.frame import frame_from_row, place
 from pair_fld.train.batches import BatchSource
 from pair_fld.train.builder import build_train_step, loss_names, needs_teacher_per_step
 from pair_fld.train.distributed import pick_device
@@ -116,10 +117,10 @@ def profile(
 
 def _source(stage: StageConfig, pack: Pack, device: torch.device) -> BatchSource:
     teacher = None
-    if TEACHER in needs_of(loss_names(stage)):  # any predictions do: labels, or the corners of the box
+    if TEACHER in needs_of(loss_names(stage)):  # any predictions do: labels, or the mean face in the face's frame
         faces, points = pack.faces, pack.faces.points.copy()
         blank = faces.label == NONE
-        points[blank, ::2], points[blank, 1::2] = faces.box[blank, None, :2], faces.box[blank, None, 2:]
+        points[blank] = [place(frame_from_row(row)) for row in faces.frame[blank]] or 0
         unsure = (~faces.valid)[..., None, None] * np.eye(2, dtype=np.float32)
         teacher = LandmarkPredictions(points, unsure, np.full(len(faces), pack.size, np.float32))
     return BatchSource(pack, stage, device, teacher)

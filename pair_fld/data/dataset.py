@@ -5,7 +5,8 @@ A pack is a folder:
     faces.npz            one row a face, see `Faces`
     run.json             configuration, sources, report of what was left out, provenance, content hash
 
-`_pack` is the frame of a loose crop: pixels of the P x P crop that `geometry.crop_matrix(box, P, pack_margin)` cuts.
+`_pack`: pixels of a loose crop, the P x P square that `frame.frame_matrix(frame, P, pack_margin)` cuts around the frame
+of the labelled points. The face is upright and of one size in it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ LABEL_KINDS = ("human", "machine", "none")
 _AGAIN = "Run pairfld prepare again."
 # Of every column: the shape of a row, and the kinds of type (numpy's letters) that may hold it.
 _COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
-    "points": ((51, 2), "f"), "valid": ((51,), "b"), "box": ((4,), "f"), "matrix": ((2, 3), "f"), "split": ((), "iu"),
+    "points": ((51, 2), "f"), "valid": ((51,), "b"), "frame": ((4,), "f"), "matrix": ((2, 3), "f"), "split": ((), "iu"),
     "source": ((), "iu"), "label": ((), "iu"), "path": ((), "U"), "hash": ((), "U"), "visibility": ((51,), "iu"),
     "tags": ((), "U"),
 }  # fmt: skip
@@ -46,8 +47,9 @@ _LATER = ("visibility", "tags")  # columns that packs of earlier versions lack
 class Faces:
     """One row a face (N rows).
 
-    points: (N, 51, 2) float32 _pack. valid: (N, 51) bool. box: (N, 4) float32 _pack, x0 y0 x1 y1 of the 51 points
-    (for unlabelled faces the configured box). matrix: (N, 2, 3) float64 picture -> pack.
+    points: (N, 51, 2) float32 _pack. valid: (N, 51) bool. frame: (N, 4) float32, the face frame: centre x, y and
+    size in _pack pixels, roll in degrees (for unlabelled faces that of the configured box). matrix: (N, 2, 3) float64
+    image -> pack.
     split: (N,) uint8 TRAIN, VALID or TEST. source: (N,) int16 index into the configured sources. label: (N,) uint8
     HUMAN, MACHINE or NONE. path: (N,) str, relative to the data root. hash: (N,) str, sha256 of the loose crop's bytes.
     visibility: (N, 51) uint8, 0 seen, 1 behind something, 2 hidden by the head itself; zeros where nobody says.
@@ -56,7 +58,7 @@ class Faces:
 
     points: np.ndarray
     valid: np.ndarray
-    box: np.ndarray
+    frame: np.ndarray
     matrix: np.ndarray
     split: np.ndarray
     source: np.ndarray
@@ -86,7 +88,11 @@ class Faces:
         """Read as .npz; PairError for a file that is damaged, or not of this form."""
         try:
             with np.load(path, allow_pickle=False) as stored:
+                if "box" in stored and "frame" not in stored:
+                    raise PairError(path, "faces packed by their frames", "boxes of an earlier version", _AGAIN)
                 rows = {f.name: stored[f.name] for f in fields(cls) if f.name in stored or f.name not in _LATER}
+        except PairError:
+            raise
         except Exception as fault:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
             reason = known_fault(path) or f"a damaged one ({' '.join(str(fault).split()) or type(fault).__name__})"
             raise PairError(path, "the rows of a pack", reason, _AGAIN) from None

@@ -27,7 +27,8 @@ from pair_fld.data.sample import (
     SkipSample,
 )
 from pair_fld.data.schemes import scheme_of
-from pair_fld.runtime.geometry import crop_matrix, points_box, transform_points, warp
+from pair_fld.runtime.frame import Frame, fit_frame, frame_from_box, frame_matrix
+from pair_fld.runtime.geometry import points_box, transform_points, warp
 from pair_fld.runtime.image import decode, read_bytes, read_image
 from pair_fld.runtime.landmark_files import read_one_face
 from pair_fld.runtime.scheme import NUM_POINTS
@@ -62,14 +63,15 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
             valid = np.zeros(NUM_POINTS, bool)
         elif source.exif == "apply":
             fits_stored = fits_stored_image(sample.path, image, points_img[valid])
-    matrix = crop_matrix(box_img, size, margin)
+    frame = _frame(sample.key, points_img, valid, box_img)
+    matrix = frame_matrix(frame, size, margin)
     points = np.where(valid[:, None], transform_points(matrix, points_img), 0.0).astype(np.float32)
     crop = warp(image, matrix, size)
     return Crop(
         image=crop,
         points=points,
         valid=valid,
-        box=transform_points(matrix, box_img.reshape(2, 2)).ravel().astype(np.float32),
+        frame=np.array([(size - 1) / 2, (size - 1) / 2, size / margin, 0.0], np.float32),
         box_img=box_img,
         matrix=matrix,
         label=kind,
@@ -80,6 +82,16 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
         warning=STORED_FRAME if fits_stored else "",
         turned=fits_stored is not None,
     )
+
+
+def _frame(name: str, points_img: np.ndarray, point_mask: np.ndarray, box_img: np.ndarray) -> Frame:
+    """The frame of the labelled points; of the box where there are none, or where all lie on one another."""
+    if not point_mask.any():
+        return frame_from_box(box_img)
+    try:
+        return fit_frame(points_img, weights=point_mask)
+    except ValueError as error:
+        raise SkipSample(DEGENERATE, f"{name}: {error}") from None
 
 
 def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, Labels | None]:

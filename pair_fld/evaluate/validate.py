@@ -23,7 +23,8 @@ from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.evaluate.text_files import match_texts
 from pair_fld.models.checkpoint import load_model as load_checkpoint_model
 from pair_fld.runtime import session
-from pair_fld.runtime.geometry import crop_matrix, from_norm, invert, transform_points, warp
+from pair_fld.runtime.frame import frame_from_row, frame_matrix
+from pair_fld.runtime.geometry import from_norm, invert, transform_points, warp
 from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.metadata import model_metadata, normalise
 from pair_fld.runtime.scheme import FLIP
@@ -139,7 +140,7 @@ def listed_truth(config: DataConfig) -> Truth:
 
 
 def validate_model(model: Predictor, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[Excluded]]:
-    """Score a model on crops of the labelled boxes; also what could not be read.
+    """Score a model on crops by the labels' frames; also what could not be read.
 
     All errors are ratios of lengths in one crop, so they equal those in picture pixels.
     """
@@ -160,7 +161,7 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress | None = N
 def cut(pack: Pack, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Test-time crops of packed faces: (n, S, S, 3) uint8, points (n, 51, 2) _crop, valid (n, 51)."""
     images, faces, size = pack.images(rows), pack.faces, model.input_size
-    matrices = [crop_matrix(box, size, model.margin) for box in faces.box[rows]]
+    matrices = [frame_matrix(frame_from_row(row), size, model.margin) for row in faces.frame[rows]]
     crops = np.stack([warp(image, matrix, size) for image, matrix in zip(images, matrices, strict=True)])
     points = np.stack([transform_points(m, p) for m, p in zip(matrices, faces.points[rows], strict=True)])
     return crops, points, faces.valid[rows]

@@ -130,3 +130,24 @@ def move_frame(frame: Frame, residual: np.ndarray) -> Frame:
     dx, dy, grow, turn = (float(v) for v in residual)
     x, y = place(frame, np.array([dx, dy]))
     return Frame((float(x), float(y)), frame.size * float(np.exp(grow)), frame.roll + turn)
+
+
+def frame_from_row(row: np.ndarray) -> Frame:
+    """The frame that a row (4,) of numbers says: centre x, y, size, roll."""
+    x, y, size, roll = (float(v) for v in row)
+    return Frame((x, y), size, roll)
+
+
+def fit_frames(points: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Frames of many faces (n, 51, 2) as rows (n, 4) float32: centre x, y, size, roll.
+
+    A face whose points fit no frame keeps its row of `otherwise` (n, 4).
+    """
+    rows = np.array(otherwise, np.float32)
+    for row, face in zip(rows, points):  # noqa: B905 (Python 3.9)
+        try:
+            frame = fit_frame(face)
+        except ValueError:
+            continue
+        row[:] = *frame.centre, frame.size, frame.roll
+    return rows

@@ -27,6 +27,7 @@ from pair_fld.data.augment.geometric import (
 )
 from pair_fld.data.augment.photometric import PhotometricParams, apply_cv2, apply_torch, sample_photometric
 from pair_fld.data.dataset import MACHINE, NONE, TRAIN, Faces, Pack
+from pair_fld.runtime.frame import fit_frames
 from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
 from pair_fld.train.loss_terms import Batch
 from pair_fld.train.predict_dataset import LandmarkPredictions
@@ -104,13 +105,13 @@ class FusedLabels:
     Attributes:
         points: (N, 51, 2) float32 _pack.
         weight: (N, 51) float32, 0 where there is no label.
-        box: (N, 4) float32 _pack, to crop by.
+        frame: (N, 4) float32, to crop by, see `Faces`.
         teacher: None without a teacher.
     """
 
     points: np.ndarray
     weight: np.ndarray
-    box: np.ndarray
+    frame: np.ndarray
     teacher: TeacherTargets | None
 
 
@@ -118,21 +119,21 @@ def fuse_labels(faces: Faces, predictions: LandmarkPredictions | None, config: D
     """Labels as they are, or fused with a teacher's predictions.
 
     With a teacher, machine-made labels are down-weighted; missing labels are filled where the teacher's standard
-    deviation is below `fill_max_sigma`; unlabelled faces are cropped by the teacher's points, since their own box is a
-    guess; and a prediction with standard deviation s has weight 1 / (1 + (s / half_weight_sigma)^2).
+    deviation is below `fill_max_sigma`; unlabelled faces are cropped by the frame of the teacher's points, since their
+    own is a guess; and a prediction with standard deviation s has weight 1 / (1 + (s / half_weight_sigma)^2).
     """
-    box, weight = faces.box.astype(np.float32), faces.valid.astype(np.float32)
+    frame, weight = faces.frame.astype(np.float32), faces.valid.astype(np.float32)
     if predictions is None:
-        return FusedLabels(faces.points, weight, box, None)
+        return FusedLabels(faces.points, weight, frame, None)
     sigma, unlabelled = predictions.sigma, faces.label == NONE
     weight[faces.label == MACHINE] *= config.machine_labels
     gaps = ~faces.valid & ~unlabelled[:, None] & (sigma < config.fill_max_sigma)
     points = np.where(gaps[..., None], predictions.points, faces.points)
     weight[gaps] = config.machine_labels
-    corners = np.concatenate([predictions.points.min(axis=1), predictions.points.max(axis=1)], axis=1)
-    box[unlabelled] = corners[unlabelled]
+    frame[unlabelled] = fit_frames(predictions.points[unlabelled], frame[unlabelled])
     teacher_weight = 1 / (1 + (sigma / np.float32(config.half_weight_sigma)) ** 2)
-    return FusedLabels(points, weight, box, TeacherTargets(predictions.points, teacher_weight, predictions.covariance))
+    targets = TeacherTargets(predictions.points, teacher_weight, predictions.covariance)
+    return FusedLabels(points, weight, frame, targets)
 
 
 @dataclass(frozen=True)
@@ -215,8 +216,8 @@ class BatchSource:
             self.dataset.prefetch(self.indices_of(step + _PREFETCH))
         every, config, labels = self._all_indices_of(step), self.train.augment, self._labels
         rng = np.random.default_rng((self.train.seed, step, 1))
-        boxes = torch.from_numpy(labels.box[every])
-        views = sample_views(boxes, self.dataset.size, self.model.margin, config, rng)[self._part]
+        frames = torch.from_numpy(labels.frame[every])
+        views = sample_views(frames, self.dataset.size, self.model.margin, config, rng)[self._part]
         photometric = sample_photometric(len(every), config, rng)[self._part]
         indices = every[self._part]
         if self.device.type == "cpu":

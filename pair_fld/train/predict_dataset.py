@@ -57,7 +57,7 @@ def predict_dataset(
     views: int = 1,
     amp: bool = False,
     batch_size: int = 64,
-    boxes: np.ndarray | None = None,
+    frames: np.ndarray | None = None,
     progress: Progress = no_progress,
 ) -> LandmarkPredictions:
     """Predict the landmarks of the faces at `indices`, without augmentation.
@@ -66,7 +66,7 @@ def predict_dataset(
         views: views of each face whose predictions are averaged: 1 is the plain crop, 2 adds its mirror image, 3 to 10
             are also rotated and scaled a little.
         amp: bfloat16 autocast.
-        boxes: (n, 4) _pack, the boxes to crop by; the dataset's own by default.
+        frames: (n, 4) to crop by, see `Faces`; the dataset's own by default.
         progress: told the number of faces done.
 
     Returns:
@@ -82,8 +82,8 @@ def predict_dataset(
     parts: list[list[np.ndarray]] = []
     for start in range(0, len(indices), batch_size):
         part = indices[start : start + batch_size]
-        part_boxes = dataset.faces.box[part] if boxes is None else boxes[start : start + batch_size]
-        plain = sample_views(torch.from_numpy(part_boxes).float(), dataset.size, model.config.margin, None, None)
+        part_frames = dataset.faces.frame[part] if frames is None else frames[start : start + batch_size]
+        plain = sample_views(torch.from_numpy(part_frames).float(), dataset.size, model.config.margin, None, None)
         crops = _Crops(dataset, part, device)
         predictions = [_predict_view(model, crops, _view(plain, number), amp) for number in range(views)]
         points, covariances = (torch.stack(column) for column in zip(*predictions, strict=True))

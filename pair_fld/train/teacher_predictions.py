@@ -14,6 +14,7 @@ from pair_fld.io import atomic_path, file_hash
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.progress import Progress, no_progress
+from pair_fld.runtime.frame import fit_frames
 from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.train.distributed import Distributed, pick_device
 from pair_fld.train.predict_dataset import LandmarkPredictions, predict_dataset
@@ -91,13 +92,12 @@ def mixture(predictions: Sequence[LandmarkPredictions]) -> LandmarkPredictions:
 def _predict_all(
     model: LandmarkNet, dataset: Pack, views: int, distributed: Distributed, progress: Progress
 ) -> LandmarkPredictions:
-    """Predictions on all faces; twice on unlabelled ones, since the first crop is cut from a guessed box."""
+    """Predictions on all faces; twice on unlabelled ones, since the first crop is cut by a guessed frame."""
     predictions = _predict_shard(model, dataset, np.arange(len(dataset)), None, views, distributed, progress)
     unlabelled = np.flatnonzero(dataset.faces.label == NONE)
     if len(unlabelled):
-        points = predictions.points[unlabelled]
-        boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-        second = _predict_shard(model, dataset, unlabelled, boxes, views, distributed, no_progress)
+        frames = fit_frames(predictions.points[unlabelled], dataset.faces.frame[unlabelled])
+        second = _predict_shard(model, dataset, unlabelled, frames, views, distributed, no_progress)
         for column, values in zip(vars(predictions).values(), vars(second).values(), strict=True):
             column[unlabelled] = values
     return predictions
@@ -107,15 +107,15 @@ def _predict_shard(
     model: LandmarkNet,
     dataset: Pack,
     indices: np.ndarray,
-    boxes: np.ndarray | None,
+    frames: np.ndarray | None,
     views: int,
     distributed: Distributed,
     progress: Progress,
 ) -> LandmarkPredictions:
     """Each process predicts its shard of `indices`; all processes get all predictions."""
     shard, device = distributed.shard(len(indices)), next(model.parameters()).device
-    own_boxes = None if boxes is None else boxes[shard]
-    part = predict_dataset(model, dataset, indices[shard], views=views, amp=True, boxes=own_boxes, progress=progress)
+    own_frames = None if frames is None else frames[shard]
+    part = predict_dataset(model, dataset, indices[shard], views=views, amp=True, frames=own_frames, progress=progress)
     return LandmarkPredictions(*(distributed.all_gather(v, len(indices), device) for v in vars(part).values()))
 
 

@@ -1,6 +1,6 @@
 """Geometric augmentation: the part of a packed crop that a training sample shows, for its image and its points.
 
-A view is the crop that `geometry.crop_matrix` cuts from the face's box, randomly mirrored, rotated, scaled and shifted.
+A view is the crop that `frame.frame_matrix` cuts by the face's frame, randomly mirrored, rotated, scaled and shifted.
 Light, occluders and noise are in `photometric`. Random numbers come from a numpy generator on the CPU, so a training
 step has the same views on every device.
 """
@@ -44,27 +44,25 @@ class ViewTransforms:
 
 
 def sample_views(
-    boxes: torch.Tensor, pack_size: int, margin: float, config: AugmentConfig | None, rng: np.random.Generator | None
+    frames: torch.Tensor, pack_size: int, margin: float, config: AugmentConfig | None, rng: np.random.Generator | None
 ) -> ViewTransforms:
     """Sample the views of a batch.
 
     Args:
-        boxes: (B, 4) _pack, x0 y0 x1 y1 of the 51 points.
-        margin: crop side divided by the box's longer side.
-        config: ranges of the random changes, drawn from `rng`; None gives the crop of `geometry.crop_matrix` itself.
+        frames: (B, 4) centre x, y and size in _pack pixels, roll in degrees.
+        margin: crop side divided by the frame's size.
+        config: ranges of the random changes, drawn from `rng`; None gives the crop of `frame.frame_matrix` itself.
     """
-    batch, device = len(boxes), boxes.device
-    size = boxes[:, 2:] - boxes[:, :2]
-    centre = (boxes[:, 2:] + boxes[:, :2]) / 2
-    side = size.amax(dim=1) * margin
-    angle = torch.zeros(batch, device=device)
+    batch, device = len(frames), frames.device
+    centre, side = frames[:, :2], frames[:, 2] * margin
+    angle = torch.deg2rad(frames[:, 3])
     flipped = torch.zeros(batch, dtype=torch.bool, device=device)
     if config is not None and rng is not None:
         normal = torch.from_numpy(rng.standard_normal((batch, 4), np.float32).clip(-2.5, 2.5)).to(device)
         flipped = torch.from_numpy(rng.random(batch) < config.flip).to(device)
         centre = centre + normal[:, :2] * config.shift * side[:, None]
         side = side * torch.exp(normal[:, 2] * config.scale)
-        angle = torch.deg2rad(normal[:, 3] * config.rotation)
+        angle = angle + torch.deg2rad(normal[:, 3] * config.rotation)
     half = side / pack_size  # view norm 1 is half a side, pack norm 1 is half the pack
     c, s = half * torch.cos(angle), half * torch.sin(angle)
     mirror = torch.where(flipped, -1.0, 1.0)

@@ -140,7 +140,7 @@ def _columns(crops: list[Crop], index: list[int]) -> dict[str, np.ndarray]:
         "index": column(index, (), np.int64),
         "points": column([c.points for c in crops], (NUM_POINTS, 2), np.float32),
         "valid": column([c.valid for c in crops], (NUM_POINTS,), bool),
-        "box": column([c.box for c in crops], (4,), np.float32),
+        "frame": column([c.frame for c in crops], (4,), np.float32),
         "box_img": column([c.box_img for c in crops], (4,), np.float64),
         "matrix": column([c.matrix for c in crops], (2, 3), np.float64),
         "label": column([c.label for c in crops], (), np.uint8),

@@ -38,7 +38,7 @@ PLAN = "plan.json"  # in it: what the run is about
 SHEET_SIDE = 8  # faces along a side of a contact sheet
 
 # columns of a part's rows that the table of faces takes over
-_SAME = ("points", "valid", "box", "matrix", "label", "hash", "visibility", "tags")
+_SAME = ("points", "valid", "frame", "matrix", "label", "hash", "visibility", "tags")
 
 Progress = Callable[[int, int], None]
 

@@ -16,10 +16,11 @@ from pair_fld.data.augment.geometric import (
     warp_images,
 )
 from pair_fld.runtime import geometry
+from pair_fld.runtime.frame import frame_from_row, frame_matrix
 from pair_fld.runtime.scheme import FLIP
 
 PACK, SIZE, MARGIN = 192, 96, 1.45
-BOXES = torch.tensor([[50.0, 60.0, 140.0, 132.0], [70.0, 30.0, 120.0, 160.0]])
+FRAMES = torch.tensor([[95.0, 96.0, 90.0, 0.0], [95.0, 95.0, 130.0, 33.0]])  # centre x, y, size, roll
 
 
 def smooth_images(count: int) -> np.ndarray:
@@ -31,12 +32,12 @@ def smooth_images(count: int) -> np.ndarray:
 
 def test_undisturbed_view_is_the_runtime_crop() -> None:
     images = smooth_images(2)
-    views = sample_views(BOXES, PACK, MARGIN, None, None)
+    views = sample_views(FRAMES, PACK, MARGIN, None, None)
     drawn = warp_images(torch.from_numpy(images), views, SIZE).permute(0, 2, 3, 1).numpy()
     points = np.random.default_rng(0).uniform(60, 130, (2, 51, 2)).astype(np.float32)
     norm = points_to_view(torch.from_numpy(points), views, PACK).numpy()
     for i in range(2):
-        matrix = geometry.crop_matrix(BOXES[i].numpy(), SIZE, MARGIN)
+        matrix = frame_matrix(frame_from_row(FRAMES[i].numpy()), SIZE, MARGIN)
         np.testing.assert_allclose(
             geometry.from_norm(norm[i], SIZE), geometry.transform_points(matrix, points[i]), atol=2e-3
         )
@@ -54,7 +55,7 @@ def test_points_round_trip_and_stay_on_the_drawn_dot() -> None:
     images = torch.from_numpy(
         np.broadcast_to(np.rint(dot).astype(np.uint8)[None, :, :, None], (64, PACK, PACK, 3)).copy()
     )
-    views = sample_views(BOXES[:1].repeat(64, 1), PACK, MARGIN, config, np.random.default_rng(1))
+    views = sample_views(FRAMES[:1].repeat(64, 1), PACK, MARGIN, config, np.random.default_rng(1))
     norm = points_to_view(points, views, PACK)
     torch.testing.assert_close(points_to_pack(norm, views, PACK), points, atol=1e-3, rtol=0)
     drawn = warp_images(images, views, SIZE)[:, 0]
@@ -78,7 +79,7 @@ def test_mirroring_twice_changes_nothing() -> None:
 
 def test_both_warps_draw_the_same() -> None:
     images = torch.from_numpy(smooth_images(2))
-    views = sample_views(BOXES, PACK, MARGIN, AugmentConfig(rotation=30, shift=0.1), np.random.default_rng(4))
+    views = sample_views(FRAMES, PACK, MARGIN, AugmentConfig(rotation=30, shift=0.1), np.random.default_rng(4))
     apart = (warp_images(images, views, SIZE) - sample_images(images, views, SIZE)).abs()
     # OpenCV rounds positions to 1/32 pixel; at the pack's rim it blends with black a little differently
     assert apart.mean() < 0.3

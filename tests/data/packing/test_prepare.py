@@ -25,6 +25,7 @@ from pair_fld.data.packing import prepare as stage
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.packing.splits import split_of
 from pair_fld.errors import PairError
+from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.geometry import invert, transform_points
 from pair_fld.runtime.landmark_files import write_faces
 from tests.data.labelled_folders import SIDE, add_face, data_config, face_picture, face_points, save_picture
@@ -54,9 +55,9 @@ def test_pack_holds_checked_crops_and_points(tmp_path: Path) -> None:
         assert pack.faces.hash[k] == hashlib.sha256(crops[k].tobytes()).hexdigest()
         back = transform_points(invert(pack.faces.matrix[k]), pack.faces.points[k])
         assert np.abs(back - face_points(k)).max() < 1e-3
-        box = transform_points(invert(pack.faces.matrix[k]), pack.faces.box[k].reshape(2, 2)).ravel()
-        corners = [*face_points(k).min(axis=0), *face_points(k).max(axis=0)]
-        assert box == pytest.approx(corners, abs=1e-3)
+        expected, size = fit_frame(face_points(k)), 48 / pack.margin
+        assert pack.faces.frame[k] == pytest.approx([23.5, 23.5, size, 0.0], abs=1e-4)  # upright, in the middle
+        assert transform_points(invert(pack.faces.matrix[k]), [23.5, 23.5]) == pytest.approx(expected.centre, abs=1e-3)
     assert pack.faces.path.tolist() == [f"in/images/f{k}.png" for k in range(5)]
     assert pack.record["seed"] == 0
     assert pack.record["report"] == report
@@ -279,7 +280,7 @@ def test_labels_none_keeps_the_crop_without_points(tmp_path: Path) -> None:
     faces = Pack(tmp_path / "out").faces
     assert faces.label.tolist() == [NONE]
     assert not faces.valid.any()
-    assert np.ptp(faces.box[0, ::2]) > 15
+    assert faces.frame[0, 2] > 15
 
 
 def test_one_process_and_two_write_the_same_bytes(tmp_path: Path) -> None:

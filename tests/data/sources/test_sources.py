@@ -124,8 +124,8 @@ def test_unlabelled_uses_the_box_as_fractions_of_the_picture(tmp_path: Path) -> 
     crop = load_crop(list_samples(config).samples[0], source, 48, 2.0)
     # 200 x 100 pixels span [-0.5, 199.5] x [-0.5, 99.5]
     assert crop.box_img.tolist() == [49.5, 49.5, 149.5, 99.5]
-    # longer side 100 -> crop of 200 picture pixels on 48: the box is 24 x 12 about the centre 23.5
-    assert crop.box.tolist() == [11.5, 17.5, 35.5, 29.5]
+    # longer side 100 -> crop of 200 image pixels on 48: the frame has size 24 about the centre 23.5
+    assert crop.frame.tolist() == [23.5, 23.5, 24.0, 0.0]
     assert crop.label == NONE
     assert not crop.valid.any()
     boxless = source.model_copy(update={"box": None})
