@@ -12,6 +12,7 @@ from pair_fld.config import SourceConfig
 from pair_fld.data.dataset import MACHINE, Pack
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.schemes import scheme_of
+from pair_fld.runtime.mean_face import MEAN_FACE
 from pair_fld.train.batches import BatchSource
 from pair_fld.train.resume import LAST
 from tests.data.labelled_folders import SIDE, add_face, data_config
@@ -30,7 +31,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Pack:
         for k in range(4):
             seed = 10 * count + k
             rng = np.random.default_rng(seed)
-            points = rng.uniform(30, 90, (count, 2))
+            labelled = [i for i in range(51) if count != 49 or i not in MISSING_IN_49]
+            points = np.zeros((count, 2))
+            points[list(index)] = 60 + 45 * MEAN_FACE[labelled] + rng.normal(0, 2, (len(labelled), 2))
             if count != 49:  # the jaw and the like lie around the 51 points, and count for nothing
                 others = [i for i in range(count) if i not in index]
                 points[others] = rng.uniform(5, SIDE - 5, (len(others), 2))

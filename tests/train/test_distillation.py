@@ -47,8 +47,8 @@ def teachers(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
 
 def views(count: int, seed: int = 0) -> tuple[torch.Tensor, object]:
     rng = np.random.default_rng(seed)
-    boxes = torch.tensor([[20.0, 25.0, 70.0, 80.0]]).repeat(count, 1)
-    return boxes, sample_views(boxes, 96, 1.45, AugmentConfig(rotation=30, scale=0.2), rng)
+    frames = torch.tensor([[45.0, 52.5, 55.0, 0.0]]).repeat(count, 1)  # centre x, y, size, roll
+    return frames, sample_views(frames, 96, 1.45, AugmentConfig(rotation=30, scale=0.2), rng)
 
 
 def test_covariances_move_as_their_points_do() -> None:
