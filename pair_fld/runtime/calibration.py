@@ -89,6 +89,8 @@ def calibration_from_json(tree: dict[str, Any]) -> DetectorCalibration:
     shapes = (made.reference.shape, made.weights.shape, made.bias.shape, made.covariance.shape)
     if shapes != ((len(names), 2), (len(names),), (4,), (4, 4)):
         raise ValueError(f"expected a detector calibration of {len(names)} key points, found arrays of {shapes}")
+    if not all(np.isfinite(a).all() for a in (made.reference, made.weights, made.bias, made.covariance)):
+        raise ValueError("expected a detector calibration of finite numbers, found others")
     return made
 
 

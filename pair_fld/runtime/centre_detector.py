@@ -13,7 +13,7 @@ import numpy as np
 
 from .calibration import calibration_from_json
 from .detection import sigmoid
-from .metadata import METADATA_TASK
+from .metadata import METADATA_TASK, metadata_errors
 from .search import SearchConfig, SearchingDetector, search_from_json
 from .session import open_run, read_metadata
 
@@ -36,11 +36,17 @@ class CentreDetector(SearchingDetector):
         if metadata.get(METADATA_TASK) != TASK:
             raise ValueError(f"{path}: expected a face finder of pairfld train-detector, found another model")
         self.metadata, self._run = metadata, open_run(self.path, metadata, threads)
-        self.side, self.name = int(metadata["input"]["size"]), str(metadata["name"])
-        self.search = search or search_from_json(metadata["search"])
-        self.key_points = tuple(metadata.get("key_points", ()))
-        calibration = metadata.get("calibration")
-        self.calibration = None if calibration is None else calibration_from_json(calibration)
+        with metadata_errors():
+            self.side, self.name = int(metadata["input"]["size"]), str(metadata["name"])
+            self.search = search or search_from_json(metadata["search"])
+            self.key_points = tuple(metadata.get("key_points", ()))
+            calibration = metadata.get("calibration")
+            self.calibration = None if calibration is None else calibration_from_json(calibration)
+        try:
+            self.look(np.zeros((self.side, self.side, 3), np.uint8))
+        except Exception as error:  # each runtime raises classes of its own
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}: its graph and its metadata do not fit ({reason})") from None
 
     def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `SearchingDetector.look`."""

@@ -13,6 +13,8 @@ confidence      see `confidence`
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -61,15 +63,47 @@ def parse_metadata(text: str) -> dict[str, Any]:
     Raises:
         ValueError: another format, or no JSON object.
     """
-    metadata = json.loads(text)
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its pair_fld metadata is damaged JSON ({error})") from None
     if not isinstance(metadata, dict):
         raise ValueError("its pair_fld metadata is no JSON object")
     if metadata.get("format") == 1:
-        metadata = _from_format_1(metadata)
+        with metadata_errors():
+            metadata = _from_format_1(metadata)
     if metadata.get("format_version") != FORMAT_VERSION:
         found = metadata.get("format_version", metadata.get("format"))
         raise ValueError(f"metadata format {found!r}, this version reads {FORMAT_VERSION} and 1")
+    with metadata_errors():
+        _check(metadata)
     return metadata
+
+
+@contextmanager
+def metadata_errors() -> Generator[None]:
+    """While metadata are read: what lacks or is of another type becomes a ValueError that says so."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"its pair_fld metadata is incomplete or damaged ({reason})") from None
+
+
+def _check(metadata: dict[str, Any]) -> None:
+    """ValueError for numbers without which no image can be prepared; the sections of a detector are its own."""
+    spec = metadata["input"]
+    size = spec["size"]
+    if not isinstance(size, int) or not 8 <= size <= 4096:
+        raise ValueError(f"its pair_fld metadata has an input of {size!r} pixels")
+    if not np.isfinite(float(spec["mean"])) or not 0 < float(spec["std"]) < np.inf:
+        raise ValueError(f"its pair_fld metadata has a mean of {spec['mean']!r} and a std of {spec['std']!r}")
+    if metadata.get(METADATA_TASK, "landmarks") != "landmarks":
+        return
+    if not 0 < float(metadata["crop"]["margin"]) <= 10:
+        raise ValueError(f"its pair_fld metadata has a margin of {metadata['crop']['margin']!r}")
+    if metadata["output"]["kind"] not in OUTPUT_KINDS:
+        raise ValueError(f"its pair_fld metadata has an output of kind {metadata['output']['kind']!r}")
 
 
 def _from_format_1(old: dict[str, Any]) -> dict[str, Any]:

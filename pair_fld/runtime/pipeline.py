@@ -22,12 +22,14 @@ from .face import Face
 from .frame import Frame, fit_frame, frame_matrix
 from .geometry import invert, transform_points
 from .image_file import ImageFile
+from .metadata import metadata_errors
 from .search import SearchConfig, search_steps
 from .session import Model, load_model
 
 # Cutting the crop anew around the first result gains little with frames as steady as these, at twice the model's cost.
 # A model's metadata may say otherwise.
 DEFAULT_REFINE = 0
+MAX_REFINE = 100
 DEFAULT_MIN_SCORE = 0.1  # TUNE
 # From this score a face ends the search for others that are turned or small.
 CERTAIN = 0.5
@@ -84,16 +86,21 @@ class Pipeline:
     """
 
     def __init__(self, detector: FaceDetector, model: LandmarkModel, options: PipelineOptions | None = None) -> None:
-        options = options or PipelineOptions()
-        metadata = model.metadata
         self.detector, self.model = detector, model
+        with metadata_errors():
+            self._configure(options or PipelineOptions(), model.metadata)
+
+    def _configure(self, options: PipelineOptions, metadata: dict[str, Any]) -> None:
+        detector = self.detector
         self.calibration = _calibration(detector, metadata)
         detector.calibration = self.calibration
         own = metadata.get("search", {})
         chosen = {k: v for k in ("turned", "smallest") if (v := _first(getattr(options, k), own.get(k))) is not None}
         detector.search = replace(detector.search, **chosen)
-        self.min_score: float = _first(options.min_score, own.get("min_score"), DEFAULT_MIN_SCORE)
+        self.min_score = float(_first(options.min_score, own.get("min_score"), DEFAULT_MIN_SCORE))
         self.refine = int(_first(options.refine, metadata["crop"].get("refine"), DEFAULT_REFINE))
+        if self.refine > MAX_REFINE:
+            raise ValueError(f"expected at most {MAX_REFINE} refinement passes, found {self.refine}")
         tree = metadata.get("confidence")
         self.confidence: Confidence | None = None if tree is None else confidence_from_json(tree)
 

@@ -79,7 +79,15 @@ def load_model(path: str | Path, threads: int = 1) -> Model:
     metadata = read_metadata(path)
     if metadata.get(METADATA_TASK, "landmarks") != "landmarks":
         raise ValueError(f"{path}: expected a landmark model, found one for {metadata[METADATA_TASK]}")
-    return Model(path, metadata, open_run(path, metadata, threads))
+    model = Model(path, metadata, open_run(path, metadata, threads))
+    crop = np.zeros((1, model.input_size, model.input_size, 3), np.uint8)
+    try:
+        shape = model.predict(crop).shape
+    except Exception as error:  # each runtime raises classes of its own
+        raise ValueError(f"{path}: its graph and its metadata do not fit ({' '.join(str(error).split())})") from None
+    if shape != (1, NUM_POINTS, 2):
+        raise ValueError(f"{path}: expected {NUM_POINTS} points from the model, found an output of {shape}")
+    return model
 
 
 def open_run(path: Path, metadata: dict[str, Any], threads: int = 1) -> Run:

@@ -94,6 +94,58 @@ def test_a_truncated_model_is_not_called_foreign(tmp_path: Path):
         read_metadata(path)
 
 
+def first_numbers(path: Path, metadata: object, count: int = 102) -> Path:
+    """A .tflite that gives the first `count` numbers of its 8 x 8 x 3 crop."""
+    flat = FlatBuilder()
+    x, y = flat.tensor("x", (1, 8, 8, 3), np.float32), flat.tensor("y", (1, count), np.float32)
+    line = flat.tensor("line", (1, 192), np.float32)
+    flat.operator("RESHAPE", [x, flat.constant("shape", np.array([1, 192], np.int32))], [line])
+    begin = flat.constant("begin", np.zeros(2, np.int32))
+    flat.operator("SLICE", [line, begin, flat.constant("size", np.array([1, count], np.int32))], [y])
+    save_tflite(flat.finish({"x": x}, {"y": y}), path, metadata)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "sentence"),
+    [
+        (None, None, ""),
+        ("input", {"size": "x"}, "an input of 'x' pixels"),
+        ("input", {"size": 10**30}, "an input of 10"),
+        ("input", {"size": 16}, "its graph and its metadata do not fit"),
+        ("input", {"mean": None}, "incomplete or damaged"),
+        ("input", {"std": 0}, "a std of 0"),
+        ("input", None, "incomplete or damaged .no 'input'"),
+        ("crop", {"margin": float("nan")}, "a margin of nan"),
+        ("crop", 5, "incomplete or damaged"),
+        ("output", {"kind": "offsets"}, "an output of kind 'offsets'"),
+        ("output", {"kind": "heatmap"}, "expected 51 points from the model, found an output of"),
+        ("output", {"kind": []}, "an output of kind"),
+    ],
+)
+def test_metadata_of_another_form_are_a_sentence(tmp_path: Path, section: str | None, change: object, sentence: str):
+    metadata = {key: dict(value) if isinstance(value, dict) else value for key, value in META.items()}
+    if section is not None:
+        if isinstance(change, dict):
+            metadata[section] |= change
+        elif change is None:
+            del metadata[section]
+        else:
+            metadata[section] = change
+    path = first_numbers(tmp_path / "a.tflite", metadata)
+    if section is None:
+        assert load_model(path).predict(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 51, 2)
+        return
+    with pytest.raises(ValueError, match=sentence) as error:
+        load_model(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_another_number_of_points_is_a_sentence(tmp_path: Path):
+    with pytest.raises(ValueError, match="its graph and its metadata do not fit"):
+        load_model(first_numbers(tmp_path / "a.tflite", META, count=136))
+
+
 def test_no_runtime_is_one_sentence_with_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
         monkeypatch.setitem(sys.modules, module, None)
