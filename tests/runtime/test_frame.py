@@ -71,6 +71,7 @@ def test_no_other_similarity_lies_nearer():
         assert np.square(place(other) - face).sum() >= error
 
 
+@settings(deadline=None)
 @given(frames, masks)
 def test_a_frame_returns_from_its_own_points(frame: Frame, mask: np.ndarray):
     found = fit_frame(np.where(mask[:, None], place(frame), np.nan), weights=mask)
@@ -80,6 +81,7 @@ def test_a_frame_returns_from_its_own_points(frame: Frame, mask: np.ndarray):
     assert roll_difference(found.roll, frame.roll) < 1e-4
 
 
+@settings(deadline=None)
 @given(frames, st.sampled_from([48, 64, 96, 256]), st.floats(1.0, 2.5))
 def test_points_return_through_the_inverse_of_the_crop(frame: Frame, size: int, margin: float):
     matrix = frame_matrix(frame, size, margin)
@@ -87,6 +89,7 @@ def test_points_return_through_the_inverse_of_the_crop(frame: Frame, size: int, 
     np.testing.assert_allclose(transform_points(invert(matrix), transform_points(matrix, face)), face, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(frames, st.sampled_from([64, 96]), st.floats(1.0, 2.5))
 def test_every_crop_shows_the_mean_face_alike(frame: Frame, size: int, margin: float):
     # upright, centred on (S - 1) / 2, its unit S / margin pixels long: at any place, size and roll
@@ -94,6 +97,7 @@ def test_every_crop_shows_the_mean_face_alike(frame: Frame, size: int, margin: f
     np.testing.assert_allclose(transform_points(frame_matrix(frame, size, margin), place(frame)), expected, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(st.floats(-180, 180), st.floats(0.3, 3), st.tuples(st.floats(-50, 50), st.floats(-50, 50)))
 def test_the_frame_turns_with_the_image(turn: float, scale: float, shift: tuple[float, float]):
     # any points, not the mean face's: the fit of moved points is the moved fit
