@@ -47,17 +47,17 @@ class SourceConfig(Strict):
     """One folder, label file or renderer of faces.
 
     kind: what `path` holds; README.md lists the kinds.
-    images: where a label file's pictures are, when not beside it; relative to `root` as `path` is.
+    images: where a label file's images are, when not beside it; relative to `root` as `path` is.
     labels: who made them; `none` is trained through a teacher only.
     split: `auto` holds `valid_fraction` of its people back to choose by; `test` faces are only ever measured.
     weight: how often its faces are drawn in training, 1 = once an epoch.
     scheme: a name in configs/scheme or the path of such a file; by default the usual one for 49, 51, 68 or 98 points.
     offset: pixels to add to the labels, e.g. [-1, -1] for a source that counts from 1.
-    exif: whether labels refer to the picture as an EXIF rotation turns it (apply) or as it is stored (ignore).
+    exif: whether labels refer to the image as an EXIF rotation turns it (apply) or as it is stored (ignore).
     missing: coordinates that mark a point as not labelled, as the file has them.
     max_missing: points that a label may lack beyond those its scheme lacks; more and the face is left out.
     visibility, tags: tables beside the labels, relative to `root`: visibility.csv has a digit a point (0 seen, 1 behind
-    something, 2 hidden by the head itself), tags a column an attribute; both name the picture without suffix first.
+    something, 2 hidden by the head itself), tags one column per attribute; both name the image without suffix first.
     """
 
     name: str
@@ -75,7 +75,7 @@ class SourceConfig(Strict):
     max_missing: int = Field(default=25, ge=0, le=51)
     visibility: str | None = None
     tags: str | None = None
-    box: tuple[float, float, float, float] | None = None  # unlabelled only: face box as fractions of the picture
+    box: tuple[float, float, float, float] | None = None  # unlabelled only: face box as fractions of the image
     count: Count = Field(default=0, ge=0)  # synthetic only: faces to render
     seed: Seed = 0  # synthetic only
 
@@ -88,7 +88,7 @@ class DataConfig(Strict):
     pack_size: Side = 192  # side of the packed crops, pixels
     pack_margin: float = Field(default=2.2, gt=1, le=10)  # side of a packed crop over the longer side of its box
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
-    near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit picture hashes
+    near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit image hashes
     seed: Seed = 0
     num_workers: Processes = 0  # loading processes; 0: one per core
 

@@ -1,4 +1,4 @@
-"""The one door to timm: EMA, optimizer, schedule, backbones; and a cure for mismatched torchvision wheels.
+"""The one door to timm; and a cure for mismatched torchvision wheels.
 
 timm and torchvision are imported by the first call that needs them, never by `import pair_fld.models`: they take
 seconds, and what they do not bear on (prediction, another architecture) must run where they do not import.
@@ -64,24 +64,6 @@ def _unusable(package: str, fault: Exception) -> PairError:
     found = f"{type(fault).__name__}: {' '.join(str(fault).split())}"
     remedy = f"Run `make setup`, or install it beside torch {torch.__version__}: pip install torch {package}."
     return PairError(package, "a package that Python can import", found, remedy)
-
-
-def ema(model: nn.Module, decay: float) -> Any:
-    """timm's ModelEmaV3 with its warm-up; `.module` holds the averaged weights, `.update(model, step)` moves them."""
-    return timm().utils.ModelEmaV3(model, decay=decay, use_warmup=True)
-
-
-def optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW through timm: no decay on norms and biases, fused where torch has it."""
-    return timm().optim.create_optimizer_v2(model, opt="adamw", lr=lr, weight_decay=weight_decay, fused=True)
-
-
-def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> Any:
-    """timm's cosine schedule by steps, from 0 over `warmup` steps up to the optimizer's rate and down to 1 % of it."""
-    top = optimizer.param_groups[0]["lr"]
-    return timm().scheduler.CosineLRScheduler(
-        optimizer, t_initial=steps, lr_min=top / 100, warmup_t=warmup, warmup_prefix=False, t_in_epochs=False
-    )
 
 
 def convert_sync_batchnorm(model: nn.Module) -> nn.Module:

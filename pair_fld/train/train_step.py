@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pair_fld.models import LandmarkNet, timm_compat
+from pair_fld.models import LandmarkNet
 from pair_fld.models.heads import Outputs
 from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
+from pair_fld.train.schedule import adamw, cosine_schedule, weight_average
 
 _MOMENTUM = 0.98  # of the running averages of the losses
 
@@ -119,10 +120,10 @@ class TrainState:
         self.model, self.spec = model, spec
         self.module = module.to(device)
         self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = None if spec.ema_decay is None else timm_compat.ema(model, spec.ema_decay)
+        self.ema = None if spec.ema_decay is None else weight_average(model, spec.ema_decay)
         self.net = distributed.wrap(self.module, device)  # after the EMA's copy, which needs no shared statistics
-        self.optimizer = timm_compat.optimizer(self.module, spec.lr, spec.weight_decay)
-        self.schedule = timm_compat.cosine(self.optimizer, spec.steps, spec.warmup)
+        self.optimizer = adamw(self.module, spec.lr, spec.weight_decay)
+        self.schedule = cosine_schedule(self.optimizer, spec.steps, spec.warmup)
 
     @property
     def projector(self) -> nn.Module | None:
