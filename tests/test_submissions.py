@@ -25,9 +25,10 @@ def unpacked(entry: Path, folder: Path) -> Path:
     return folder / "model.tflite"
 
 
-def test_there_is_a_baseline() -> None:
-    assert SUBMISSIONS / "baseline" in ENTRIES
-    assert "baseline" in (SUBMISSIONS / "LOG.md").read_text()
+@pytest.mark.parametrize("name", ["tiny", "nano"])
+def test_the_family_is_there_and_logged(name: str) -> None:
+    assert SUBMISSIONS / name in ENTRIES
+    assert f"submissions/{name}" in (SUBMISSIONS / "LOG.md").read_text()
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda p: p.name)

