@@ -42,7 +42,7 @@ def test_a_copy_can_be_changed_and_used(tmp_path: Path, monkeypatch: pytest.Monk
     assert "name: synthetic" in Path("mine.yaml").read_text()
     Path("folder").mkdir()
     assert pairfld("configs", "copy", "data/shared-faces", "folder").code == 0
-    assert pairfld("configs", "copy", "pair2024").code == 0
+    assert pairfld("configs", "copy", "budget/pair2024").code == 0
     assert Path("folder/shared-faces.yaml").is_file()
     assert Path("pair2024.yaml").is_file()
 
