@@ -23,9 +23,7 @@ def shipped_archive() -> Path:
     """The shipped archive of the checkout or of the installed package; PairError when there is none."""
     found = [archive for folder in SHIPPED_FOLDERS for archive in sorted(folder.glob("*.zip"))]
     if not found:
-        raise PairError(
-            "model", "the shipped archive (submissions/tiny/*.zip)", "none", "Give one with --archive."
-        )
+        raise PairError("model", "the shipped archive (submissions/tiny/*.zip)", "none", "Give one with --archive.")
     return found[0]
 
 
