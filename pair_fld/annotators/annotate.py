@@ -79,10 +79,10 @@ def annotate(
         python: makes the annotator's environment. interpreter: runs it without making one (tests).
 
     Raises:
-        PairError: sources, annotator or folder cannot be used; or one that may label training images only is asked to
-            label a source of the split test.
+        PairError: sources, annotator or folder cannot be used; or there is no source but of the split test, which an
+            annotator that may label training images only leaves out.
     """
-    _refuse_test_sources(annotator, config)
+    config = _without_test_sources(annotator, config)
     samples = list_samples(config).samples
     root = str(Path(config.root).resolve())
     plan = {"annotator": annotator.name, "hash": annotator.hash, "flips": flips, "root": root}
@@ -102,12 +102,15 @@ def annotate(
     return report
 
 
-def _refuse_test_sources(annotator: Annotator, config: DataConfig) -> None:
-    tested = [source.name for source in config.sources if source.split == "test"]
-    if annotator.about.training_only and tested:
-        found = f"test images ({', '.join(tested)})"
-        remedy = annotator.about.warning or "Take these sources out."
+def _without_test_sources(annotator: Annotator, config: DataConfig) -> DataConfig:
+    if not annotator.about.training_only:
+        return config
+    kept = [source for source in config.sources if source.split != "test"]
+    if not kept:
+        found = f"test images ({', '.join(source.name for source in config.sources)})"
+        remedy = annotator.about.warning or "Give other sources."
         raise PairError(annotator.name, "training images only", found, remedy)
+    return config.model_copy(update={"sources": kept})
 
 
 def _open_folder(out: Path, plan: dict[str, Any], inputs: list[Path], *, resume: bool, overwrite: bool) -> None:

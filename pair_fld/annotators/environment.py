@@ -64,6 +64,8 @@ def cached_environment(requirements: Path, python: str = sys.executable, cache: 
     Raises:
         CallError: as `run_program`.
     """
+    if not requirements.is_file():
+        raise CallError(f"there is no {requirements.name}")
     digest = hashlib.sha256(requirements.read_bytes() + b"\0" + python.encode() + sys.version.encode()).hexdigest()
     venv = (cache or cache_folder() / "environments") / digest[:16]
     interpreter = str(venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))

@@ -33,5 +33,7 @@ def _folder_config(folder: Path) -> DataConfig:
     labelled = next(folder.rglob("*.pts"), None) is not None
     kind, labels = ("ibug", "human") if labelled else ("unlabelled", "none")
     box = None if labelled else WHOLE_IMAGE
-    source = SourceConfig(name=folder.resolve().name, kind=kind, path=".", labels=labels, split="train", box=box)
+    source = SourceConfig(
+        name="/".join(folder.resolve().parts[-2:]), kind=kind, path=".", labels=labels, split="train", box=box
+    )
     return DataConfig(sources=[source], root=str(folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -65,6 +65,7 @@ def prepare(
     show the faces with their points.
     """
     from pair_fld.data.packing.prepare import prepare as pack_faces
+    from pair_fld.data.sample import STORED_FRAME
     from pair_fld.data.sources.files import passed_over_sentence
 
     place = workspace(recipe, work, overrides, data=data)
@@ -80,19 +81,43 @@ def prepare(
     if as_json:
         print_json(report)
         return
-    table = Table(title=Text(f"{report['faces']} faces in {target}"))
-    for heading in ("source", "kind", "labels", "listed", "train", "valid", "test"):
-        table.add_column(heading, justify="left" if heading in ("source", "kind", "labels") else "right")
-    for source in report["sources"]:
-        table.add_row(*(str(source[key]) for key in ("name", "kind", "labels", "listed", "train", "valid", "test")))
-    out.print(table)
+    out.print(_table(report, target))
     for source in report["sources"]:
         if source["without_identity"]:
             say(f"{source['name']}: `identity` names nobody in {source['without_identity']} files, split face by face")
     for reason, count in report["left_out"].items():
         say(f"left out: {count} x {reason}")
     for reason, count in report.get("warnings", {}).items():
-        say(f"suspicious: {count} x {reason} (`exif: ignore` reads such labels right)")
+        remedy = "`exif: ignore` reads such labels right" if reason == STORED_FRAME else "`audit: drop` leaves them out"
+        say(f"suspicious: {count} x {reason} ({remedy})")
     if sentence := passed_over_sentence(Counter(report.get("passed_over", {}))):
         say(sentence)
     say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")
+
+
+def _table(report: dict[str, Any], target: Path) -> Table:
+    """The sources and, where a reference knows them, how far their labels are shifted."""
+    columns = ("name", "kind", "labels", "listed", "train", "valid", "test")
+    shifted = any(source.get("shift") for source in report["sources"])
+    caption = (
+        "shift: labels against the reference, % of the eye distance, x to the right and y down" if shifted else None
+    )
+    table = Table(title=Text(f"{report['faces']} faces in {target}"), caption=caption)
+    for heading in ("source", *columns[1:], *(("shift x", "shift y", "spread", "offset") if shifted else ())):
+        table.add_column(heading, justify="left" if heading in ("source", "kind", "labels", "offset") else "right")
+    for source in report["sources"]:
+        row = [str(source[key]) for key in columns]
+        if shifted:
+            row += _shift_cells(source.get("shift"), source.get("offset"))
+        table.add_row(*row)
+    return table
+
+
+def _shift_cells(shift: dict[str, Any] | None, offset: Any) -> list[str]:
+    cells = ["-", "-", "-"]
+    if shift is not None:
+        spread = " ".join(f"{v:.1f}" for v in shift["spread_percent"])
+        cells = [f"{shift['x_percent']:+.2f}", f"{shift['y_percent']:+.2f}", spread]
+    if isinstance(offset, dict):
+        return [*cells, "{:+.2f} {:+.2f} %".format(*offset["percent"])]
+    return [*cells, offset if isinstance(offset, str) else "{:+g} {:+g} px".format(*offset)]

@@ -37,7 +37,9 @@ InitOption = Annotated[
 TeachersOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--teacher", help="Checkpoint of a teacher; repeat it to average several.", show_default="WORK/teacher/best.pt"
+        "--teacher",
+        help="Checkpoint of a teacher, or labels of pairfld annotate with a map.npz; repeat it to average several.",
+        show_default="WORK/teacher/best.pt",
     ),
 ]
 StudentOption = Annotated[

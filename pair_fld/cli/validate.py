@@ -100,7 +100,7 @@ def validate(
     """
     from pair_fld.evaluate.measurement import MeasurementSpec, measure
     from pair_fld.evaluate.protocol import open_protocol
-    from pair_fld.evaluate.report import tables
+    from pair_fld.evaluate.report import shift_table, tables
 
     model, changes = _split_arguments(arguments or [])
     place = workspace(recipe, work, changes)
@@ -125,7 +125,7 @@ def validate(
     if as_json:
         print_json(found.to_json())
     else:
-        for table in tables(found.result, spec.name):
+        for table in (*tables(found.result, spec.name), shift_table(found.result)):
             out.print(table)
     for entry in found.left_out:
         say(f"left out: {entry.sentence}")

@@ -39,8 +39,34 @@ class SchemeConfig(Strict):
 
 
 SOURCE_KINDS = Literal[
-    "ivslab", "ibug", "csv", "coco", "cvat", "labelme", "imglab", "wflw", "aflw2000", "ytf", "synthetic", "unlabelled"
+    "ivslab",
+    "ibug",
+    "csv",
+    "coco",
+    "cvat",
+    "labelme",
+    "imglab",
+    "wflw",
+    "aflw2000",
+    "annotation",
+    "ytf",
+    "synthetic",
+    "unlabelled",
 ]
+
+
+class PercentOffset(Strict):
+    """An offset that grows with the face: percent of the distance of the outer eye corners, x to the right, y down."""
+
+    percent: tuple[float, float]
+
+
+class ReferenceConfig(Strict):
+    """What the sources' zero points are compared with: a folder of `pairfld annotate`, and the map of
+    `pairfld fit-scheme` that leads from its points to the 51. Paths are relative to the working directory."""
+
+    labels: str
+    scheme: str
 
 
 class SourceConfig(Strict):
@@ -51,8 +77,10 @@ class SourceConfig(Strict):
     labels: who made them; `none` is trained through a teacher only.
     split: `auto` holds `valid_fraction` of its people back to choose by; `test` faces are only ever measured.
     weight: how often its faces are drawn in training, 1 = once an epoch.
-    scheme: a name in configs/scheme or the path of such a file; by default the usual one for 49, 51, 68 or 98 points.
-    offset: pixels to add to the labels, e.g. [-1, -1] for a source that counts from 1.
+    scheme: a name in configs/scheme, the path of such a file, or an .npz of `pairfld fit-scheme`; by default the usual
+    one for 49, 51, 68 or 98 points.
+    offset: what to add to the labels: pixels, e.g. [-1, -1] for a source that counts from 1, or {percent: [x, y]} of
+    the eye distance; `auto` brings them to the zero point of the data's `reference` when they are packed.
     exif: whether labels refer to the image as an EXIF rotation turns it (apply) or as it is stored (ignore).
     missing: coordinates that mark a point as not labelled, as the file has them.
     max_missing: points that a label may lack beyond those its scheme lacks; more and the face is left out.
@@ -69,7 +97,7 @@ class SourceConfig(Strict):
     weight: float = Field(default=1.0, ge=0)
     identity: str | None = None  # regular expression on the file name; group 1 names the person
     scheme: str | None = None
-    offset: Literal["keep"] | tuple[float, float] = "keep"
+    offset: Literal["keep", "auto"] | tuple[float, float] | PercentOffset = "keep"
     exif: Literal["apply", "ignore"] = "apply"
     missing: tuple[tuple[float, float], ...] = ((0.0, 0.0), (-1.0, -1.0))
     max_missing: int = Field(default=25, ge=0, le=51)
@@ -88,6 +116,8 @@ class DataConfig(Strict):
     pack_size: Side = 192  # side of the packed crops, pixels
     pack_margin: float = Field(default=2.2, gt=1, le=10)  # side of a packed crop over the longer side of its box
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
+    reference: ReferenceConfig | None = None  # estimates how far each source's labels are shifted
+    audit: Literal["warn", "drop", "off"] = "warn"  # labels that are not the shape of a face: say so, or leave them out
     near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit image hashes
     seed: Seed = 0
     num_workers: Processes = 0  # loading processes; 0: one per core

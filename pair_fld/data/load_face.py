@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pair_fld.config import SourceConfig
+from pair_fld.config import PercentOffset, SourceConfig
 from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE
 from pair_fld.data.exif import fits_stored_image
 from pair_fld.data.sample import (
@@ -27,6 +27,7 @@ from pair_fld.data.sample import (
     SkipSample,
 )
 from pair_fld.data.schemes import scheme_of
+from pair_fld.data.zero_points import eye_distance, remove_shift
 from pair_fld.runtime.frame import Frame, fit_frame, frame_from_box, frame_matrix
 from pair_fld.runtime.geometry import points_box, transform_points, warp
 from pair_fld.runtime.image import decode, read_bytes, read_image
@@ -121,14 +122,18 @@ def to_labels(sample: Sample, points: np.ndarray, source: SourceConfig) -> Label
     """
     points = np.asarray(points, np.float64)
     try:
-        scheme = scheme_of(len(points), source.scheme)
+        # an annotation's points have been through the source's map already
+        scheme = scheme_of(len(points), None if source.kind == "annotation" else source.scheme)
     except ValueError as error:
         raise SkipSample(WRONG_COUNT, f"{sample.key}: {error}") from None
     missing = np.asarray(~np.isfinite(points).all(axis=1))
     for mark in source.missing:
         missing |= np.asarray((points == mark).all(axis=1))
-    offset = (0.0, 0.0) if source.offset == "keep" else source.offset
+    offset = source.offset if isinstance(source.offset, tuple) else (0.0, 0.0)
     in_51, point_mask = scheme.to_51(np.where(missing[:, None], np.nan, points + offset))
+    if isinstance(source.offset, PercentOffset):
+        unit = eye_distance(in_51[None], point_mask[None])
+        in_51 = np.where(point_mask[:, None], remove_shift(in_51[None], -np.array(source.offset.percent), unit)[0], 0.0)
     visibility = np.zeros(NUM_POINTS, np.uint8)
     if sample.visibility is not None:
         if len(sample.visibility) not in (len(points), NUM_POINTS):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.config import SchemeConfig, find_config, load_section
+from pair_fld.data.point_map import MappedScheme, load_point_map
 from pair_fld.errors import PairError
 from pair_fld.runtime.scheme import FLIP, NUM_POINTS, REGIONS
 
@@ -75,10 +76,10 @@ def to_51(points: np.ndarray, scheme: str | None = None) -> tuple[np.ndarray, np
     return scheme_of(len(points), scheme).to_51(points)
 
 
-def scheme_of(count: int, name: str | None = None) -> Scheme:
-    """The named scheme, or the usual one for so many points; ValueError where the count does not fit."""
+def scheme_of(count: int, name: str | None = None) -> Scheme | MappedScheme:
+    """The named scheme or point map (.npz), else the usual one for so many points; ValueError: another count."""
     if name is not None:
-        scheme = load_scheme(name)
+        scheme = _mapped(name) if name.endswith(".npz") else load_scheme(name)
         if scheme.count != count:
             raise ValueError(f"the scheme {scheme.name} has {scheme.count} points, found {count}")
         return scheme
@@ -107,6 +108,11 @@ def load_scheme(name: str) -> Scheme:
         PairError: no such file, or one that contradicts itself.
     """
     return _pair51() if name == PAIR51 else _load(find_config("scheme", name))
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: str) -> MappedScheme:
+    return MappedScheme(load_point_map(path))
 
 
 @cache

@@ -17,6 +17,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from pair_fld.data.zero_points import Shift
 from pair_fld.evaluate.metrics import (
     NORMALISERS,
     THRESHOLDS,
@@ -26,8 +27,11 @@ from pair_fld.evaluate.metrics import (
     masked_mean,
     nme,
     region_nme,
+    shift_removed_nme,
 )
 from pair_fld.io import atomic_path
+
+SHIFT_REMOVED = "nme_outer_corners_shift_removed_percent"
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Result:
         names: of the N faces.
         source_names: of the N faces.
         nme: by normaliser, (N,) fractions, nan where not scored.
+        shifts: by source, how far its labels lie from the predictions' zero point.
+        shift_removed: (N,) fractions, NME under outer_corners with each source's shift taken out.
     """
 
     faces: int
@@ -93,6 +99,13 @@ class Result:
     names: tuple[str, ...]
     source_names: tuple[str, ...]
     nme: Mapping[str, np.ndarray]
+    shifts: Mapping[str, Shift]
+    shift_removed: np.ndarray
+
+    def shift_removed_percent(self, source: str | None = None) -> float:
+        """Mean NME, percent, with each source's shift taken out: of all faces, or of one source."""
+        mine = np.array([source in (None, name) for name in self.source_names])
+        return float(masked_mean(self.shift_removed[mine])) * 100
 
     def to_json(self) -> dict[str, Any]:
         """Metrics without the per-image values; a figure that is not finite (nothing scored, or a missed
@@ -100,7 +113,16 @@ class Result:
         return {
             "faces": self.faces,
             **_flat(self.overall),
-            "sources": {s: {"faces": self.source_names.count(s), **_flat(v)} for s, v in self.sources.items()},
+            SHIFT_REMOVED: _number(self.shift_removed_percent()),
+            "sources": {
+                s: {
+                    "faces": self.source_names.count(s),
+                    **_flat(v),
+                    SHIFT_REMOVED: _number(self.shift_removed_percent(s)),
+                    "label_shift": self.shifts[s].to_json(),
+                }
+                for s, v in self.sources.items()
+            },
             "regions": _flat_regions(self.regions),
         }
 
@@ -140,6 +162,10 @@ def evaluate(
     errors = {n: nme(predicted, truth, mask, n) for n in NORMALISERS}
     source_of = np.array(list(sources), dtype=str)
     regions = {n: region_nme(predicted, truth, mask, n) for n in NORMALISERS}
+    shifts, removed = {}, np.full(len(truth), np.nan)
+    for name in dict.fromkeys(source_of.tolist()):
+        mine = source_of == name
+        removed[mine], shifts[name] = shift_removed_nme(predicted[mine], truth[mine], mask[mine])
     return Result(
         faces=len(truth),
         overall={n: score(e) for n, e in errors.items()},
@@ -150,6 +176,8 @@ def evaluate(
         names=tuple(names),
         source_names=tuple(sources),
         nme=errors,
+        shifts=shifts,
+        shift_removed=removed,
     )
 
 
@@ -212,6 +240,20 @@ def tables(result: Result, title: str = "") -> list[Table]:
     for row in region_rows(result):
         regions.add_row(*row)
     return [scores, regions]
+
+
+def shift_table(result: Result) -> Table:
+    """Rich table: NME as the labels stand and with each source's shift taken out, and the shift."""
+    table = Table(
+        title="NME % (outer corners) as the labels stand, and with each set's mean shift removed",
+        caption="shift: labels against predictions, % of the eye distance, x to the right and y down",
+    )
+    for heading in ("faces of", "as it stands", "shift removed", "shift x", "shift y"):
+        table.add_column(heading, justify="left" if heading == "faces of" else "right")
+    for name, shift in result.shifts.items():
+        stands, removed = result.sources[name]["outer_corners"].nme_percent, result.shift_removed_percent(name)
+        table.add_row(name, figure(stands, 2), figure(removed, 2), f"{shift.x:+.2f}", f"{shift.y:+.2f}")
+    return table
 
 
 def markdown(result: Result) -> str:

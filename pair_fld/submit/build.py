@@ -189,4 +189,5 @@ def _record(recipe: RecipeConfig, pack: Pack, metadata: dict[str, Any], teacher:
         config.pop("teacher")
     record = provenance(config, seed=trained.get("seed"), data_hash=pack.data_hash)
     about = {"trained_at_commit": trained.get("commit"), "teacher_sha256": trained.get("teacher")}
+    about |= {"annotators": trained.get("annotators", [])}
     return record | about | {"data_report": {"sources": pack.record["report"]["sources"]}}

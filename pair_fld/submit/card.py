@@ -142,9 +142,23 @@ def training_lines(record: Mapping[str, Any]) -> list[str]:
                 f"{stage}: {model['arch']}, {model['input_size']} x {model['input_size']}, {train['epochs']} epochs, "
                 f"batch {train['batch_size']}, learning rate {train['lr']:g}, losses {losses}"
             )
+    lines += annotator_lines(record)
     labels = {"commit": "code", "data_hash": "data hash", "seed": "seed", "python": "Python"}
     lines += [f"{label}: {record[key]}" for key, label in labels.items() if record[key] is not None]
     lines.append("packages: " + ", ".join(f"{name} {version}" for name, version in sorted(record["packages"].items())))
+    return lines
+
+
+def annotator_lines(record: Mapping[str, Any]) -> list[str]:
+    """Whose labels the model learnt from, where an annotator made them, with the annotator's own warning."""
+    teachers = [("the teacher's predictions", about) for about in record.get("annotators", ())]
+    sources = [
+        (f"the labels of {s['name']}", s["annotator"]) for s in record["data_report"]["sources"] if s.get("annotator")
+    ]
+    lines = []
+    for what, about in (*sources, *teachers):
+        end = f" {about['warning']}" if about.get("warning") else ""
+        lines.append(f"{what}: {about.get('title', 'an annotator')}, {about.get('licence', 'licence unknown')}.{end}")
     return lines
 
 

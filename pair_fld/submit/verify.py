@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from pair_fld.annotators.environment import CallError, cached_environment, make_environment, run_program
 from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipSample
 from pair_fld.data.schemes import to_51
@@ -27,7 +27,6 @@ from pair_fld.evaluate.validate import Truth
 from pair_fld.runtime.landmark_files import order_right_to_left, read_faces
 from pair_fld.runtime.scheme import NUM_POINTS
 
-TIMEOUT_S = 1800
 SCENES = 12  # rendered images to run on where a recipe has no photographs
 
 
@@ -86,6 +85,7 @@ def verify(
     *,
     python: str = sys.executable,
     install: bool = True,
+    cached: bool = False,
 ) -> VerifyReport:
     """Run an archive as a grader would.
 
@@ -95,6 +95,7 @@ def verify(
         truth: labelled faces (N, 2) _img in any supported scheme, by image stem.
         python: the interpreter to build the environment with.
         install: False runs in `python` as it stands: quick, and no proof of requirements.txt.
+        cached: take an environment with these requirements that an earlier run made, where there is one.
 
     Raises:
         PairError: no archive or no images.
@@ -109,14 +110,20 @@ def verify(
         folder = Path(scratch) / "archive"
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
-        started = time.perf_counter()
-        interpreter = _environment(Path(scratch) / "venv", folder, python) if install else python
-        setup_s = time.perf_counter() - started
         listing, out = Path(scratch) / "list.txt", Path(scratch) / "out"
         listing.write_text("".join(f"{path.resolve()}\n" for path in images), encoding="utf-8")
-        started = time.perf_counter()
-        _call([interpreter, "run_model.py", str(listing), str(out)], folder, "run_model.py")
-        run_s = time.perf_counter() - started
+        try:
+            started = time.perf_counter()
+            interpreter = python
+            if install:
+                make = cached_environment if cached else partial(make_environment, Path(scratch) / "venv")
+                interpreter = make(folder / "requirements.txt", python)
+            setup_s = time.perf_counter() - started
+            started = time.perf_counter()
+            run_program([interpreter, "run_model.py", str(listing), str(out)], folder, "run_model.py")
+            run_s = time.perf_counter() - started
+        except CallError as error:
+            raise GateError(str(error)) from None
         predictions = {path.stem: _read_prediction(out / f"{path.stem}.txt") for path in images}
     counts = {stem: len(faces) for stem, faces in predictions.items()}
     report = VerifyReport(len(images), counts, setup_s, run_s)
@@ -161,32 +168,6 @@ def _photographs(truth: Truth, limit: int) -> tuple[list[Path], dict[str, list[n
             images.append(path)
             faces[path.stem] = [] if labels is None else [labels.with_gaps()]
     return images, faces
-
-
-def _environment(venv: Path, folder: Path, python: str) -> str:
-    """A fresh virtual environment with the archive's requirements; its interpreter."""
-    _call([python, "-m", "venv", str(venv)], folder, "making a virtual environment")
-    binary = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    pip = [str(binary), "-m", "pip", "install", "--disable-pip-version-check", "-q", "-r", "requirements.txt"]
-    _call(pip, folder, "installing requirements.txt")
-    return str(binary)
-
-
-def _call(command: Sequence[str], folder: Path, what: str) -> None:
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=_clean_environment()
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GateError(f"{what} failed: {error}") from None
-    if done.returncode != 0:
-        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise GateError(f"{what} ended with exit code {done.returncode}:\n{last}")
-
-
-def _clean_environment() -> dict[str, str]:
-    """The environment without the variables that would let the caller's packages in."""
-    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
 
 
 def _read_prediction(path: Path) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runs import check_claim
+from pair_fld.train.annotator_teacher import annotator_about, is_annotator
 from pair_fld.train.builder import needs_teacher_per_step
 from pair_fld.train.landmarks import Teaching, stage_name, train_landmarks
 from pair_fld.train.run_folder import RunSpec
@@ -47,7 +48,7 @@ def distill(
     Args:
         stage: as `train_landmarks`.
         dataset: as `train_landmarks`.
-        teachers: their checkpoints; the predictions of several are averaged.
+        teachers: their checkpoints, or folders of `pairfld annotate`; the predictions of several are averaged.
         run: as `train_landmarks`.
         cache: folder of the cached predictions; by default that of the run folder.
         init_from: as `train_landmarks`.
@@ -59,9 +60,14 @@ def distill(
             and as `train_landmarks`.
     """
     for path in teachers:
-        if not path.is_file():
+        if not path.is_file() and not is_annotator(path):
             remedy = "Run pairfld train-teacher first, or name another with --teacher."
-            raise PairError(path, "a teacher's checkpoint", "a folder" if path.is_dir() else "no such file", remedy)
+            raise PairError(
+                path,
+                "a teacher's checkpoint or a folder of pairfld annotate",
+                "another folder" if path.is_dir() else "no such file",
+                remedy,
+            )
     model = per_step_teacher(stage, teachers)
     if not run.resume:  # before the teacher predicts, which takes minutes
         check_claim(run.out, stage_name("student"), run.overwrite, run.inputs)
@@ -69,7 +75,8 @@ def distill(
         teachers, dataset, cache or run.out.parent, views=stage.distill.teacher_views, device=run.device,
         progress=progress,
     )  # fmt: skip
-    teaching = Teaching(predictions, teacher_id(teachers), model)
+    about = tuple(annotator_about(path) for path in teachers if is_annotator(path))
+    teaching = Teaching(predictions, teacher_id(teachers), model, about)
     return train_landmarks(stage, dataset, run, teaching=teaching, init_from=init_from, report=report)
 
 
@@ -80,4 +87,7 @@ def per_step_teacher(stage: StageConfig, teachers: Sequence[Path]) -> LandmarkNe
     if len(teachers) > 1:
         remedy = "Give one --teacher, or use terms that cached predictions serve."
         raise PairError("train.losses", "one teacher for losses that run it in every step", str(len(teachers)), remedy)
+    if is_annotator(teachers[0]):
+        remedy = "Give a checkpoint as --teacher, or use terms that cached predictions serve."
+        raise PairError("train.losses", "a network for losses that run it in every step", "an annotator", remedy)
     return load_model(teachers[0])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,11 +43,13 @@ class Teaching:
         predictions: the teacher's, of the whole dataset.
         teacher_id: sha256 of the teacher's checkpoint, for the record.
         model: the teacher's network, where the losses need its outputs in every step.
+        annotators: what the teachers that are annotators say of themselves, for the card.
     """
 
     predictions: LandmarkPredictions
     teacher_id: str
     model: LandmarkNet | None = None
+    annotators: tuple[dict[str, Any], ...] = ()
 
 
 def train_landmarks(
@@ -107,6 +110,8 @@ def _job(
     record |= {"kind": kind, "processes": distributed.size}
     if teaching is not None:
         record["teacher"] = teaching.teacher_id
+        if teaching.annotators:
+            record["annotators"] = list(teaching.annotators)
     steps = train.epochs * source.steps_per_epoch
     step = build_train_step(
         stage, device, steps=steps, warmup=round(train.warmup_epochs * source.steps_per_epoch),

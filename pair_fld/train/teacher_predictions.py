@@ -16,13 +16,18 @@ from pair_fld.models.checkpoint import load_model
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.frame import fit_frames
 from pair_fld.runtime.scheme import NUM_POINTS
+from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256, is_annotator
 from pair_fld.train.distributed import Distributed, pick_device
 from pair_fld.train.predict_dataset import LandmarkPredictions, predict_dataset
 
 
 def teacher_id(teachers: Sequence[Path]) -> str:
     """How a student's record names its teachers: their sha256, joined by + when there are several."""
-    return "+".join(sorted(file_hash(path) for path in teachers))
+    return "+".join(sorted(_sha256(path) for path in teachers))
+
+
+def _sha256(teacher: Path) -> str:
+    return annotator_sha256(teacher) if is_annotator(teacher) else file_hash(teacher)
 
 
 def teacher_predictions(
@@ -41,7 +46,7 @@ def teacher_predictions(
     where they disagree, it is uncertain.
 
     Args:
-        teachers: their checkpoints.
+        teachers: their checkpoints, or folders of `pairfld annotate` (see `annotator_teacher`).
         dataset: the faces.
         cache: folder of the cached predictions, one file per teacher.
         views: views of each face that are averaged, see `predict_dataset`.
@@ -55,10 +60,13 @@ def teacher_predictions(
     distributed = Distributed.init(torch_device)
     every = []
     for teacher in teachers:
-        path = _cache_path(file_hash(teacher), dataset, cache, views)
+        path = _cache_path(_sha256(teacher), dataset, cache, views)
         if not distributed.broadcast(_read(path, len(dataset)) is not None):
-            model = load_model(teacher)[0].to(torch_device)
-            predictions = _predict_all(model, dataset, views, distributed, progress)
+            if is_annotator(teacher):
+                predictions = annotator_predictions(teacher, dataset, progress)
+            else:
+                model = load_model(teacher)[0].to(torch_device)
+                predictions = _predict_all(model, dataset, views, distributed, progress)
             if distributed.is_main:
                 with atomic_path(path) as temporary, temporary.open("wb") as stream:
                     np.savez(stream, **vars(predictions))
@@ -78,14 +86,20 @@ def cached_predictions(teachers_id: str, dataset: Pack, cache: Path, views: int)
 
 
 def mixture(predictions: Sequence[LandmarkPredictions]) -> LandmarkPredictions:
-    """Several predictions as one: their mean, and the covariance of their mixture."""
+    """Several predictions as one: their mean, and the covariance of their mixture.
+
+    A teacher that has none of a face (its deviation there is the whole crop) leaves it to the others.
+    """
     if len(predictions) == 1:
         return predictions[0]
-    points = np.mean([p.points for p in predictions], axis=0)
-    covariance = np.mean([p.covariance for p in predictions], axis=0)
-    for one in predictions:
+    known = np.stack([p.sigma.min(axis=1) < NO_PREDICTION for p in predictions])
+    known[:, ~known.any(axis=0)] = True
+    share = (known / known.sum(axis=0)).astype(np.float32)
+    points = np.sum([p.points * w[:, None, None] for p, w in zip(predictions, share, strict=True)], axis=0)
+    covariance = np.zeros_like(predictions[0].covariance)
+    for one, weight in zip(predictions, share, strict=True):
         off = one.points - points
-        covariance += off[..., :, None] * off[..., None, :] / len(predictions)
+        covariance += (one.covariance + off[..., :, None] * off[..., None, :]) * weight[:, None, None, None]
     return LandmarkPredictions(points, covariance, np.mean([p.side for p in predictions], axis=0))
 
 

@@ -10,7 +10,9 @@ from pair_fld.evaluate.metrics import (
     nme_outer_corners,
     point_errors,
     region_nme,
+    shift_removed_nme,
 )
+from pair_fld.runtime.frame import Frame, place
 from pair_fld.runtime.scheme import REGIONS
 
 ALL = np.ones((1, 51), bool)
@@ -126,3 +128,20 @@ def test_ced_by_hand():
     x, share = ced(ERRORS)
     assert x.tolist() == [0.02, 0.04, 0.09, 0.20]
     assert share.tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_sets_shift_is_told_from_its_errors():
+    truth = np.stack([place(Frame((100, 90), 60 + k)) for k in range(5)])
+    valid = np.ones((5, 51), bool)
+    eyes = np.linalg.norm(truth[:, 28] - truth[:, 19], axis=1)[:, None, None]
+    # every label lies 3 % to the right and 4 % above the predictions, the last face another 5 % further down
+    predicted = truth - eyes * np.array([0.03, -0.04])
+    predicted[4] -= eyes[4] * np.array([0, 0.05])
+    np.testing.assert_allclose(nme(predicted, truth, valid)[:4], 0.05, atol=1e-9)  # hypotenuse of 3 and 4
+    errors, shift = shift_removed_nme(predicted, truth, valid)
+    assert (shift.x, shift.y) == pytest.approx((3, -4))
+    assert shift.faces == 5
+    np.testing.assert_allclose(errors, [0, 0, 0, 0, 0.05], atol=1e-9)
+    # the mouth is not labelled: the shift is that of the others
+    valid[:, 31:] = False
+    assert shift_removed_nme(predicted, truth, valid)[1].x == pytest.approx(3)

@@ -23,10 +23,13 @@ import cv2
 import numpy as np
 
 from pair_fld.config import DataConfig, current_keys
+from pair_fld.data.annotations import Annotations
+from pair_fld.data.audit import CERTAIN, check_shapes, image_points
 from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Faces
 from pair_fld.data.packing.chunks import PartJob, damaged_part, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.splits import Selection, select
+from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
 from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
@@ -71,9 +74,12 @@ def prepare(
     _refuse_inside_sources(config, out)
     listed = list_samples(config)
     samples, left_out = listed.samples, listed.left_out
-    plan = {"config": _essence(config), "samples": _fingerprint(samples)}
+    shifts = source_shifts(config, samples)
+    sources = at_one_zero_point(config, shifts)
+    offsets = [source.model_dump(mode="json")["offset"] for source in sources]
+    plan = {"config": _essence(config), "samples": _fingerprint(samples), "offsets": offsets}
     _open_folder(out, plan, resume=resume, overwrite=overwrite)
-    jobs = make_jobs(out / PARTS, samples, config.sources, config.pack_size, config.pack_margin)
+    jobs = make_jobs(out / PARTS, samples, sources, config.pack_size, config.pack_margin)
     with _writing_faults(out):
         loaded = _load(jobs, config.num_workers, progress)
     loading = time.monotonic() - started
@@ -81,11 +87,21 @@ def prepare(
     left_out += unusable
     if not len(rows["index"]):
         raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
+    rows, doubtful = _audit(config, samples, rows)
+    left_out += doubtful
+    if not len(rows["index"]):
+        raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
     selection = select(config, samples, rows)
     left_out += selection.left_out
     faces = _faces(samples, rows, selection)
     report = _report(config, samples, faces, left_out, selection)
     report["warnings"], report["list_warnings"] = _warnings(config, samples, rows, selection)
+    for entry, offset, shift in zip(report["sources"], offsets, shifts, strict=True):
+        entry["shift"] = None if shift is None else shift.to_json()
+        entry["offset"] = offset  # as it was applied
+    for entry, source in zip(report["sources"], config.sources, strict=True):
+        if source.kind == "annotation":  # for the card of what learns from it
+            entry["annotator"] = Annotations(Path(config.root) / (source.path or "")).record.get("about", {})
     report["passed_over"] = dict(sum(listed.passed_over, Counter()))
     with _writing_faults(out):
         _write_shards(out, jobs, rows, selection.kept)
@@ -206,6 +222,8 @@ def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         raise PairError(out, "an unfinished run of this configuration", "one of another configuration", remedy)
     if old.get("samples") != new["samples"]:
         raise PairError(out, "the source files of the interrupted run", "added, removed or changed files", remedy)
+    if old.get("offsets", new["offsets"]) != new["offsets"]:
+        raise PairError(out, "the zero points of the interrupted run", "another reference", remedy)
 
 
 def _write_shards(out: Path, jobs: list[PartJob], rows: dict[str, np.ndarray], kept: np.ndarray) -> None:
@@ -288,6 +306,31 @@ def _report(
         "duplicate_pairs_in_test": selection.test_pairs,
         "list_left_out": [{**asdict(o), "source": config.sources[o.source].name} for o in left_out],
     }
+
+
+def _audit(
+    config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], list[Excluded]]:
+    """The rows with labels that are not the shape of a face noted as `warning`, or taken out where `audit: drop`."""
+    if config.audit == "off":
+        return rows, []
+    labelled = np.flatnonzero(rows["label"] != NONE)
+    points = image_points(rows["points"][labelled].astype(np.float64), rows["matrix"][labelled])
+    verdicts = {v.row: v for v in check_shapes(points, rows["valid"][labelled])}
+    wrong = {int(labelled[row]): v for row, v in verdicts.items() if v.reason in CERTAIN}
+    if config.audit == "warn":
+        warning = rows["warning"].astype(object)
+        for row, verdict in wrong.items():
+            warning[row] = warning[row] or verdict.reason
+        return {**rows, "warning": warning.astype(str)}, []
+    keep = np.ones(len(rows["index"]), bool)
+    keep[list(wrong)] = False
+    left_out = []
+    for row, verdict in wrong.items():
+        sample = samples[rows["index"][row]]
+        sentence = f"{sample.key}: {verdict.reason}, {verdict.detail}"
+        left_out.append(Excluded(sample.key, sample.source, f"audit: {verdict.reason}", sentence))
+    return {name: column[keep] for name, column in rows.items()}, left_out
 
 
 def _warnings(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pair_fld.config import DataConfig
 from pair_fld.data.sources.aflw2000 import list_aflw2000
+from pair_fld.data.sources.annotation import list_annotation
 from pair_fld.data.sources.base import Listed, Listing
 from pair_fld.data.sources.coco import list_coco
 from pair_fld.data.sources.csv_points import list_csv
@@ -34,6 +35,7 @@ READERS: dict[str, Callable[[Listing], None]] = {
     "imglab": list_imglab,
     "wflw": list_wflw,
     "aflw2000": list_aflw2000,
+    "annotation": list_annotation,
     "ytf": list_ytf,
     "synthetic": list_synthetic,
     "unlabelled": list_unlabelled,

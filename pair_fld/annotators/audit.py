@@ -1,0 +1,142 @@
+"""`pairfld audit`: every doubt about the faces of a pack, ranked, with a sheet of the worst and a table of verdicts."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pair_fld.config import ReferenceConfig
+from pair_fld.data import audit as checks
+from pair_fld.data.annotations import Annotations
+from pair_fld.data.audit import Verdict, rank, sharpness
+from pair_fld.data.dataset import NONE, SPLITS, Pack
+from pair_fld.data.packing.contact_sheet import ORANGE, contact_sheet
+from pair_fld.data.packing.duplicates import SAME_PICTURE, difference_hash, find_near, thumbnail
+from pair_fld.data.point_map import load_point_map
+from pair_fld.io import atomic_path
+from pair_fld.progress import Progress, no_progress
+
+CHUNK = 256
+SHEET_FACES, SHEET_COLUMNS = 64, 8
+COLUMNS = ("rank", "path", "source", "split", "weight", "reason", "detail", "certain")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found. ranked: rows of the pack with their doubts, the worst first."""
+
+    faces: int
+    ranked: list[tuple[int, list[Verdict]]]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Faces by reason, the most frequent first; a face counts for each of its doubts."""
+        counts = Counter(v.reason for _, mine in self.ranked for v in mine)
+        return dict(counts.most_common())
+
+    def to_json(self, pack: Pack, limit: int | None = None) -> dict[str, Any]:
+        worst = [
+            {"path": str(pack.faces.path[row]), "source": _source(pack, row), "verdicts": [v.to_json() for v in mine]}
+            for row, mine in self.ranked[:limit]
+        ]
+        return {"faces": self.faces, "doubtful": len(self.ranked), "reasons": self.reasons, "worst": worst}
+
+
+def audit_pack(pack: Pack, reference: ReferenceConfig | None, progress: Progress = no_progress) -> Audit:
+    """Check every labelled face of a pack; with a reference, also against that.
+
+    Raises:
+        PairError: the reference cannot be read.
+    """
+    faces = pack.faces
+    rows = np.flatnonzero(faces.label != NONE)
+    points, mask = faces.points[rows].astype(np.float64), faces.valid[rows]
+    points_img = checks.image_points(points, faces.matrix[rows])
+    sharp, hashes, thumbs = _look(pack, rows, progress)
+    scale = np.sqrt(np.abs(np.linalg.det(faces.matrix[rows][:, :, :2])))
+    found = checks.check_shapes(points_img, mask) + checks.check_quality(faces.frame[rows, 2] / scale, sharp)
+    pairs, similarity = find_near(hashes, thumbs, pack.config.near_duplicate_distance)
+    found += checks.check_duplicates(points, mask, pairs[similarity >= SAME_PICTURE])
+    if reference is not None:
+        said, asked, known = _reference(pack, rows, reference, progress)
+        found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows])
+    verdicts = [Verdict(int(rows[v.row]), v.reason, v.weight, v.detail) for v in found]
+    return Audit(len(rows), rank(verdicts))
+
+
+def _look(pack: Pack, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sharpness (n,), difference hashes (n,) and small copies (n, T) of the crops."""
+    sharp, hashes, thumbs = [], [], []
+    # the face alone: a crop may reach beyond the image, whose edge is sharp
+    margin = round(pack.size * (1 - 1 / pack.margin) / 2)
+    face = slice(margin, pack.size - margin)
+    for start in range(0, len(rows), CHUNK):
+        progress(start, len(rows), "images")
+        for crop in pack.images(rows[start : start + CHUNK]):
+            sharp.append(sharpness(crop[face, face]))
+            hashes.append(difference_hash(crop))
+            thumbs.append(thumbnail(crop))
+    return np.array(sharp), np.array(hashes, np.uint64), np.array(thumbs, np.uint8)
+
+
+def _reference(
+    pack: Pack, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); its points (51,)."""
+    labels, point_map = Annotations(reference.labels), load_point_map(reference.scheme)
+    root = Path(pack.config.root)
+    said, asked = np.full((len(rows), 51, 2), np.nan), np.zeros(len(rows), bool)
+    for k, row in enumerate(rows.tolist()):
+        if k % CHUNK == 0:
+            progress(k, len(rows), "reference")
+        key = str(pack.faces.path[row])
+        annotation = labels.find(key, root / key.partition("#")[0])
+        if annotation is None:
+            continue
+        asked[k] = True
+        if (merged := point_map.merge(annotation)) is not None:
+            said[k] = merged[0]
+    return said, asked, point_map.mask
+
+
+def write_csv(audit: Audit, pack: Pack, path: Path) -> None:
+    """One line a doubt, the worst face first."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for number, (row, mine) in enumerate(audit.ranked, 1):
+            head = [number, str(pack.faces.path[row]), _source(pack, row), SPLITS[pack.faces.split[row]]]
+            for v in mine:
+                certain = "yes" if v.reason in checks.CERTAIN else "no"
+                writer.writerow([*head, f"{v.weight:.2f}", v.reason, v.detail, certain])
+
+
+def write_sheet(audit: Audit, pack: Pack, path: Path) -> bool:
+    """The SHEET_FACES worst faces with their points, in reading order; False when there is no doubt at all."""
+    rows = np.array([row for row, _ in audit.ranked[:SHEET_FACES]], int)
+    if not len(rows):
+        return False
+    faces, colours = pack.faces, [ORANGE] * len(rows)
+    sheet = contact_sheet(pack.images(rows), faces.points[rows], faces.valid[rows], SHEET_COLUMNS, 1.0, colours)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+    return True
+
+
+def table_rows(audit: Audit, pack: Pack, limit: int) -> Sequence[tuple[str, ...]]:
+    """(rank, path, source, reason, detail) of the worst."""
+    return [
+        (str(number), str(pack.faces.path[row]), _source(pack, row), mine[0].reason, mine[0].detail)
+        for number, (row, mine) in enumerate(audit.ranked[:limit], 1)
+    ]
+
+
+def _source(pack: Pack, row: int) -> str:
+    return pack.config.sources[int(pack.faces.source[row])].name

@@ -1,0 +1,73 @@
+"""`pairfld audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pair_fld.cli.console import JsonOption, OverwriteOption, out, print_json, progress, say
+from pair_fld.errors import PairError
+
+WORST = 20  # faces of the printed table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("audit")(audit)
+
+
+def audit(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that pairfld prepare wrote.")],
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for audit.csv, worst.png and run.json.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Reference: a folder of pairfld annotate.", show_default="the data's reference"),
+    ] = None,
+    scheme: Annotated[
+        Path | None, typer.Option("--scheme", help="Its map to the 51 points, of pairfld fit-scheme.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank the labelled faces by how probably their label is wrong, or the face too poor to learn from.
+
+    Finds labels that are mirrored, exchanged, reversed or no face at all by their shape; points far from the face;
+    labels that a reference contradicts; faces that it does not find; near-duplicates with different labels; faces too
+    small or too soft. Nothing is changed: `audit: drop` in a data configuration leaves certain errors out.
+    """
+    from pair_fld.annotators.audit import audit_pack, table_rows, write_csv, write_sheet
+    from pair_fld.config import ReferenceConfig
+    from pair_fld.data.dataset import Pack
+    from pair_fld.io import write_json
+    from pair_fld.runs import RECORD, fresh_folder, provenance
+
+    if (labels is None) != (scheme is None):
+        raise PairError("audit", "--labels and --scheme together", "one of them", "Give both, or neither.")
+    pack = Pack(data)
+    reference = pack.config.reference
+    if labels is not None and scheme is not None:
+        reference = ReferenceConfig(labels=str(labels), scheme=str(scheme))
+    with progress("audit") as bar:
+        found = audit_pack(pack, reference, bar)
+    with fresh_folder(folder, "audit", overwrite=overwrite) as draft:
+        write_csv(found, pack, draft / "audit.csv")
+        sheet = write_sheet(found, pack, draft / "worst.png")
+        used = None if reference is None else reference.model_dump(mode="json")
+        record = provenance({"data": str(data), "reference": used}, data_hash=pack.data_hash)
+        write_json(draft / RECORD, record | {"report": found.to_json(pack, 0)})
+    if as_json:
+        print_json(found.to_json(pack))
+        return
+    table = Table(title=Text(f"{len(found.ranked)} of {found.faces} labelled faces are doubtful"))
+    for heading in ("rank", "path", "source", "reason", "detail"):
+        table.add_column(heading, justify="right" if heading == "rank" else "left")
+    for row in table_rows(found, pack, WORST):
+        table.add_row(*map(Text, row))
+    out.print(table)
+    for reason, count in found.reasons.items():
+        out.print(f"{count} x {reason}")
+    say(f"written: {folder}/audit.csv{', worst.png (the 64 worst, in reading order)' if sheet else ''}")

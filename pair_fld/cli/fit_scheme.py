@@ -1,0 +1,76 @@
+"""`pairfld fit-scheme`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pair_fld.cli.console import JsonOption, OverwriteOption, out, print_json, progress, say
+from pair_fld.errors import PairError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("fit-scheme")(fit_scheme)
+
+
+def fit_scheme(
+    labels: Annotated[
+        str, typer.Option("--from", help="Labels of N points: a folder of pairfld annotate, or labelled images.")
+    ],
+    targets: Annotated[
+        list[str],
+        typer.Option(
+            "--to", help="Labels of the 51 points: labelled images, or a data configuration's human-labelled sources."
+        ),
+    ],
+    target: Annotated[Path, typer.Option("--out", "-o", help="The map, an .npz of numbers.")],
+    zero: Annotated[
+        str | None,
+        typer.Option("--zero", help="Source whose zero point the map gets.", show_default="the first"),
+    ] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn the linear map from somebody's N points to the contest's 51.
+
+    A ridge regression in the face frame, one for images and one for mirror images, its ridge chosen by
+    cross-validation over people or images. Prints the cross-validated NME of each region and source, and how far each
+    source's zero point lies from that of --zero. Use the map as `scheme` of a data source.
+    """
+    from pair_fld.annotators.fit_scheme import fit_scheme as fit
+    from pair_fld.annotators.images import data_of
+    from pair_fld.annotators.pairs import finder_of, read_pairs
+
+    if target.exists() and not overwrite:
+        raise PairError(target, "a new file", "one that exists", "Choose another name, or --overwrite to replace it.")
+    find = finder_of(labels, lambda name: data_of(name, root))
+    with progress("read") as bar:
+        pairs = read_pairs(find, [data_of(name, root) for name in targets], bar)
+    with progress("fit") as bar:
+        point_map, report = fit(pairs, zero=zero, progress=bar)
+    point_map.save(target)
+    if as_json:
+        print_json(report.to_json())
+        return
+    title = f"{len(pairs)} faces, {point_map.count} points to 51, ridge {report.ridge:g}"
+    table = Table(title=Text(title), caption=f"cross-validated NME % of the outer eye corners: {report.nme:.2f}")
+    for heading in ("region", "NME %"):
+        table.add_column(heading, justify="left" if heading == "region" else "right")
+    for name, value in report.regions.items():
+        table.add_row(name, f"{value:.2f}")
+    out.print(table)
+    sources = Table(caption=f"shift: labels against {report.zero}, % of the eye distance, x to the right and y down")
+    for heading in ("source", "faces", "missed", "NME %", "shift x", "shift y", "spread x", "spread y"):
+        sources.add_column(heading, justify="left" if heading == "source" else "right")
+    for name, shift in report.shifts.items():
+        spread = [f"{v:.2f}" for v in shift.spread]
+        figures = (report.faces[name], report.missed[name], f"{report.sources[name]:.2f}")
+        sources.add_row(name, *map(str, figures), f"{shift.x:+.2f}", f"{shift.y:+.2f}", *spread)
+    out.print(sources)
+    say(f"written: {target}")

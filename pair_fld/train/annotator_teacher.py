@@ -1,0 +1,77 @@
+"""Annotators as teachers: a folder of `pairfld annotate` with the map of `pairfld fit-scheme` in it.
+
+    LABELS/run.json, points/, mirrored/   of pairfld annotate
+    LABELS/map.npz                        of pairfld fit-scheme --from LABELS ... --out LABELS/map.npz
+
+Its predictions stand beside those of checkpoints. It is as uncertain as its answers on an image and on its mirror image
+differ; a face that it did not find, or was not asked about, it leaves to the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pair_fld.data.annotations import FLIPS, RECORD, Annotations
+from pair_fld.data.dataset import Pack
+from pair_fld.data.point_map import load_point_map
+from pair_fld.progress import Progress, no_progress
+from pair_fld.runtime.geometry import transform_points
+from pair_fld.runtime.scheme import NUM_POINTS
+from pair_fld.train.predict_dataset import LandmarkPredictions
+
+MAP = "map.npz"
+SIDE = 1.45  # crop side over the frame's size, as the networks' default: what percent of the crop means for it
+NO_PREDICTION = 100.0  # sigma, percent of the crop: from here on it is none
+# Standard deviations over the frame's size: what remains where both flips agree, and of a single flip's answer.
+FLOOR, SINGLE = 0.012, 0.04
+CHUNK = 256
+
+
+def is_annotator(path: Path) -> bool:
+    """Whether the path is a folder of `pairfld annotate`."""
+    return (path / RECORD).is_file() and (path / FLIPS[0]).is_dir()
+
+
+def annotator_sha256(folder: Path) -> str:
+    """sha256 of what its predictions follow from: its record and its map. PairError without a map."""
+    load_point_map(folder / MAP)
+    return hashlib.sha256((folder / RECORD).read_bytes() + (folder / MAP).read_bytes()).hexdigest()
+
+
+def annotator_about(folder: Path) -> dict[str, Any]:
+    """What a card says of it: title, licence, warning; empty for labels of an annotator that says nothing."""
+    return dict(Annotations(folder).record.get("about", {}))
+
+
+def annotator_predictions(folder: Path, dataset: Pack, progress: Progress = no_progress) -> LandmarkPredictions:
+    """Its predictions on the whole dataset.
+
+    A face that it did not find gets the middle of its frame with the deviation of the whole crop: that weighs nothing
+    in training (`distill.half_weight_sigma`), fills no gap in a label, and `mixture` passes it over.
+    """
+    labels, point_map = Annotations(folder), load_point_map(folder / MAP)
+    faces, root = dataset.faces, Path(dataset.config.root)
+    size = faces.frame[:, 2].astype(np.float64)
+    points = np.tile(faces.frame[:, None, :2], (1, NUM_POINTS, 1)).astype(np.float32)
+    deviation = np.tile(size[:, None] * SIDE, (1, NUM_POINTS))
+    for row in range(len(dataset)):
+        if row % CHUNK == 0:
+            progress(row, len(dataset))
+        key = str(faces.path[row])
+        annotation = labels.find(key, root / key.partition("#")[0])
+        merged = None if annotation is None else point_map.merge(annotation)
+        if merged is None or not point_map.mask.all():
+            continue
+        matrix = faces.matrix[row]
+        points[row] = transform_points(matrix, merged[0])
+        scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+        # two answers d apart: each lies d / 2 from their mean, along one direction of two
+        apart = merged[1] * scale / np.sqrt(8)
+        deviation[row] = np.where(np.isnan(apart), SINGLE * size[row], np.hypot(apart, FLOOR * size[row]))
+    progress(len(dataset), len(dataset))
+    covariance = (deviation**2)[..., None, None] * np.eye(2)
+    return LandmarkPredictions(points, covariance.astype(np.float32), (size * SIDE).astype(np.float32))

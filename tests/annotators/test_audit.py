@@ -1,0 +1,70 @@
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pair_fld.config import DataConfig, SourceConfig
+from pair_fld.data import audit as checks
+from pair_fld.data.packing.prepare import prepare
+from pair_fld.runtime.landmark_files import read_one_face, write_faces
+from tests.annotators.shapes import write_set
+from tests.cli.command import pairfld
+
+SEEDS = range(12)
+
+
+def wrong(folder: Path, seed: int, change) -> None:
+    path = folder / "set/labels" / f"{seed}.pts"
+    write_faces(path, [change(read_one_face(path))])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataConfig:
+    """Twelve faces: 3 has x and y exchanged, 5 its points reversed."""
+    write_set(tmp_path, "set", SEEDS)
+    wrong(tmp_path, 3, lambda p: p[:, ::-1])
+    wrong(tmp_path, 5, lambda p: p[::-1])
+    source = SourceConfig(name="set", kind="ibug", path="set", split="train")
+    return DataConfig(sources=[source], root=str(tmp_path), pack_size=64, num_workers=1)
+
+
+def test_prepare_warns_drops_or_is_silent(data: DataConfig, tmp_path: Path):
+    expected = {checks.XY_EXCHANGED: 1, checks.REVERSED: 1}
+    warned = prepare(data, tmp_path / "warn")
+    assert (warned["faces"], warned["warnings"]) == (12, expected)
+    dropped = prepare(data.model_copy(update={"audit": "drop"}), tmp_path / "drop")
+    assert dropped["faces"] == 10
+    assert dropped["left_out"] == {f"audit: {reason}": 1 for reason in expected}
+    assert dropped["warnings"] == {}
+    off = prepare(data.model_copy(update={"audit": "off"}), tmp_path / "off")
+    assert (off["faces"], off["warnings"]) == (12, {})
+
+
+def test_the_verb_ranks_and_shows_the_worst(data: DataConfig, tmp_path: Path):
+    # a face of smooth grey, and one of 20 pixels
+    image = tmp_path / "set/images/7.png"
+    image.write_bytes(cv2.imencode(".png", np.full((240, 240, 3), 90, np.uint8))[1].tobytes())
+    wrong(tmp_path, 8, lambda p: (p - p.mean(axis=0)) * 20 / np.ptp(p, axis=0).max() + 120)
+    prepare(data, tmp_path / "pack")
+    done = pairfld("audit", str(tmp_path / "pack"), "--out", str(tmp_path / "audit"), "--json")
+    assert done.code == 0, done.err
+    tree = json.loads(done.out)
+    assert tree["faces"] == 12
+    found = {entry["path"]: [v["reason"] for v in entry["verdicts"]] for entry in tree["worst"]}
+    assert found["set/images/3.png"][0] == checks.XY_EXCHANGED
+    assert found["set/images/5.png"][0] == checks.REVERSED
+    assert checks.SOFT in found["set/images/7.png"]
+    assert checks.SMALL in found["set/images/8.png"]
+    # labels that are wrong for certain come before faces that are poor
+    assert set(list(found)[:2]) == {"set/images/3.png", "set/images/5.png"}
+    with (tmp_path / "audit/audit.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert {line["path"] for line in lines if line["certain"] == "yes"} == {"set/images/3.png", "set/images/5.png"}
+    sheet = cv2.imread(str(tmp_path / "audit/worst.png"))
+    assert sheet is not None
+    assert sheet.shape[1] == 8 * 64
+    assert pairfld("audit", str(tmp_path / "pack"), "--out", str(tmp_path / "audit")).code == 2
+    assert "doubtful" in pairfld("audit", str(tmp_path / "pack"), "--out", str(tmp_path / "audit"), "--overwrite").out

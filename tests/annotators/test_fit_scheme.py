@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pair_fld.annotators.fit_scheme import _Frames, fit_scheme
+from pair_fld.annotators.images import data_of
+from pair_fld.annotators.pairs import finder_of, read_pairs
+from pair_fld.config import DataConfig, PercentOffset, ReferenceConfig, SourceConfig
+from pair_fld.data.load_face import read_face
+from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
+from pair_fld.data.point_map import load_point_map
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.errors import PairError
+from pair_fld.runtime.frame import fit_frame
+from pair_fld.runtime.landmark_files import read_one_face, write_faces
+from pair_fld.runtime.mean_face import MEAN_FACE
+from tests.annotators.shapes import (
+    COUNT,
+    annotator_points,
+    eye_distance,
+    labels_of,
+    write_annotations,
+    write_set,
+)
+from tests.cli.command import pairfld
+
+A, B, FRESH = range(60), range(60, 120), range(500, 503)
+SHIFT = (2.0, -1.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sets a and b, b's labels shifted by SHIFT; `fresh` with annotations alone; labels/ of the annotator; map.npz."""
+    root = tmp_path_factory.mktemp("fit")
+    write_set(root, "a", A)
+    write_set(root, "b", B, SHIFT)
+    write_set(root, "fresh", FRESH)
+    write_annotations(root / "labels", root, {"a": A, "b": B, "fresh": FRESH})
+    point_map, report = fit_scheme(read_pairs(finder_of(str(root / "labels"), data_of), [config(root)]))
+    point_map.save(root / "map.npz")
+    (root / "report.json").write_text(json.dumps(report.to_json()))
+    return root
+
+
+def config(root: Path, **changes: object) -> DataConfig:
+    sources = [SourceConfig.model_validate({"name": name, "kind": "ibug", "path": name, **changes}) for name in "ab"]
+    return DataConfig(sources=sources, root=str(root))
+
+
+def test_the_map_and_the_shifts_are_found_together(data: Path):
+    report = json.loads((data / "report.json").read_text())
+    # the relation is linear, but for what the frame takes out: 20 points tell the 4 modes almost exactly
+    assert report["nme_outer_corners_percent"] < 0.5
+    assert report["shifts"]["a"]["x_percent"] == report["shifts"]["a"]["y_percent"] == 0
+    assert report["shifts"]["b"]["x_percent"] == pytest.approx(SHIFT[0], abs=0.1)
+    assert report["shifts"]["b"]["y_percent"] == pytest.approx(SHIFT[1], abs=0.1)
+    assert report["faces"] == {"a": 60, "b": 60}
+    assert set(report["nme_by_region_percent"]) >= {"nose_bridge", "lip_inner"}
+
+
+def test_faces_that_it_did_not_see_come_out_at_the_first_sources_zero_point(data: Path):
+    point_map = load_point_map(data / "map.npz")
+    for seed in FRESH:
+        truth = labels_of(seed)
+        for flip in (0, 1):
+            found = point_map(annotator_points(seed, flip), flip)
+            assert found is not None
+            error = np.linalg.norm(found - truth, axis=1).mean() / eye_distance(truth)
+            assert error < 0.005
+    # one flip's numbers do not serve the other: the annotator is off by 7 % of the face's size between them
+    wrong = point_map(annotator_points(FRESH[0], 1), 0)
+    assert np.linalg.norm(wrong - labels_of(FRESH[0]), axis=1).mean() < 0.5 * eye_distance(labels_of(FRESH[0]))
+
+
+def test_zero_names_another_source(data: Path):
+    pairs = read_pairs(finder_of(str(data / "labels"), data_of), [config(data)])
+    report = fit_scheme(pairs, zero="b", ridges=(1e-3,))[1]
+    assert report.shifts["a"].x == pytest.approx(-SHIFT[0], abs=0.2)
+    with pytest.raises(PairError, match="one of a, b"):
+        fit_scheme(pairs, zero="c")
+    with pytest.raises(PairError, match="20 faces or more"):
+        fit_scheme(pairs.pick(np.arange(5)))
+
+
+def test_frames_in_bulk_are_those_of_the_runtime():
+    faces = np.stack([labels_of(seed) for seed in range(5)])
+    mask = np.ones((5, 51), bool)
+    mask[2, :19] = False
+    bulk = _Frames.fit(faces, MEAN_FACE, mask)
+    for k in range(5):
+        one = fit_frame(faces[k], MEAN_FACE, mask[k])
+        assert abs(bulk.scale[k]) == pytest.approx(one.size)
+        assert np.degrees(np.angle(bulk.scale[k])) == pytest.approx(one.roll)
+        assert (bulk.origin[k].real, bulk.origin[k].imag) == pytest.approx(one.centre)
+
+
+def test_the_map_is_a_scheme_of_any_source(data: Path, tmp_path: Path):
+    write_set(tmp_path, "set", FRESH)
+    for seed in FRESH:
+        write_faces(tmp_path / "set/labels" / f"{seed}.pts", [annotator_points(seed, 0)])
+    source = SourceConfig(name="s", kind="ibug", path="set", scheme=str(data / "map.npz"))
+    samples = list_samples(DataConfig(sources=[source], root=str(tmp_path))).samples
+    for seed, sample in zip(FRESH, samples, strict=True):
+        labels = read_face(sample, source)[1]
+        assert labels is not None
+        assert labels.point_mask.all()
+        np.testing.assert_allclose(labels.points, labels_of(seed), atol=0.5)
+
+
+def test_annotations_are_a_source(data: Path):
+    write = data / "labels/points/fresh/images"
+    (write / "gone.png.pts").write_text((write / f"{FRESH[0]}.png.pts").read_text())
+    source = SourceConfig(
+        name="s", kind="annotation", path=str(data / "labels"), labels="machine", scheme=str(data / "map.npz")
+    )
+    listed = list_samples(DataConfig(sources=[source], root=str(data)))
+    assert [entry.reason for entry in listed.left_out] == ["labels without an image"]
+    (write / "gone.png.pts").unlink()
+    sample = next(sample for sample in listed.samples if sample.key == f"fresh/images/{FRESH[1]}.png")
+    labels = read_face(sample, source)[1]
+    assert labels is not None
+    np.testing.assert_allclose(labels.points, labels_of(FRESH[1]), atol=0.4)
+    bare = source.model_copy(update={"scheme": None})
+    with pytest.raises(PairError, match="a `scheme` that leads to the 51 points"):
+        list_samples(DataConfig(sources=[bare], root=str(data)))
+
+
+def test_zero_points_are_estimated_and_brought_together(data: Path):
+    reference = ReferenceConfig(labels=str(data / "labels"), scheme=str(data / "map.npz"))
+    both = config(data, offset="auto").model_copy(update={"reference": reference})
+    shifts = source_shifts(both, list_samples(both).samples)
+    assert [shift is not None and round(shift.x, 1) for shift in shifts] == [0.0, SHIFT[0]]
+    assert [shift is not None and shift.faces for shift in shifts] == [60, 60]
+    _, b = at_one_zero_point(both, shifts)
+    assert isinstance(b.offset, PercentOffset)
+    sample = list_samples(both).samples[60]
+    labels = read_face(sample, b)[1]
+    assert labels is not None
+    # b's labels come to a's zero point; the file itself is 2 % of the eye distance to the right
+    seed = int(sample.path.stem)
+    np.testing.assert_allclose(labels.points, labels_of(seed), atol=0.1)
+    as_it_stands = read_face(sample, both.sources[1])[1]
+    assert as_it_stands is not None
+    np.testing.assert_allclose(as_it_stands.points, read_one_face(sample.label), atol=1e-9)
+    lonely = config(data, offset="auto")
+    with pytest.raises(PairError, match="a `reference` for its `offset: auto`"):
+        source_shifts(lonely, [])
+
+
+def test_maps_that_are_none(data: Path, tmp_path: Path):
+    with pytest.raises(PairError, match="no such file"):
+        load_point_map(tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", a=1)
+    with pytest.raises(PairError, match=r"expected a point map \(\.npz\)"):
+        load_point_map(tmp_path / "other.npz")
+    point_map = load_point_map(data / "map.npz")
+    assert (point_map.count, point_map.flips) == (COUNT, 2)
+    with pytest.raises(ValueError, match=r"takes 20 points on 2 flip"):
+        point_map(np.zeros((3, 2)))
+    assert point_map(np.zeros((COUNT, 2))) is None  # all points in one place
+
+
+def test_the_verb(data: Path, tmp_path: Path):
+    target = tmp_path / "map.npz"
+    call = ("fit-scheme", "--from", str(data / "labels"), "--to", str(data / "a"), "--out", str(target))
+    done = pairfld(*call, "--json")
+    assert done.code == 0, done.err
+    assert list(json.loads(done.out)["faces"].values()) == [60]
+    assert load_point_map(target).count == COUNT
+    assert pairfld(*call).code == 2
+    assert "cross-validated" in pairfld(*call, "--overwrite").out

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pair_fld.annotators.fit_scheme import fit_scheme
+from pair_fld.annotators.images import data_of
+from pair_fld.annotators.pairs import finder_of, read_pairs
+from pair_fld.config import DataConfig, SourceConfig
+from pair_fld.data.annotations import annotation_path
+from pair_fld.data.dataset import Pack
+from pair_fld.data.packing.prepare import prepare
+from pair_fld.errors import PairError
+from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256, is_annotator
+from pair_fld.train.predict_dataset import LandmarkPredictions
+from pair_fld.train.teacher_predictions import mixture, teacher_predictions
+from tests.annotators.shapes import write_annotations, write_set
+
+SEEDS = range(30)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pack]:
+    """A folder of labels with its map, where face 4 was not found and face 6 on one flip only; and a pack."""
+    root = tmp_path_factory.mktemp("teacher")
+    write_set(root, "set", SEEDS)
+    labels = root / "labels"
+    write_annotations(labels, root, {"set": SEEDS})
+    config = DataConfig(
+        sources=[SourceConfig(name="set", kind="ibug", path="set", split="train")],
+        root=str(root), pack_size=64, num_workers=1, near_duplicate_distance=0,
+    )  # fmt: skip
+    fit_scheme(read_pairs(finder_of(str(labels), data_of), [config]))[0].save(labels / "map.npz")
+    for flip in (0, 1):
+        annotation_path(labels, flip, "set/images/4.png").write_text("")
+    annotation_path(labels, 1, "set/images/6.png").write_text("")
+    prepare(config, root / "pack")
+    return labels, Pack(root / "pack")
+
+
+def row_of(pack: Pack, seed: int) -> int:
+    return pack.faces.path.tolist().index(f"set/images/{seed}.png")
+
+
+def test_its_predictions_are_its_points_and_its_doubt(data: tuple[Path, Pack]):
+    labels, pack = data
+    found = annotator_predictions(labels, pack)
+    lost, single, good = (row_of(pack, seed) for seed in (4, 6, 8))
+    assert found.sigma[lost].min() >= NO_PREDICTION
+    # the labels are what it learnt from: within a pixel of the packed crop
+    np.testing.assert_allclose(found.points[good], pack.faces.points[good], atol=1.0)
+    assert found.sigma[single].mean() > 2 * found.sigma[good].mean()
+    # 1.2 % of the frame's size along x and y, of a crop of 1.45 times that size
+    assert found.sigma[good].min() >= 1.2 * np.sqrt(2) / 1.45 - 1e-3
+
+
+def test_a_checkpoints_predictions_stand_where_it_has_none(data: tuple[Path, Pack]):
+    labels, pack = data
+    annotator = annotator_predictions(labels, pack)
+    other = LandmarkPredictions(
+        pack.faces.points + np.float32(2), np.tile(np.eye(2, dtype=np.float32), (len(pack), 51, 1, 1)), annotator.side
+    )
+    both = mixture([annotator, other])
+    lost, good = row_of(pack, 4), row_of(pack, 8)
+    np.testing.assert_allclose(both.points[lost], other.points[lost])
+    np.testing.assert_allclose(both.covariance[lost], other.covariance[lost], atol=1e-5)
+    np.testing.assert_allclose(both.points[good], (annotator.points[good] + other.points[good]) / 2, atol=1e-3)
+    # 2 pixels apart in x and in y: the mixture's variance has a share of 1 for each, beside the means of their own
+    own = (annotator.covariance[good] + other.covariance[good]) / 2
+    apart = ((annotator.points[good] - other.points[good]) / 2) ** 2
+    variances = np.diagonal(both.covariance[good] - own, axis1=1, axis2=2)
+    np.testing.assert_allclose(variances, apart, atol=1e-3)
+
+
+def test_faces_that_nobody_predicts_weigh_nothing(data: tuple[Path, Pack], tmp_path: Path):
+    labels, pack = data
+    found = teacher_predictions([labels], pack, tmp_path, device="cpu")
+    assert np.isfinite(found.points).all()
+    lost = row_of(pack, 4)
+    assert found.sigma[lost].min() > 100
+    again = teacher_predictions([labels], pack, tmp_path, device="cpu")  # from the cache
+    np.testing.assert_array_equal(found.points, again.points)
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
+def test_what_is_an_annotator(data: tuple[Path, Pack], tmp_path: Path):
+    labels, pack = data
+    assert is_annotator(labels)
+    assert not is_annotator(pack.folder)
+    bare = tmp_path / "bare"
+    write_annotations(bare, tmp_path, {"set": range(1)})
+    with pytest.raises(PairError, match=r"expected a point map \(\.npz\), found no such file"):
+        annotator_sha256(bare)
