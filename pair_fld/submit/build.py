@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pair_fld.config import RecipeConfig
-from pair_fld.data.dataset import TRAIN, Pack
+from pair_fld.data.dataset import TRAIN, VALID, Pack
 from pair_fld.data.source_images import pack_pictures
+from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.errors import GateError, PairError
+from pair_fld.evaluate.confidence import collect_candidates, learn_confidence
 from pair_fld.evaluate.detector_calibration import calibrate
 from pair_fld.evaluate.matching import measure_detector
 from pair_fld.evaluate.report import Result, ced_plot
@@ -23,11 +26,15 @@ from pair_fld.io import file_hash, read_json, write_json
 from pair_fld.progress import Say, say_nothing
 from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_json
+from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detector import open_detector
-from pair_fld.runtime.session import read_metadata
+from pair_fld.runtime.pipeline import Pipeline
+from pair_fld.runtime.session import load_model, read_metadata
 from pair_fld.submit.archive import PackageReport, package, runtime_hash
 
 CALIBRATION_FACES = 400  # training images that the detector is calibrated on
+CONFIDENCE_FACES = 60  # held-back training images per source that the scores are learnt on
+FACELESS = 120  # images without a face beside them
 
 
 def detector_calibration(pack: Pack, detector: Path, cache: Path, say: Say) -> DetectorCalibration:
@@ -49,6 +56,28 @@ def detector_calibration(pack: Pack, detector: Path, cache: Path, say: Say) -> D
         raise PairError("face detector", "20 or more training faces found to learn from", str(error), remedy) from None
     write_json(cache, {"key": key, "calibration": calibration.to_json(), "measured": result.to_json()})
     return calibration
+
+
+def learned_confidence(
+    pack: Pack, model: Path, detector: Path, calibration: DetectorCalibration, say: Say
+) -> Confidence | None:
+    """What a face's score means, learnt on the held-back training images and on drawn faceless ones.
+
+    None for a model without heatmaps, and where the held-back faces are too few.
+    """
+    opened = load_model(model)
+    if opened.metadata["output"]["kind"] != "heatmap":
+        return None
+    opened.metadata["crop"]["detector_calibration"] = calibration.to_json()
+    say("learning what a face's score means, on held-back training images")
+    held_back = ((p.image, p.faces) for p in pack_pictures(pack, VALID, CONFIDENCE_FACES))
+    faceless = ((draw_faceless(0, number)[1], ()) for number in range(FACELESS))
+    pipeline = Pipeline(open_detector(detector), opened)
+    try:
+        return learn_confidence(collect_candidates(pipeline, chain(held_back, faceless)))
+    except ValueError as error:
+        say(f"the usual confidence is kept: {error}")
+        return None
 
 
 def _training_images(pack: Pack) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
@@ -133,7 +162,9 @@ def build(spec: ArchiveSpec, pack: Pack, out: Path, say: Say = say_nothing) -> B
     detector, _ = spec.detector
     detector_onnx = detector.with_suffix(".onnx") if spec.onnx and detector.with_suffix(".onnx").is_file() else None
     calibration = detector_calibration(pack, detector, out.parent / "detector-calibration.json", say)
-    models = [_with_calibration(file, calibration, out) for file in (spec.tflite, spec.onnx) if file is not None]
+    confidence = learned_confidence(pack, spec.tflite, detector, calibration, say)
+    files = [file for file in (spec.tflite, spec.onnx) if file is not None]
+    models = [_calibrated(file, calibration, confidence, out) for file in files]
     say("measuring the released file on the test faces")
     result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(pack.config))
     ced_plot({spec.name: result}, out / "ced.png")
@@ -155,10 +186,12 @@ def build(spec: ArchiveSpec, pack: Pack, out: Path, say: Say = say_nothing) -> B
     return Built(report, result)
 
 
-def _with_calibration(file: Path, calibration: DetectorCalibration, out: Path) -> Path:
-    """A copy of a model file in `out` that carries the detector's calibration."""
+def _calibrated(file: Path, calibration: DetectorCalibration, confidence: Confidence | None, out: Path) -> Path:
+    """A copy of a model file in `out` that carries the detector's calibration and its own confidence."""
     metadata = read_metadata(file)
     metadata["crop"]["detector_calibration"] = calibration.to_json()
+    if confidence is not None:
+        metadata["confidence"] = confidence.to_json()
     copy = out / file.name
     shutil.copyfile(file, copy)
     replace_metadata(copy, metadata)

@@ -1,0 +1,54 @@
+"""The package stage's own parts: what a face's score means is learnt for the model at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pair_fld.data.dataset import Pack
+from pair_fld.evaluate.confidence import Candidates
+from pair_fld.runtime.calibration import DetectorCalibration
+from pair_fld.submit import build
+
+
+class Opened:
+    """A model file as opened: what it says of itself."""
+
+    def __init__(self, kind: str) -> None:
+        self.metadata = {"output": {"kind": kind}, "crop": {}}
+
+
+@pytest.fixture
+def calibration() -> DetectorCalibration:
+    none = np.zeros((0, 2))
+    return DetectorCalibration("stub", (), none, none[:, 0], np.zeros(4), np.eye(4))
+
+
+def test_a_model_without_heatmaps_has_no_confidence(
+    dot_pack: Path, calibration: DetectorCalibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "load_model", lambda path: Opened("coords"))
+    assert build.learned_confidence(Pack(dot_pack), Path("m"), Path("d"), calibration, build.say_nothing) is None
+
+
+def test_too_few_faces_keep_the_usual_confidence_and_say_so(
+    dot_pack: Path, calibration: DetectorCalibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def collect(pipeline: object, images: object) -> Candidates:
+        seen.append(sum(not faces for _, faces in images))  # type: ignore[attr-defined]
+        empty = np.zeros((0, 51))
+        return Candidates(np.zeros((0, 7)), np.zeros(0), empty, empty)
+
+    for name, stub in {"load_model": lambda path: Opened("heatmap"), "open_detector": lambda path: None,
+                       "Pipeline": lambda detector, model: None, "collect_candidates": collect,
+                       "pack_pictures": lambda *a: iter(())}.items():  # fmt: skip
+        monkeypatch.setattr(build, name, stub)
+    monkeypatch.setattr(build, "FACELESS", 3)
+    told: list[str] = []
+    assert build.learned_confidence(Pack(dot_pack), Path("m"), Path("d"), calibration, told.append) is None
+    assert seen == [3]
+    assert "the usual confidence is kept: expected 60 or more candidates" in told[-1]
