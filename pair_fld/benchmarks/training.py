@@ -8,7 +8,7 @@ path is measured with and without, since most losses need none.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
 from statistics import median
@@ -20,6 +20,7 @@ from pair_fld.benchmarks.naive_loader import NaiveLoader
 from pair_fld.config import ModelConfig, StageConfig
 from pair_fld.data.dataset import NONE, Pack
 from pair_fld.models import build_model
+from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.frame import frame_from_row, place
 from pair_fld.train.batches import BatchSource
 from pair_fld.train.builder import build_train_step, loss_names, needs_teacher_per_step
@@ -64,7 +65,7 @@ class Speed:
 
 def measure(
     stage: StageConfig, pack: Pack, *, teacher: ModelConfig | None = None, device: str = "auto", repeats: int = 5,
-    seconds: float = 4.0, progress: Callable[[int, int], None] | None = None,
+    seconds: float = 4.0, progress: Progress = no_progress,
 ) -> Speed:  # fmt: skip
     """Measure a stage on a pack, `seconds` for each of the measurements in each of `repeats` rounds.
 
@@ -94,8 +95,7 @@ def measure(
         speeds["ratio_maps"] = speeds["data_maps"] / speeds["naive"]
         speeds["ratio_decoding"] = speeds["data"] / speeds["naive_decoding"]
         rounds.append(speeds)
-        if progress is not None:
-            progress(done + 1, repeats)
+        progress(done + 1, repeats)
     return Speed(**{name: median(speeds[name] for speeds in rounds) for name in rounds[0]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -46,7 +47,7 @@ def training(
         for name, stage in (("teacher", place.recipe.teacher), ("student", place.recipe.student)):
             results[name] = bench.measure(
                 stage, pack, teacher=place.recipe.teacher.model, device=device, repeats=repeats, seconds=seconds,
-                progress=lambda done, total, name=name: bar(done, total, f"rounds of the {name}"),
+                progress=partial(bar, note=f"rounds of the {name}"),
             )  # fmt: skip
             if profile:
                 profiles[name] = bench.profile(stage, pack, teacher=place.recipe.teacher.model, device=device)

@@ -22,6 +22,7 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.evaluate.text_files import match_texts
 from pair_fld.models.checkpoint import load_model as load_checkpoint_model
+from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime import session
 from pair_fld.runtime.frame import frame_from_row, frame_matrix
 from pair_fld.runtime.geometry import from_norm, invert, transform_points, warp
@@ -29,7 +30,6 @@ from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.metadata import model_metadata, normalise
 from pair_fld.runtime.scheme import FLIP
 
-Progress = Callable[[int, int], None]
 BATCH = 32
 TEXT_CROP, TEXT_MARGIN = 64, 1.45  # any crop will do where only the checked labels are wanted
 
@@ -139,7 +139,7 @@ def listed_truth(config: DataConfig) -> Truth:
     return Truth(config, listed.samples, listed.left_out, sum(listed.passed_over, Counter()))
 
 
-def validate_model(model: Predictor, truth: Truth, progress: Progress | None = None) -> tuple[Result, list[Excluded]]:
+def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progress) -> tuple[Result, list[Excluded]]:
     """Score a model on crops by the labels' frames; also what could not be read.
 
     All errors are ratios of lengths in one crop, so they equal those in picture pixels.
@@ -151,8 +151,7 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress | None = N
         points.extend(c.points for c in crops)
         valid.extend(c.valid for c in crops)
         kept.extend(samples)
-        if progress is not None:
-            progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
+        progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
     if not kept:
         raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
     return _score(truth, np.concatenate(predicted), np.stack(points), np.stack(valid), kept), left_out
@@ -167,7 +166,7 @@ def cut(pack: Pack, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.
     return crops, points, faces.valid[rows]
 
 
-def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress | None = None) -> Result:
+def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress = no_progress) -> Result:
     """Score a model on the labelled faces of a pack's split, cut from the packed crops."""
     rows = pack.rows(split, labelled=True)
     if not len(rows):
@@ -179,8 +178,7 @@ def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress |
         predicted.append(model.predict(crops))
         points.append(truth)
         valid.append(mask)
-        if progress is not None:
-            progress(min(start + BATCH, len(rows)), len(rows))
+        progress(min(start + BATCH, len(rows)), len(rows))
     faces = pack.faces
     names = [pack.config.sources[k].name for k in faces.source[rows]]
     return evaluate(
@@ -189,7 +187,7 @@ def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress |
 
 
 def validate_texts(
-    folder: Path, truth: Truth, progress: Progress | None = None, note: Callable[[str], None] | None = None
+    folder: Path, truth: Truth, progress: Progress = no_progress, note: Callable[[str], None] | None = None
 ) -> tuple[Result, list[Excluded]]:
     """Score a folder of contest text files (one per image, see `match_texts`); of several faces the nearest one counts.
 
@@ -212,8 +210,7 @@ def validate_texts(
             points.append(points_img)
             valid.append(crop.valid)
             kept.append(sample)
-        if progress is not None:
-            progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
+        progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
     if not kept:
         raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
     return _score(truth, np.stack(predicted), np.stack(points), np.stack(valid), kept), left_out

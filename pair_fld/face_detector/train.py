@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from pair_fld.data.synthetic import render_scene
 from pair_fld.evaluate.matching import match_boxes
 from pair_fld.face_detector.net import STRIDE, DetectorNet
 from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
+from pair_fld.progress import Progress
 from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
 from pair_fld.runtime.frame import place
 from pair_fld.runtime.geometry import points_box
@@ -34,13 +35,12 @@ KIND, STAGE = "detector", "train-detector"  # in run.json; in the run folder's m
 STEPS_PER_EPOCH = 100  # one row of metrics.csv
 RULES = ResumeRules(DetectorConfig, learning=("lr", "steps"), running=("threads",))
 
-Report = Callable[[int, int, str], None]
 SURE = 0.65  # score from which the teaching finder's answer counts as a face; below, the place is left out
 FOCUS = 2.0  # gamma of the focal loss (Lin et al., ICCV 2017)
 SCENE_SEED = 11
 
 
-def teaching_pictures(pack: Pack, teacher: SearchingDetector, config: DetectorConfig, report: Report) -> list[Shown]:
+def teaching_pictures(pack: Pack, teacher: SearchingDetector, config: DetectorConfig, report: Progress) -> list[Shown]:
     """Training pictures with the teacher's boxes, brought to 51-point boxes, and the labelled ones in their place.
 
     Args:

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -34,6 +34,7 @@ from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sa
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, read_record, write_json
+from pair_fld.progress import Progress, no_progress
 from pair_fld.runs import RECORD, claim_folder, provenance
 
 PARTS = "parts"  # folder of an unfinished run
@@ -43,8 +44,6 @@ SHEET_SIDE = 8  # faces along a side of a contact sheet
 # columns of a part's rows that the table of faces takes over
 _SAME = ("points", "valid", "frame", "matrix", "label", "hash", "visibility", "tags")
 
-Progress = Callable[[int, int], None]
-
 
 def prepare(
     config: DataConfig,
@@ -52,7 +51,7 @@ def prepare(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Pack the faces of the configured sources into the folder `out`; the sources are only read.
 
@@ -120,14 +119,13 @@ def prepare(
     return report
 
 
-def _load(jobs: list[PartJob], workers: int, progress: Progress | None) -> int:
+def _load(jobs: list[PartJob], workers: int, progress: Progress) -> int:
     """Do the open parts; returns how many samples were loaded now, not by an earlier, interrupted run."""
     total = sum(len(job.samples) for job in jobs)
     before = done = 0
     for number, done in enumerate(itertools.accumulate(run_parts(jobs, workers))):
         before = done if number == 0 else before
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
     return done - before
 
 
