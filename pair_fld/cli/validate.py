@@ -89,11 +89,15 @@ def validate(
     flip: Annotated[
         bool, typer.Option("--flip", help="Average the predictions on each crop and on its mirror image.")
     ] = False,
+    disturbed: Annotated[
+        bool,
+        typer.Option("--disturbed", help="Also measure on frames that are 1, 2 and 3 deviations of the detector off."),
+    ] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads per model.")] = 2,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure NME, failure rate and AUC on labelled faces, cropped by their labelled boxes.
+    """Measure NME, failure rate and AUC on labelled faces, cropped by the frames of their labels.
 
     NME is given under three normalisers: outer_corners (distance of the outer eye corners), eye_centres (distance
     between the means of the six points of each eye) and box (square root of the area of the box of the 51 points).
@@ -112,7 +116,7 @@ def validate(
         say(str(published))
     spec = MeasurementSpec(
         (model or place.shipped_tflite, *(ensemble or [])), tuple(images or ()),
-        _faces(published, images or [], place), place.data, split, flip, threads, published,
+        _faces(published, images or [], place), place.data, split, flip, threads, published, disturbed,
     )  # fmt: skip
     spec.check()
     # the same measurement replaces its report in the workspace; a folder that was named is not replaced unasked
@@ -127,6 +131,8 @@ def validate(
     else:
         for table in (*tables(found.result, spec.name), shift_table(found.result)):
             out.print(table)
+        for score in found.disturbed:
+            out.print(str(score), highlight=False)
     for entry in found.left_out:
         say(f"left out: {entry.sentence}")
     if found.measured_faces < found.labelled_faces:

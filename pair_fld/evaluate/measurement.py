@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from pair_fld.data.sample import NO_LABELS, Excluded
 from pair_fld.data.sources.files import passed_over_sentence
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate import validate
+from pair_fld.evaluate.disturbed_frames import DisturbedScore, detector_covariance, disturbed_scores
 from pair_fld.evaluate.protocol import Protocol
 from pair_fld.evaluate.report import Result, ced_plot, write_csv
 from pair_fld.io import read_json, write_json
@@ -35,6 +36,7 @@ class MeasurementSpec:
         flip: average the predictions on each crop and on its mirror image.
         threads: of the model runtime.
         protocol: the published split whose faces these are.
+        disturbed: also measure on crops whose frames are off as a detector's are.
     """
 
     models: tuple[Path, ...]
@@ -45,6 +47,7 @@ class MeasurementSpec:
     flip: bool = False
     threads: int = 2
     protocol: Protocol | None = None
+    disturbed: bool = False
 
     @property
     def name(self) -> str:
@@ -68,6 +71,9 @@ class MeasurementSpec:
                 remedy = "Check the path, or run pairfld quantize."
                 raise PairError(path, "a model or a folder of .txt files", "no such file", remedy)
         folders = [path for path in self.models if path.is_dir()]
+        if self.disturbed and (folders or (self.split == "valid" and not self.images)):
+            remedy = "Name images, or leave --disturbed out."
+            raise PairError("--disturbed", "a model and whole images", "texts or packed crops", remedy)
         if folders and (self.flip or len(self.models) > 1 or (self.split == "valid" and not self.images)):
             remedy = "Leave the option out."
             raise PairError(folders[0], "a model for --ensemble, --flip or --split valid", "a folder of texts", remedy)
@@ -92,6 +98,7 @@ class Measurement:
     spec: MeasurementSpec
     result: Result
     left_out: list[Excluded]
+    disturbed: tuple[DisturbedScore, ...] = ()
 
     @property
     def measured_faces(self) -> int:
@@ -109,6 +116,8 @@ class Measurement:
             "model": self.spec.name, "flip": self.spec.flip, "labelled_faces": self.labelled_faces,
             **self.result.to_json(), "left_out": [vars(entry) for entry in self.left_out],
         }  # fmt: skip
+        if self.disturbed:
+            tree["disturbed_frames"] = [asdict(score) for score in self.disturbed]
         if (protocol := self.spec.protocol) is not None:
             found = len(protocol.truth.samples)
             tree["protocol"] = {"name": protocol.name, "faces": protocol.faces, "found_faces": found}
@@ -144,7 +153,12 @@ def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
     model = validate.Mirrored(model) if spec.flip else model
     if spec.split == "valid" and not spec.images:
         return Measurement(spec, validate.validate_pack(model, Pack(spec.dataset), VALID, progress), [])
-    return Measurement(spec, *validate.validate_model(model, _truth(spec, say), progress))
+    truth = _truth(spec, say)
+    result, left_out = validate.validate_model(model, truth, progress)
+    scores: tuple[DisturbedScore, ...] = ()
+    if spec.disturbed:
+        scores = disturbed_scores(model, truth, detector_covariance(spec.models[0]))
+    return Measurement(spec, result, left_out, scores)
 
 
 def _truth(spec: MeasurementSpec, say: Say) -> validate.Truth:

@@ -146,7 +146,7 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progr
     """
     predicted, points, valid, kept = [], [], [], []
     left_out = list(truth.left_out)
-    for samples, crops in _crops(truth, model.input_size, model.margin, left_out):
+    for samples, crops in load_crops(truth, model.input_size, model.margin, left_out):
         predicted.append(model.predict(np.stack([c.image for c in crops])))
         points.extend(c.points for c in crops)
         valid.extend(c.valid for c in crops)
@@ -203,7 +203,7 @@ def validate_texts(
         for sentence in texts.notes:
             note(sentence)
     text_of = dict(zip(map(id, truth.samples), texts.paths, strict=True))
-    for samples, crops in _crops(truth, TEXT_CROP, TEXT_MARGIN, left_out):
+    for samples, crops in load_crops(truth, TEXT_CROP, TEXT_MARGIN, left_out):
         for sample, crop in zip(samples, crops, strict=True):
             points_img = transform_points(invert(crop.matrix), crop.points)
             predicted.append(_nearest(text_of[id(sample)], points_img, crop.valid))
@@ -232,7 +232,7 @@ def _nearest(path: Path | None, truth_img: np.ndarray, valid: np.ndarray) -> np.
     return min(faces, key=lambda face: float(np.abs(face - truth_img)[valid].mean()))
 
 
-def _crops(
+def load_crops(
     truth: Truth, size: int, margin: float, left_out: list[Excluded]
 ) -> Iterator[tuple[list[Sample], list[Crop]]]:
     """Batches of loaded crops in the listed order, decoded ahead in threads; unreadable ones go to `left_out`."""

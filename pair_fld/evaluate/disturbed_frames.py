@@ -1,0 +1,99 @@
+"""What a model makes of crops that are off as a detector's are: its NME at one, two and three deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pair_fld.evaluate.confidence import rank_correlation
+from pair_fld.evaluate.metrics import nme
+from pair_fld.evaluate.validate import Predictor, Truth, load_crops
+from pair_fld.runtime.blazeface_calibration import BUILT_IN
+from pair_fld.runtime.calibration import calibration_from_json
+from pair_fld.runtime.frame import Frame, frame_matrix, move_frame
+from pair_fld.runtime.geometry import transform_points, warp
+from pair_fld.runtime.session import Model, read_metadata
+
+LOOSE = 1.8  # side of the crops that are loaded, over that of the crops cut from them: room for three deviations
+DEVIATIONS = (0.0, 1.0, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class DisturbedScore:
+    """One row.
+
+    Attributes:
+        deviations: what the detector's residuals are multiplied by; 0 for the labels' own frames.
+        nme_outer_corners_percent: mean over the faces that have both corners.
+        rank_correlation: of the mean spread of a face's heatmaps with its NME; None for a model without heatmaps.
+    """
+
+    deviations: float
+    faces: int
+    nme_outer_corners_percent: float
+    rank_correlation: float | None
+
+    def __str__(self) -> str:
+        text = f"frames {self.deviations:g} deviations off: NME (outer corners) {self.nme_outer_corners_percent:.2f} %"
+        return text if self.rank_correlation is None else f"{text}, spread against error {self.rank_correlation:.2f}"
+
+
+def detector_covariance(model: Path) -> np.ndarray:
+    """(4, 4) covariance of the frames of the detector that a model file was packed for, else of BlazeFace's."""
+    if model.suffix.lower() in (".tflite", ".onnx"):
+        tree = read_metadata(model).get("crop", {}).get("detector_calibration")
+        if tree is not None:
+            return calibration_from_json(tree).covariance
+    return BUILT_IN["blazeface_128"].covariance
+
+
+def disturbed_scores(
+    model: Predictor,
+    truth: Truth,
+    covariance: np.ndarray,
+    deviations: Sequence[float] = DEVIATIONS,
+    seed: int = 0,
+) -> tuple[DisturbedScore, ...]:
+    """Score a model on crops of frames that differ from the labels' by `deviations` times a drawn residual.
+
+    The same residuals, drawn from the covariance, serve every row: rows differ by their factor alone.
+
+    Args:
+        covariance: (4, 4) of `frame.frame_residual`.
+        seed: of the residuals.
+    """
+    rng = np.random.default_rng(seed)
+    # not Cholesky's: a detector of boxes only knows no roll, and its covariance is singular
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    size = round(LOOSE * model.input_size)
+    errors: list[list[float]] = [[] for _ in deviations]
+    spreads: list[list[float]] = [[] for _ in deviations]
+    for _, loaded in load_crops(truth, size, LOOSE * model.margin, []):
+        residuals = [root @ rng.standard_normal(4) for _ in loaded]
+        for row, factor in enumerate(deviations):
+            matrices = []
+            for crop, residual in zip(loaded, residuals, strict=True):
+                x, y, side, roll = (float(v) for v in crop.frame)
+                frame = move_frame(Frame((x, y), side, roll), factor * residual)
+                matrices.append(frame_matrix(frame, model.input_size, model.margin))
+            crops = np.stack([warp(c.image, m, model.input_size) for c, m in zip(loaded, matrices, strict=True)])
+            predicted, spread = model.locate(crops) if isinstance(model, Model) else (model.predict(crops), None)
+            labels = np.stack([transform_points(m, c.points) for c, m in zip(loaded, matrices, strict=True)])
+            errors[row] += nme(predicted, labels, np.stack([c.valid for c in loaded])).tolist()
+            if spread is not None:
+                spreads[row] += spread.mean(axis=1).tolist()
+    return tuple(
+        _score(factor, np.array(error), np.array(spread))
+        for factor, error, spread in zip(deviations, errors, spreads, strict=True)
+    )
+
+
+def _score(factor: float, errors: np.ndarray, spreads: np.ndarray) -> DisturbedScore:
+    scored = np.isfinite(errors)
+    correlation = rank_correlation(spreads[scored], errors[scored]) if len(spreads) and scored.sum() > 1 else None
+    mean = float(errors[scored].mean()) * 100 if scored.any() else float("nan")
+    return DisturbedScore(factor, int(scored.sum()), mean, correlation)
