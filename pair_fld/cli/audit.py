@@ -43,7 +43,7 @@ def audit(
     from pair_fld.config import ReferenceConfig
     from pair_fld.data.dataset import Pack
     from pair_fld.io import write_json
-    from pair_fld.runs import RECORD, fresh_folder, provenance
+    from pair_fld.runs import RECORD, check_claim, fresh_folder, provenance
 
     if (labels is None) != (scheme is None):
         raise PairError("audit", "--labels and --scheme together", "one of them", "Give both, or neither.")
@@ -51,9 +51,11 @@ def audit(
     reference = pack.config.reference
     if labels is not None and scheme is not None:
         reference = ReferenceConfig(labels=str(labels), scheme=str(scheme))
+    inputs = [data, *(path for path in (labels, scheme) if path is not None)]
+    check_claim(folder, "audit", overwrite, inputs, resumes=False)  # before the work
     with progress("audit") as bar:
         found = audit_pack(pack, reference, bar)
-    with fresh_folder(folder, "audit", overwrite=overwrite) as draft:
+    with fresh_folder(folder, "audit", overwrite=overwrite, inputs=inputs) as draft:
         write_csv(found, pack, draft / "audit.csv")
         sheet = write_sheet(found, pack, draft / "worst.png")
         used = None if reference is None else reference.model_dump(mode="json")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pair_fld.cli.console import JsonOption, OverwriteOption, out, print_json, progress, say
-from pair_fld.errors import PairError
+from pair_fld.outputs import OutputGuard
 
 
 def register(app: typer.Typer) -> None:
@@ -46,9 +46,10 @@ def fit_scheme(
     from pair_fld.annotators.fit_scheme import fit_scheme as fit
     from pair_fld.annotators.images import data_of
     from pair_fld.annotators.pairs import finder_of, read_pairs
+    from pair_fld.runtime.main import make_writable
 
-    if target.exists() and not overwrite:
-        raise PairError(target, "a new file", "one that exists", "Choose another name, or --overwrite to replace it.")
+    OutputGuard([labels, *targets], overwrite=overwrite).check(target)  # before the work
+    make_writable(target.parent)
     find = finder_of(labels, lambda name: data_of(name, root))
     with progress("read") as bar:
         pairs = read_pairs(find, [data_of(name, root) for name in targets], bar)

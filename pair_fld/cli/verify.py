@@ -66,8 +66,11 @@ def verify_archive(archive: Path, place: Workspace, limit: int) -> VerifyReport:
     """Run the archive on the workspace's test faces; verify.json beside it holds the report."""
     from pair_fld.evaluate.validate import labelled_faces
     from pair_fld.io import write_json
+    from pair_fld.runtime.main import make_writable
     from pair_fld.submit.verify import verification_images, verify
 
+    if archive.parent.is_dir():
+        make_writable(archive.parent)  # before the work
     with tempfile.TemporaryDirectory(prefix="pairfld-images-") as scratch:
         paths, faces = verification_images(labelled_faces(place.data_config), Path(scratch), limit)
         say(f"verifying {archive} in a fresh virtual environment on {len(paths)} images")

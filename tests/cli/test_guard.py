@@ -45,6 +45,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         ["prepare", "--recipe", "r.yaml", "--root", "made"],
         ["train-detector", "--dataset", "made/pack"],
         ["annotate", "annotator", "made/faces"],
+        ["audit", "made/pack"],
     ],
 )
 def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path, call: list[str]) -> None:
@@ -61,7 +62,7 @@ def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path
     for name in ("run_model.py", "requirements.txt"):
         Path("annotator", name).touch()
     before = {p: p.read_bytes() for p in made.rglob("*") if p.is_file()}
-    work = [] if call[0] == "annotate" else ["--work", "w"]
+    work = [] if call[0] in ("annotate", "audit") else ["--work", "w"]
     done = pairfld(*call, "--out", "made", "--overwrite", *work)
     assert done.code == 2
     assert "is an input of this call and lies in the output folder made" in done.err
@@ -79,6 +80,15 @@ def test_a_plot_replaces_neither_a_model_nor_an_earlier_plot(made: Path, target:
     assert done.code == 2
     assert expected in done.err
     assert Path(target).read_bytes() == b"hours of work"
+
+
+def test_a_map_replaces_neither_its_labels_nor_an_earlier_map(made: Path) -> None:
+    Path("table.csv").write_text("hours of work")
+    Path("map.npz").write_text("hours of work")
+    for target, flags, expected in (("table.csv", ["--overwrite"], "is an input"), ("map.npz", [], "no earlier")):
+        done = pairfld("fit-scheme", "--from", "table.csv", "--to", "faces", "--out", target, *flags)
+        assert (done.code, expected in done.err) == (2, True)
+        assert Path(target).read_text() == "hours of work"
 
 
 def texts_of_four_faces(damaged: int) -> None:
