@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pair_fld.data.dataset import HUMAN, MACHINE, TRAIN, VALID, Faces
+from pair_fld.data.dataset import FaceTable, LabelSource, Split
 from pair_fld.io import write_json
 
 
@@ -55,12 +55,12 @@ def dot_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     valid[::5, 43] = False
     low, high = points.min(axis=1), points.max(axis=1)
     frame = np.column_stack([(low + high) / 2, (high - low).max(axis=1), np.zeros(count)]).astype(np.float32)
-    split = np.where(np.arange(count) < 40, TRAIN, VALID).astype(np.uint8)
-    label = np.where(np.arange(count) % 3 == 0, MACHINE, HUMAN).astype(np.uint8)
+    split = np.where(np.arange(count) < 40, Split.TRAIN, Split.VALID).astype(np.uint8)
+    label = np.where(np.arange(count) % 3 == 0, LabelSource.MACHINE, LabelSource.HUMAN).astype(np.uint8)
     names = np.array([f"dots/{i:03d}" for i in range(count)])
     np.save(folder / "shard-00000.npy", images)
     matrix = np.tile(np.eye(2, 3), (count, 1, 1))
-    Faces(points, valid, frame, matrix, split, np.zeros(count, np.int16), label, names, names).save(
+    FaceTable(points, valid, frame, matrix, split, np.zeros(count, np.int16), label, names, names).save(
         folder / "faces.npz"
     )
     config = {"pack_size": size, "pack_margin": 2.2, "sources": [{"name": "dots", "kind": "synthetic"}]}

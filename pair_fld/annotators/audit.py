@@ -16,7 +16,7 @@ from pair_fld.config import ReferenceConfig
 from pair_fld.data import audit as checks
 from pair_fld.data.annotations import Annotations
 from pair_fld.data.audit import Verdict, rank, sharpness
-from pair_fld.data.dataset import NONE, SPLITS, Pack
+from pair_fld.data.dataset import SPLITS, FaceDataset, LabelSource
 from pair_fld.data.packing.contact_sheet import ORANGE, contact_sheet
 from pair_fld.data.packing.duplicates import SAME_PICTURE, difference_hash, find_near, thumbnail
 from pair_fld.data.point_map import load_point_map
@@ -41,7 +41,7 @@ class Audit:
         counts = Counter(v.reason for _, mine in self.ranked for v in mine)
         return dict(counts.most_common())
 
-    def to_json(self, pack: Pack, limit: int | None = None) -> dict[str, Any]:
+    def to_json(self, pack: FaceDataset, limit: int | None = None) -> dict[str, Any]:
         worst = [
             {"path": str(pack.faces.path[row]), "source": _source(pack, row), "verdicts": [v.to_json() for v in mine]}
             for row, mine in self.ranked[:limit]
@@ -49,15 +49,15 @@ class Audit:
         return {"faces": self.faces, "doubtful": len(self.ranked), "reasons": self.reasons, "worst": worst}
 
 
-def audit_pack(pack: Pack, reference: ReferenceConfig | None, progress: Progress = no_progress) -> Audit:
+def audit_pack(pack: FaceDataset, reference: ReferenceConfig | None, progress: Progress = no_progress) -> Audit:
     """Check every labelled face of a pack; with a reference, also against that.
 
     Raises:
         PairError: the reference cannot be read.
     """
     faces = pack.faces
-    rows = np.flatnonzero(faces.label != NONE)
-    points, mask = faces.points[rows].astype(np.float64), faces.valid[rows]
+    rows = np.flatnonzero(faces.label != LabelSource.NONE)
+    points, mask = faces.points[rows].astype(np.float64), faces.point_mask[rows]
     points_img = checks.image_points(points, faces.matrix[rows])
     sharp, hashes, thumbs = _look(pack, rows, progress)
     scale = np.sqrt(np.abs(np.linalg.det(faces.matrix[rows][:, :, :2])))
@@ -71,7 +71,7 @@ def audit_pack(pack: Pack, reference: ReferenceConfig | None, progress: Progress
     return Audit(len(rows), rank(verdicts))
 
 
-def _look(pack: Pack, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _look(pack: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sharpness (n,), difference hashes (n,) and small copies (n, T) of the crops."""
     sharp, hashes, thumbs = [], [], []
     # the face alone: a crop may reach beyond the image, whose edge is sharp
@@ -87,7 +87,7 @@ def _look(pack: Pack, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray,
 
 
 def _reference(
-    pack: Pack, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
+    pack: FaceDataset, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); its points (51,)."""
     labels, point_map = Annotations(reference.labels), load_point_map(reference.scheme)
@@ -106,7 +106,7 @@ def _reference(
     return said, asked, point_map.mask
 
 
-def write_csv(audit: Audit, pack: Pack, path: Path) -> None:
+def write_csv(audit: Audit, pack: FaceDataset, path: Path) -> None:
     """One line a doubt, the worst face first."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -118,19 +118,19 @@ def write_csv(audit: Audit, pack: Pack, path: Path) -> None:
                 writer.writerow([*head, f"{v.weight:.2f}", v.reason, v.detail, certain])
 
 
-def write_sheet(audit: Audit, pack: Pack, path: Path) -> bool:
+def write_sheet(audit: Audit, pack: FaceDataset, path: Path) -> bool:
     """The SHEET_FACES worst faces with their points, in reading order; False when there is no doubt at all."""
     rows = np.array([row for row, _ in audit.ranked[:SHEET_FACES]], int)
     if not len(rows):
         return False
     faces, colours = pack.faces, [ORANGE] * len(rows)
-    sheet = contact_sheet(pack.images(rows), faces.points[rows], faces.valid[rows], SHEET_COLUMNS, 1.0, colours)
+    sheet = contact_sheet(pack.images(rows), faces.points[rows], faces.point_mask[rows], SHEET_COLUMNS, 1.0, colours)
     with atomic_path(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
     return True
 
 
-def table_rows(audit: Audit, pack: Pack, limit: int) -> Sequence[tuple[str, ...]]:
+def table_rows(audit: Audit, pack: FaceDataset, limit: int) -> Sequence[tuple[str, ...]]:
     """(rank, path, source, reason, detail) of the worst."""
     return [
         (str(number), str(pack.faces.path[row]), _source(pack, row), mine[0].reason, mine[0].detail)
@@ -138,5 +138,5 @@ def table_rows(audit: Audit, pack: Pack, limit: int) -> Sequence[tuple[str, ...]
     ]
 
 
-def _source(pack: Pack, row: int) -> str:
+def _source(pack: FaceDataset, row: int) -> str:
     return pack.config.sources[int(pack.faces.source[row])].name

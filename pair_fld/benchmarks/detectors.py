@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipSample
 from pair_fld.data.synthetic import render_scene
@@ -141,7 +141,7 @@ class Tally:
 
 
 def compare_detectors(
-    files: Sequence[Path], model: Model, pack: Pack, cases: Iterable[Case], cache: Path,
+    files: Sequence[Path], model: Model, pack: FaceDataset, cases: Iterable[Case], cache: Path,
     say: Say = say_nothing,
 ) -> tuple[list[SetRow], list[CostRow]]:  # fmt: skip
     """Measure each detector with one landmark model.

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pair_fld.data.dataset import SHARD, Faces, Pack
+from pair_fld.data.dataset import SHARD, FaceDataset, FaceTable
 from pair_fld.io import write_json
 from pair_fld.runs import RECORD, claim_folder
 
 
-def enlarge(pack: Pack, out: Path, faces: int) -> None:
+def enlarge(pack: FaceDataset, out: Path, faces: int) -> None:
     """Write a data set of `faces` faces into the new folder `out`; PairError when it is not empty."""
     claim_folder(out, "scaled pack", resumes=False)
     rows = np.resize(np.arange(len(pack)), faces)
     for number, first in enumerate(range(0, faces, SHARD)):
         np.save(out / f"shard-{number:05d}.npy", pack.images(rows[first : first + SHARD]))
-    Faces(**{f.name: getattr(pack.faces, f.name)[rows] for f in fields(Faces)}).save(out / "faces.npz")
+    FaceTable(**{f.name: getattr(pack.faces, f.name)[rows] for f in fields(FaceTable)}).save(out / "faces.npz")
     write_json(out / RECORD, pack.record | {"data_hash": f"{pack.data_hash} x {faces}"})
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--faces", type=int, required=True)
     given = parser.parse_args()
-    pack = Pack(given.pack)
+    pack = FaceDataset(given.pack)
     need, free = given.faces * pack.size**2 * 3, shutil.disk_usage(given.out.absolute().parent).free
     if need > 0.9 * free:
         parser.error(f"{need / 1e9:.0f} GB are needed, {free / 1e9:.0f} GB are free at {given.out}")

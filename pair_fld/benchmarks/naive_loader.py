@@ -15,14 +15,14 @@ import torch
 from pair_fld.config import StageConfig
 from pair_fld.data.augment.geometric import points_to_view, sample_views
 from pair_fld.data.augment.photometric import PARTNER, sample_photometric
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.runtime.scheme import CURVES, NUM_POINTS
 
 
 class NaiveLoader:
     """Endless batches of a stage, drawn in the plain way. `rows`: the faces drawn from."""
 
-    def __init__(self, pack: Pack, stage: StageConfig, rows: np.ndarray, kept: int = 512) -> None:
+    def __init__(self, pack: FaceDataset, stage: StageConfig, rows: np.ndarray, kept: int = 512) -> None:
         self.pack, self.stage = pack, stage
         self.rows = rows[np.linspace(0, len(rows) - 1, min(kept, len(rows))).astype(int)]
         self.files = [cv2.imencode(".jpg", crop)[1] for crop in pack.crops(self.rows)]

@@ -18,7 +18,7 @@ import torch
 
 from pair_fld.benchmarks.naive_loader import NaiveLoader
 from pair_fld.config import ModelConfig, StageConfig
-from pair_fld.data.dataset import NONE, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.models import build_model
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.frame import frame_from_row, place
@@ -64,8 +64,8 @@ class Speed:
 
 
 def measure(
-    stage: StageConfig, pack: Pack, *, teacher: ModelConfig | None = None, device: str = "auto", repeats: int = 5,
-    seconds: float = 4.0, progress: Progress = no_progress,
+    stage: StageConfig, pack: FaceDataset, *, teacher: ModelConfig | None = None, device: str = "auto",
+    repeats: int = 5, seconds: float = 4.0, progress: Progress = no_progress,
 ) -> Speed:  # fmt: skip
     """Measure a stage on a pack, `seconds` for each of the measurements in each of `repeats` rounds.
 
@@ -100,7 +100,7 @@ def measure(
 
 
 def profile(
-    stage: StageConfig, pack: Pack, *, teacher: ModelConfig | None = None, device: str = "auto", steps: int = 4,
+    stage: StageConfig, pack: FaceDataset, *, teacher: ModelConfig | None = None, device: str = "auto", steps: int = 4,
     rows: int = 20,
 ) -> str:  # fmt: skip
     """torch's table of the operators that whole steps spend their own time in, the costliest first."""
@@ -115,13 +115,13 @@ def profile(
     return watched.key_averages().table(sort_by=by, row_limit=rows, max_name_column_width=40)
 
 
-def _source(stage: StageConfig, pack: Pack, device: torch.device) -> BatchSource:
+def _source(stage: StageConfig, pack: FaceDataset, device: torch.device) -> BatchSource:
     teacher = None
     if TEACHER in needs_of(loss_names(stage)):  # any predictions do: labels, or the mean face in the face's frame
         faces, points = pack.faces, pack.faces.points.copy()
-        blank = faces.label == NONE
+        blank = faces.label == LabelSource.NONE
         points[blank] = [place(frame_from_row(row)) for row in faces.frame[blank]] or 0
-        unsure = (~faces.valid)[..., None, None] * np.eye(2, dtype=np.float32)
+        unsure = (~faces.point_mask)[..., None, None] * np.eye(2, dtype=np.float32)
         teacher = LandmarkPredictions(points, unsure, np.full(len(faces), pack.size, np.float32))
     return BatchSource(pack, stage, device, teacher)
 

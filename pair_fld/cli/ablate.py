@@ -56,14 +56,14 @@ def ablate(
     All variants train equally long. The output folder holds ablation.md, ablation.json and ablation.png beside one
     folder per run. For a smaller budget set student.train.epochs=4 student.train.steps_per_epoch=100.
     """
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.io import atomic_path, write_json
     from pair_fld.train import ablation
     from pair_fld.train.comparison import baselines_of, difference_cells, draw, markdown
     from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides, student=student)
-    pack, stage = Pack(data or place.data), place.recipe.student
+    pack, stage = FaceDataset(data or place.data), place.recipe.student
     target, teachers = out or place.folder / "ablation", teacher or [place.teacher / "best.pt"]
     inputs = [pack.folder, *teachers]
     run = RunSpec(target, resume=resume, overwrite=overwrite, device=device, inputs=inputs)

@@ -41,13 +41,13 @@ def audit(
     """
     from pair_fld.annotators.audit import audit_pack, table_rows, write_csv, write_sheet
     from pair_fld.config import ReferenceConfig
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.io import write_json
     from pair_fld.runs import RECORD, check_claim, fresh_folder, provenance
 
     if (labels is None) != (scheme is None):
         raise PairError("audit", "--labels and --scheme together", "one of them", "Give both, or neither.")
-    pack = Pack(data)
+    pack = FaceDataset(data)
     reference = pack.config.reference
     if labels is not None and scheme is not None:
         reference = ReferenceConfig(labels=str(labels), scheme=str(scheme))

@@ -48,7 +48,7 @@ def detectors(
     labelled boxes, MB and GFLOPs. Each detector is calibrated on training images first.
     """
     from pair_fld.benchmarks.detectors import CaseSource, compare_detectors, to_json
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.evaluate.validate import labelled_faces
     from pair_fld.face_detector.files import find_detector
     from pair_fld.inference.archive import shipped_archive, unpacked
@@ -62,7 +62,7 @@ def detectors(
         files.append(find_detector("trained", mine)[0])
     else:
         say(f"{mine}: no such file, so BlazeFace only; pairfld train-detector makes it")
-    pack = Pack(place.data)
+    pack = FaceDataset(place.data)
     unlabelled = [p for p, _ in collect(images).images] if images else []
     with unpacked(archive or shipped_archive()) as folder, tempfile.TemporaryDirectory() as cache:
         landmarks = load_model(folder / "model.tflite")

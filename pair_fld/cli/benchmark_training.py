@@ -39,10 +39,10 @@ def training(
     The measurements of a round take turns, so that their ratios also hold on a busy machine.
     """
     from pair_fld.benchmarks import training as bench
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
 
     place = workspace(recipe, work, overrides)
-    pack, results, profiles = Pack(data or place.data), {}, {}
+    pack, results, profiles = FaceDataset(data or place.data), {}, {}
     with progress("benchmark training") as bar:
         for name, stage in (("teacher", place.recipe.teacher), ("student", place.recipe.student)):
             results[name] = bench.measure(

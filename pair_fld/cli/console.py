@@ -19,7 +19,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from pair_fld.config import DataConfig, RecipeConfig, load_recipe
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.progress import Progress
 from pair_fld.runs import RECORD
 
@@ -85,7 +85,7 @@ class Workspace:
     @property
     def data_config(self) -> DataConfig:
         """What was prepared here (--root and overrides included), else what the recipe would prepare."""
-        return Pack(self.data).config if (self.data / RECORD).is_file() else self.recipe.data
+        return FaceDataset(self.data).config if (self.data / RECORD).is_file() else self.recipe.data
 
     @property
     def teacher(self) -> Path:

@@ -68,7 +68,7 @@ def package(
     The archive holds the model, run_model.py with its runtime, the face detector, requirements.txt, a model card, a
     budget report and a technical report. Exit code 1 when a bound of configs/budget is broken or --verify fails.
     """
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.face_detector.files import find_detector
     from pair_fld.io import read_json
     from pair_fld.runs import finished, fresh_folder
@@ -89,7 +89,7 @@ def package(
         say(f"{archive}: already packed")
         tree: dict[str, Any] = {"package": read_json(target / "metrics.json", "the archive's figures")["package"]}
     else:
-        pack = Pack(data or place.data)
+        pack = FaceDataset(data or place.data)
         inputs = [*spec.inputs, pack.folder]
         with fresh_folder(target, "package", overwrite=overwrite, inputs=inputs) as draft:
             built = build(spec, pack, draft, say)

@@ -73,7 +73,7 @@ def quantize(
     and activation is rounded as in the int8 file. It is a run of its own, in the folder OUT-qat: `pairfld runs` lists
     it, and --resume continues it.
     """
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.export.quantization.gates import QuantizeGateError
     from pair_fld.export.quantization.run import FineTuning, quantize_checkpoint, recorded
     from pair_fld.io import file_hash, read_json
@@ -90,7 +90,7 @@ def quantize(
         if as_json:
             print_json(read_json(target / RECORD, "a quantize record")["report"])
         return
-    pack = Pack(data or place.data)
+    pack = FaceDataset(data or place.data)
     retry = resume and finished(target, key | {"passed": False})  # a gate broke: measure again
     teachers = teacher or [place.teacher / "best.pt"]
     inputs = [source, pack.folder, *teachers]

@@ -69,12 +69,12 @@ def train_teacher(
     as_json: JsonOption = False,
 ) -> None:
     """Train the teacher on labelled faces; leaves last.pt, best.pt and metrics.csv in the run folder."""
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.train import distill as stages
     from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides)
-    dataset = Pack(data or place.data)
+    dataset = FaceDataset(data or place.data)
     inputs = [dataset.folder, *([] if init_from is None else [init_from])]
     run = RunSpec(out or place.teacher, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with _progress("train-teacher") as bar:
@@ -97,12 +97,12 @@ def distill(
     as_json: JsonOption = False,
 ) -> None:
     """Train the student on the labels and on the teacher's predictions."""
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.train import distill as stages
     from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides, student=student)
-    dataset, teachers = Pack(data or place.data), teacher or [place.teacher / "best.pt"]
+    dataset, teachers = FaceDataset(data or place.data), teacher or [place.teacher / "best.pt"]
     inputs = [dataset.folder, *teachers, *([] if init_from is None else [init_from])]
     run = RunSpec(out or place.student, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with _progress("distill") as bar:

@@ -60,14 +60,14 @@ def train_detector(
     from rich.text import Text
 
     from pair_fld.config import DetectorConfig, load_section
-    from pair_fld.data.dataset import Pack
+    from pair_fld.data.dataset import FaceDataset
     from pair_fld.face_detector import export as detector
     from pair_fld.face_detector.files import find_detector
     from pair_fld.train.run_folder import RunSpec
 
     config = load_section(DetectorConfig, "detector", name, overrides or [])
     place = workspace(recipe, work)
-    pack, target = Pack(data or place.data), folder or place.folder / "detector"
+    pack, target = FaceDataset(data or place.data), folder or place.folder / "detector"
     if resume and detector.finished_detector(target, config, pack):
         say(f"{target}: already trained")
         return

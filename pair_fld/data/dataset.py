@@ -2,7 +2,7 @@
 
 A pack is a folder:
     shard-00000.npy ...  (n, P, P, 3) uint8 BGR loose crops, `SHARD` faces each, the last one shorter
-    faces.npz            one row a face, see `Faces`
+    faces.npz            one row per face, see `FaceTable`
     run.json             configuration, sources, report of what was left out, provenance, content hash
 
 `_pack`: pixels of a loose crop, the P x P square that `frame.frame_matrix(frame, P, pack_margin)` cuts around the frame
@@ -15,6 +15,7 @@ import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -27,37 +28,58 @@ from pair_fld.runs import RECORD
 from pair_fld.runtime.file_kind import known_fault
 
 SHARD = 4096
-TRAIN, VALID, TEST = 0, 1, 2  # learn from; choose by (best epoch, settings); measure once
-SPLITS = ("train", "valid", "test")
-HUMAN, MACHINE, NONE = 0, 1, 2
-LABEL_KINDS = ("human", "machine", "none")
 
+
+class Split(IntEnum):
+    """What a face is used for."""
+
+    TRAIN = 0  # to learn from
+    VALID = 1  # to choose by: best epoch, settings
+    TEST = 2  # to measure, once
+
+
+class LabelSource(IntEnum):
+    """Who made the labels of a face."""
+
+    HUMAN = 0
+    MACHINE = 1
+    NONE = 2
+
+
+SPLITS = tuple(split.name.lower() for split in Split)
+LABEL_SOURCES = tuple(source.name.lower() for source in LabelSource)
 
 _AGAIN = "Run pairfld prepare again."
 # Of every column: the shape of a row, and the kinds of type (numpy's letters) that may hold it.
 _COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
-    "points": ((51, 2), "f"), "valid": ((51,), "b"), "frame": ((4,), "f"), "matrix": ((2, 3), "f"), "split": ((), "iu"),
-    "source": ((), "iu"), "label": ((), "iu"), "path": ((), "U"), "hash": ((), "U"), "visibility": ((51,), "iu"),
-    "tags": ((), "U"),
+    "points": ((51, 2), "f"), "point_mask": ((51,), "b"), "frame": ((4,), "f"), "matrix": ((2, 3), "f"),
+    "split": ((), "iu"), "source": ((), "iu"), "label": ((), "iu"), "path": ((), "U"), "hash": ((), "U"),
+    "visibility": ((51,), "iu"), "tags": ((), "U"),
 }  # fmt: skip
 _LATER = ("visibility", "tags")  # columns that packs of earlier versions lack
 
 
 @dataclass(frozen=True)
-class Faces:
-    """One row a face (N rows).
+class FaceTable:
+    """The labels of N faces, one row per face.
 
-    points: (N, 51, 2) float32 _pack. valid: (N, 51) bool. frame: (N, 4) float32, the face frame: centre x, y and
-    size in _pack pixels, roll in degrees (for unlabelled faces that of the configured box). matrix: (N, 2, 3) float64
-    image -> pack.
-    split: (N,) uint8 TRAIN, VALID or TEST. source: (N,) int16 index into the configured sources. label: (N,) uint8
-    HUMAN, MACHINE or NONE. path: (N,) str, relative to the data root. hash: (N,) str, sha256 of the loose crop's bytes.
-    visibility: (N, 51) uint8, 0 seen, 1 behind something, 2 hidden by the head itself; zeros where nobody says.
-    tags: (N,) str, attributes that the source states, with commas between them.
+    Attributes:
+        points: (N, 51, 2) float32 _pack.
+        point_mask: (N, 51) bool, True = labelled.
+        frame: (N, 4) float32, the face frame: centre x, y and size in _pack pixels, roll in degrees; for unlabelled
+            faces that of the configured box.
+        matrix: (N, 2, 3) float64, image -> pack.
+        split: (N,) uint8, a `Split`.
+        source: (N,) int16, index into the configured sources.
+        label: (N,) uint8, a `LabelSource`.
+        path: (N,) str, relative to the data root.
+        hash: (N,) str, sha256 of the loose crop's bytes.
+        visibility: (N, 51) uint8, 0 seen, 1 behind something, 2 hidden by the head itself; zeros where not stated.
+        tags: (N,) str, attributes that the source states, separated by commas.
     """
 
     points: np.ndarray
-    valid: np.ndarray
+    point_mask: np.ndarray
     frame: np.ndarray
     matrix: np.ndarray
     split: np.ndarray
@@ -69,11 +91,11 @@ class Faces:
     tags: np.ndarray = field(default_factory=lambda: np.zeros(0, str))
 
     def __post_init__(self) -> None:
-        # tables of earlier versions, and those of callers who know of neither
+        # tables of earlier versions, and those of callers that have neither
         if not self.visibility.size:
-            object.__setattr__(self, "visibility", np.zeros(self.valid.shape, np.uint8))
+            object.__setattr__(self, "visibility", np.zeros(self.point_mask.shape, np.uint8))
         if not self.tags.size:
-            object.__setattr__(self, "tags", np.full(len(self.valid), "", str))
+            object.__setattr__(self, "tags", np.full(len(self.point_mask), "", str))
 
     def __len__(self) -> int:
         return len(self.points)
@@ -84,7 +106,7 @@ class Faces:
             np.savez(stream, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
-    def load(cls, path: Path) -> Faces:
+    def load(cls, path: Path) -> FaceTable:
         """Read as .npz; PairError for a file that is damaged, or not of this form."""
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -105,7 +127,7 @@ class Faces:
         return cls(**rows)
 
 
-class Pack:
+class FaceDataset:
     """A prepared data folder, opened for reading.
 
     Attributes:
@@ -123,8 +145,8 @@ class Pack:
         self.config = self._config()
         self.size, self.margin = self.config.pack_size, self.config.pack_margin
         self.data_hash = str(self.record.get("data_hash"))
-        self.faces = Faces.load(self.folder / "faces.npz")
-        for name, limit in (("source", len(self.config.sources)), ("split", len(SPLITS)), ("label", len(LABEL_KINDS))):
+        self.faces = FaceTable.load(self.folder / "faces.npz")
+        for name, limit in (("source", len(self.config.sources)), ("split", len(Split)), ("label", len(LabelSource))):
             numbers = getattr(self.faces, name)
             if len(numbers) and not 0 <= numbers.min() <= numbers.max() < limit:
                 found = f"{numbers.min()} to {numbers.max()}"
@@ -158,17 +180,17 @@ class Pack:
     def __len__(self) -> int:
         return len(self.faces)
 
-    def images(self, rows: np.ndarray) -> np.ndarray:
-        """Loose crops of the given rows, in their order: (n, P, P, 3) uint8 BGR, copied out of the memory map."""
-        out = np.empty((len(rows), self.size, self.size, 3), np.uint8)
-        for shard in np.unique(rows // SHARD):  # not every shard: a large pack has thousands
-            mine = np.flatnonzero(rows // SHARD == shard)
-            out[mine] = self._shards[shard][rows[mine] - shard * SHARD]
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """Loose crops at the given indices, in their order: (n, P, P, 3) uint8 BGR, copied out of the memory map."""
+        out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
+        for shard in np.unique(indices // SHARD):  # not every shard: a large pack has thousands
+            places = np.flatnonzero(indices // SHARD == shard)
+            out[places] = self._shards[shard][indices[places] - shard * SHARD]
         return out
 
-    def crops(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Loose crops of the given rows, in their order, each (P, P, 3) uint8 BGR: read-only views of the map."""
-        return [self._shards[row // SHARD][row % SHARD] for row in rows.tolist()]
+    def crops(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Loose crops at the given indices, in their order, each (P, P, 3) uint8 BGR: read-only views of the map."""
+        return [self._shards[index // SHARD][index % SHARD] for index in indices.tolist()]
 
     @property
     def streams(self) -> bool:
@@ -179,23 +201,23 @@ class Pack:
             return False
         return len(self) * self.size**2 * 3 > memory / 2
 
-    def prefetch(self, rows: np.ndarray) -> None:
+    def prefetch(self, indices: np.ndarray) -> None:
         """Ask the system to have these crops in memory soon; returns at once. Without it a pack that is larger than
         memory is read a page and a face at a time."""
         if not hasattr(mmap, "MADV_WILLNEED"):  # Windows
             return
         length = self.size**2 * 3
-        for row in rows.tolist():
-            shard = self._maps[row // SHARD]
-            first = shard.offset % mmap.ALLOCATIONGRANULARITY + row % SHARD * length
+        for index in indices.tolist():
+            shard = self._maps[index // SHARD]
+            first = shard.offset % mmap.ALLOCATIONGRANULARITY + index % SHARD * length
             start = first - first % mmap.PAGESIZE
             shard._mmap.madvise(mmap.MADV_WILLNEED, start, first + length - start)  # type: ignore[attr-defined]
 
-    def rows(self, split: int, *, labelled: bool = False) -> np.ndarray:
+    def indices(self, split: Split, *, labelled: bool = False) -> np.ndarray:
         """Row numbers of a split; `labelled` leaves out faces without points."""
         chosen = self.faces.split == split
         if labelled:
-            chosen &= self.faces.label != NONE
+            chosen &= self.faces.label != LabelSource.NONE
         return np.flatnonzero(chosen)
 
     def weights(self, changes: Mapping[str, float] | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pair_fld.config import PercentOffset, SourceConfig
-from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE
+from pair_fld.data.dataset import LABEL_SOURCES, LabelSource
 from pair_fld.data.exif import fits_stored_image
 from pair_fld.data.sample import (
     BAD_IMAGE,
@@ -47,10 +47,10 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     """
     image, labels = read_face(sample, source)
     height, width = image.shape[:2]
-    kind = LABEL_KINDS.index(source.labels)
+    kind = LABEL_SOURCES.index(source.labels)
     fits_stored: bool | None = None
     if labels is None:
-        kind = NONE
+        kind = LabelSource.NONE
         points_img, valid = np.zeros((NUM_POINTS, 2)), np.zeros(NUM_POINTS, bool)
         visibility = np.zeros(NUM_POINTS, np.uint8)
         # fractions of the picture's span [-0.5, W - 0.5]
@@ -58,9 +58,9 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     else:
         box_img = check_labels(sample.key, labels, width, height, source.max_missing)
         points_img, valid, visibility = labels.points, labels.point_mask, labels.visibility
-        if labels.approximate and kind != NONE:
-            kind = MACHINE
-        if kind == NONE:
+        if labels.approximate and kind != LabelSource.NONE:
+            kind = LabelSource.MACHINE
+        if kind == LabelSource.NONE:
             valid = np.zeros(NUM_POINTS, bool)
         elif source.exif == "apply":
             fits_stored = fits_stored_image(sample.path, image, points_img[valid])
@@ -71,7 +71,7 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     return Crop(
         image=crop,
         points=points,
-        valid=valid,
+        point_mask=valid,
         frame=np.array([(size - 1) / 2, (size - 1) / 2, size / margin, 0.0], np.float32),
         box_img=box_img,
         matrix=matrix,

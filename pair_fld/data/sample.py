@@ -98,17 +98,25 @@ class SkipSample(Exception):
 class Crop:
     """A loaded face.
 
-    image: (P, P, 3) uint8 BGR. points: (51, 2) float32 _pack, zero where not valid. valid: (51,) bool. frame:
-    (4,) float32, the face frame in this crop: centre x, y and size in _pack pixels, roll in degrees. box_img: (4,)
-    _img. matrix: (2, 3) image -> pack. label: HUMAN, MACHINE or NONE. picture:
-    sha256 of the decoded picture's pixels. hash: sha256 of the crop's bytes. visibility: (51,) uint8, see `Labels`.
-    tags: as the sample's. warning: why the labels may be wrong, a constant of this module, or empty. turned: whether an
-    EXIF rotation turned the image before the labels were laid on it.
+    Attributes:
+        image: (P, P, 3) uint8 BGR.
+        points: (51, 2) float32 _pack, zero where not labelled.
+        point_mask: (51,) bool, True = labelled.
+        frame: (4,) float32, the face frame in this crop: centre x, y and size in _pack pixels, roll in degrees.
+        box_img: (4,) _img.
+        matrix: (2, 3), image -> pack.
+        label: a `LabelSource`.
+        picture: sha256 of the decoded image's pixels.
+        hash: sha256 of the crop's bytes.
+        visibility: (51,) uint8, see `Labels`.
+        tags: as the sample's.
+        warning: why the labels may be wrong, a constant of this module, or empty.
+        turned: whether an EXIF rotation turned the image before the labels were laid on it.
     """
 
     image: np.ndarray
     points: np.ndarray
-    valid: np.ndarray
+    point_mask: np.ndarray
     frame: np.ndarray
     box_img: np.ndarray
     matrix: np.ndarray

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pair_fld.data.dataset import NONE, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource, Split
 from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipSample
 from pair_fld.data.sources.listing import list_samples
@@ -27,13 +27,13 @@ class Picture:
         return np.array([points_box(f, np.asarray(np.isfinite(f).all(axis=1))) for f in self.faces]).reshape(-1, 4)
 
 
-def picture_count(pack: Pack, split: int, per_source: int, *, labelled: bool = True) -> int:
+def picture_count(pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True) -> int:
     """How many pictures `pack_pictures` gives at most."""
-    _, counts = np.unique(pack.faces.source[pack.rows(split, labelled=labelled)], return_counts=True)
+    _, counts = np.unique(pack.faces.source[pack.indices(split, labelled=labelled)], return_counts=True)
     return int(np.minimum(counts, per_source).sum())
 
 
-def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = True) -> Iterator[Picture]:
+def pack_pictures(pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True) -> Iterator[Picture]:
     """Pictures of a split, at most `per_source` of each source, in a fixed order; unreadable ones are passed over.
 
     Args:
@@ -41,7 +41,7 @@ def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = T
     """
     samples = {sample.key: sample for sample in list_samples(pack.config).samples}
     faces = pack.faces
-    rows = pack.rows(split, labelled=labelled)
+    rows = pack.indices(split, labelled=labelled)
     for source in np.unique(faces.source[rows]):
         mine = rows[faces.source[rows] == source]
         for row in mine[np.unique(np.linspace(0, len(mine) - 1, min(per_source, len(mine))).astype(int))]:
@@ -52,7 +52,7 @@ def pack_pictures(pack: Pack, split: int, per_source: int, *, labelled: bool = T
                 image, labels = read_face(sample, pack.config.sources[sample.source])
             except SkipSample:
                 continue
-            if labels is None or faces.label[row] == NONE:
+            if labels is None or faces.label[row] == LabelSource.NONE:
                 yield Picture(image)
             else:
                 yield Picture(image, (np.where(labels.point_mask[:, None], labels.points, np.nan),))

@@ -83,7 +83,7 @@ def disturbed_scores(
             crops = np.stack([warp(c.image, m, model.input_size) for c, m in zip(loaded, matrices, strict=True)])
             predicted, spread = model.locate(crops) if isinstance(model, Model) else (model.predict(crops), None)
             labels = np.stack([transform_points(m, c.points) for c, m in zip(loaded, matrices, strict=True)])
-            errors[row] += nme(predicted, labels, np.stack([c.valid for c in loaded])).tolist()
+            errors[row] += nme(predicted, labels, np.stack([c.point_mask for c in loaded])).tolist()
             if spread is not None:
                 spreads[row] += spread.mean(axis=1).tolist()
     return tuple(

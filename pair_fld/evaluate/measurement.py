@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from pair_fld.data.dataset import VALID, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.sample import NO_LABELS, Excluded
 from pair_fld.data.sources.files import passed_over_sentence
 from pair_fld.errors import GateError, PairError
@@ -152,7 +152,7 @@ def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
     model = models[0] if len(models) == 1 else validate.Averaged(models)
     model = validate.Mirrored(model) if spec.flip else model
     if spec.split == "valid" and not spec.images:
-        return Measurement(spec, validate.validate_pack(model, Pack(spec.dataset), VALID, progress), [])
+        return Measurement(spec, validate.validate_pack(model, FaceDataset(spec.dataset), Split.VALID, progress), [])
     truth = _truth(spec, say)
     result, left_out = validate.validate_model(model, truth, progress)
     scores: tuple[DisturbedScore, ...] = ()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pair_fld.config import DataConfig, SourceConfig
-from pair_fld.data.dataset import SPLITS, Pack
+from pair_fld.data.dataset import SPLITS, FaceDataset, Split
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.sample import Crop, Excluded, Sample, SkipSample
 from pair_fld.data.sources.listing import list_samples, usual_kind
@@ -149,7 +149,7 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progr
     for samples, crops in load_crops(truth, model.input_size, model.margin, left_out):
         predicted.append(model.predict(np.stack([c.image for c in crops])))
         points.extend(c.points for c in crops)
-        valid.extend(c.valid for c in crops)
+        valid.extend(c.point_mask for c in crops)
         kept.extend(samples)
         progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
     if not kept:
@@ -157,18 +157,18 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progr
     return _score(truth, np.concatenate(predicted), np.stack(points), np.stack(valid), kept), left_out
 
 
-def cut(pack: Pack, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cut(pack: FaceDataset, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Test-time crops of packed faces: (n, S, S, 3) uint8, points (n, 51, 2) _crop, valid (n, 51)."""
     images, faces, size = pack.images(rows), pack.faces, model.input_size
     matrices = [frame_matrix(frame_from_row(row), size, model.margin) for row in faces.frame[rows]]
     crops = np.stack([warp(image, matrix, size) for image, matrix in zip(images, matrices, strict=True)])
     points = np.stack([transform_points(m, p) for m, p in zip(matrices, faces.points[rows], strict=True)])
-    return crops, points, faces.valid[rows]
+    return crops, points, faces.point_mask[rows]
 
 
-def validate_pack(model: Predictor, pack: Pack, split: int, progress: Progress = no_progress) -> Result:
+def validate_pack(model: Predictor, pack: FaceDataset, split: Split, progress: Progress = no_progress) -> Result:
     """Score a model on the labelled faces of a pack's split, cut from the packed crops."""
-    rows = pack.rows(split, labelled=True)
+    rows = pack.indices(split, labelled=True)
     if not len(rows):
         remedy = "Prepare data with such faces (valid_fraction, split)."
         raise PairError(pack.folder, f"labelled faces of the split {SPLITS[split]}", "none", remedy)
@@ -206,9 +206,9 @@ def validate_texts(
     for samples, crops in load_crops(truth, TEXT_CROP, TEXT_MARGIN, left_out):
         for sample, crop in zip(samples, crops, strict=True):
             points_img = transform_points(invert(crop.matrix), crop.points)
-            predicted.append(_nearest(text_of[id(sample)], points_img, crop.valid))
+            predicted.append(_nearest(text_of[id(sample)], points_img, crop.point_mask))
             points.append(points_img)
-            valid.append(crop.valid)
+            valid.append(crop.point_mask)
             kept.append(sample)
         progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
     if not kept:

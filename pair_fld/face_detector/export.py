@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pair_fld.config import DetectorConfig, read_recorded
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
@@ -34,7 +34,7 @@ METRICS_FILE = "metrics.json"  # written last
 
 def train_detector(
     config: DetectorConfig,
-    pack: Pack,
+    pack: FaceDataset,
     teacher: Path,
     run: RunSpec,
     progress: Progress = no_progress,
@@ -113,7 +113,7 @@ def export_detector(
     return files
 
 
-def finished_detector(out: Path, config: DetectorConfig, pack: Pack) -> bool:
+def finished_detector(out: Path, config: DetectorConfig, pack: FaceDataset) -> bool:
     """Whether `out` holds a detector trained with this configuration and data."""
     if not all((out / name).is_file() for name in (*FILES, METRICS_FILE, RECORD)):
         return False

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pair_fld.config import DetectorConfig
-from pair_fld.data.dataset import VALID, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.source_images import pack_pictures
 from pair_fld.evaluate.matching import MATCH_IOU, match_boxes
 from pair_fld.export.metadata import replace_metadata
@@ -69,7 +69,7 @@ class ThresholdRow:
 
 
 def measure_thresholds(
-    detector: SearchingDetector, pack: Pack, config: DetectorConfig, teacher: SearchingDetector
+    detector: SearchingDetector, pack: FaceDataset, config: DetectorConfig, teacher: SearchingDetector
 ) -> ThresholdScores:
     """Run a detector on the validation split and on rendered images without faces, never on test images.
 
@@ -80,7 +80,7 @@ def measure_thresholds(
         teacher: the detector that it was trained with; it confirms faces that nobody labelled.
     """
     matched, unconfirmed, images, faces = list[float](), list[float](), 0, 0
-    for image in pack_pictures(pack, VALID, config.valid_images_per_source):
+    for image in pack_pictures(pack, Split.VALID, config.valid_images_per_source):
         boxes, scores = _arrays(detector.detect(image.image))
         images, faces = images + 1, faces + len(image.faces)
         matches = match_boxes(boxes, image.boxes, MATCH_IOU)
@@ -121,7 +121,7 @@ def set_threshold(files: Sequence[Path], threshold: float) -> None:
 
 
 def tune_threshold(
-    files: Sequence[Path], pack: Pack, config: DetectorConfig, teacher: SearchingDetector
+    files: Sequence[Path], pack: FaceDataset, config: DetectorConfig, teacher: SearchingDetector
 ) -> dict[str, Any]:
     """Measure the .tflite among `files`, choose its threshold, write it into all; the figures for metrics.json."""
     detector = CentreDetector(next(path for path in files if path.suffix == ".tflite"), search=LOOSE)

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from pair_fld.config import DetectorConfig
-from pair_fld.data.dataset import TRAIN, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.source_images import pack_pictures, picture_count
 from pair_fld.data.synthetic import render_scene
 from pair_fld.evaluate.matching import match_boxes
@@ -40,7 +40,9 @@ FOCUS = 2.0  # gamma of the focal loss (Lin et al., ICCV 2017)
 SCENE_SEED = 11
 
 
-def teaching_pictures(pack: Pack, teacher: SearchingDetector, config: DetectorConfig, report: Progress) -> list[Shown]:
+def teaching_pictures(
+    pack: FaceDataset, teacher: SearchingDetector, config: DetectorConfig, report: Progress
+) -> list[Shown]:
     """Training pictures with the teacher's boxes, brought to 51-point boxes, and the labelled ones in their place.
 
     Args:
@@ -48,8 +50,8 @@ def teaching_pictures(pack: Pack, teacher: SearchingDetector, config: DetectorCo
     """
     assert teacher.calibration is not None, teacher.name
     shown = []
-    total = picture_count(pack, TRAIN, config.images_per_source, labelled=False)
-    for picture in pack_pictures(pack, TRAIN, config.images_per_source, labelled=False):
+    total = picture_count(pack, Split.TRAIN, config.images_per_source, labelled=False)
+    for picture in pack_pictures(pack, Split.TRAIN, config.images_per_source, labelled=False):
         found = teacher.detect(picture.image)
         boxes = np.array([points_box(place(teacher.calibration.frame(d))) for d in found]).reshape(-1, 4)
         sure = np.array([d.score >= SURE for d in found], bool)

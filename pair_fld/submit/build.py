@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pair_fld.config import RecipeConfig
-from pair_fld.data.dataset import TRAIN, VALID, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.source_images import pack_pictures
 from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.errors import GateError, PairError
@@ -37,7 +37,7 @@ CONFIDENCE_FACES = 60  # held-back training images per source that the scores ar
 FACELESS = 120  # images without a face beside them
 
 
-def detector_calibration(pack: Pack, detector: Path, cache: Path, say: Say) -> DetectorCalibration:
+def detector_calibration(pack: FaceDataset, detector: Path, cache: Path, say: Say) -> DetectorCalibration:
     """Where the detector's key points lie in a face, learnt on labelled training images; kept in `cache`.
 
     Raises:
@@ -59,7 +59,7 @@ def detector_calibration(pack: Pack, detector: Path, cache: Path, say: Say) -> D
 
 
 def learned_confidence(
-    pack: Pack, model: Path, detector: Path, calibration: DetectorCalibration, say: Say
+    pack: FaceDataset, model: Path, detector: Path, calibration: DetectorCalibration, say: Say
 ) -> Confidence | None:
     """What a face's score means, learnt on the held-back training images and on drawn faceless ones.
 
@@ -70,7 +70,7 @@ def learned_confidence(
         return None
     opened.metadata["crop"]["detector_calibration"] = calibration.to_json()
     say("learning what a face's score means, on held-back training images")
-    held_back = ((p.image, p.faces) for p in pack_pictures(pack, VALID, CONFIDENCE_FACES))
+    held_back = ((p.image, p.faces) for p in pack_pictures(pack, Split.VALID, CONFIDENCE_FACES))
     faceless = ((draw_faceless(0, number)[1], ()) for number in range(FACELESS))
     pipeline = Pipeline(open_detector(detector), opened)
     try:
@@ -80,10 +80,10 @@ def learned_confidence(
         return None
 
 
-def _training_images(pack: Pack) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
+def _training_images(pack: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
     """(image, labelled faces) of training faces, evenly spread over the labelled sources."""
-    sources = len(np.unique(pack.faces.source[pack.rows(TRAIN, labelled=True)]))
-    for picture in pack_pictures(pack, TRAIN, CALIBRATION_FACES // max(1, sources)):
+    sources = len(np.unique(pack.faces.source[pack.indices(Split.TRAIN, labelled=True)]))
+    for picture in pack_pictures(pack, Split.TRAIN, CALIBRATION_FACES // max(1, sources)):
         yield picture.image, picture.faces
 
 
@@ -144,7 +144,7 @@ class Built:
     result: Result
 
 
-def build(spec: ArchiveSpec, pack: Pack, out: Path, say: Say = say_nothing) -> Built:
+def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothing) -> Built:
     """Write metadata, measure and pack.
 
     Args:
@@ -202,7 +202,7 @@ def _scores_json(result: Result) -> dict[str, Any]:
     return {name: group.to_json() for name, group in result.groups().items()}
 
 
-def _check_data(tflite: Path, pack: Pack) -> None:
+def _check_data(tflite: Path, pack: FaceDataset) -> None:
     """PairError when a file was made from other data: its card would describe the wrong faces."""
     own = read_metadata(tflite).get("data_hash")
     if own is not None and own != pack.data_hash:
@@ -211,7 +211,7 @@ def _check_data(tflite: Path, pack: Pack) -> None:
         raise PairError(tflite, f"a model of the data {pack.data_hash[:12]} in {pack.folder}", found, remedy)
 
 
-def _record(recipe: RecipeConfig, pack: Pack, metadata: dict[str, Any], teacher: Path | None) -> dict[str, Any]:
+def _record(recipe: RecipeConfig, pack: FaceDataset, metadata: dict[str, Any], teacher: Path | None) -> dict[str, Any]:
     """Provenance of the released model: the student as it was trained, the teacher only if it is the recipe's."""
     config = recipe.model_dump(mode="json")
     trained = metadata.get("trained") or {}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pair_fld.config import StageConfig
-from pair_fld.data.dataset import MACHINE, NONE, TEST, TRAIN, VALID, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource, Split
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.io import read_json, write_json
@@ -117,17 +117,18 @@ class _Job:
         return (self.run.out / RESULT).is_file()
 
 
-def variants_for(dataset: Pack) -> dict[str, Variant]:
+def variants_for(dataset: FaceDataset) -> dict[str, Variant]:
     """The variants that differ on this data: some need machine-made labels or faces without labels."""
-    labels = set(dataset.faces.label[dataset.rows(TRAIN)].tolist())
-    same = {BASELINES[1]} if MACHINE not in labels else set()
-    same |= {name for name, variant in VARIANTS.items() if variant.unlabelled} if NONE not in labels else set()
+    labels = set(dataset.faces.label[dataset.indices(Split.TRAIN)].tolist())
+    same = set[str]() if LabelSource.MACHINE in labels else {BASELINES[1]}
+    if LabelSource.NONE not in labels:
+        same |= {name for name, variant in VARIANTS.items() if variant.unlabelled}
     return {name: variant for name, variant in VARIANTS.items() if name not in same}
 
 
 def ablate(
     stage: StageConfig,
-    dataset: Pack,
+    dataset: FaceDataset,
     teachers: Sequence[Path],
     spec: AblationSpec,
     progress: Progress = no_progress,
@@ -180,7 +181,7 @@ def _parallel(spec: AblationSpec) -> int:
     return spec.jobs or (cores() if _on_cpu(spec) else 1)
 
 
-def _check(stage: StageConfig, dataset: Pack, seeds: int, teacher: LandmarkNet | None) -> None:
+def _check(stage: StageConfig, dataset: FaceDataset, seeds: int, teacher: LandmarkNet | None) -> None:
     names = loss_names(stage)
     for family, members in (("heatmap", HEATMAP_KD), ("coordinate", COORDINATE_KD)):
         if not set(members) & set(names):
@@ -190,13 +191,13 @@ def _check(stage: StageConfig, dataset: Pack, seeds: int, teacher: LandmarkNet |
         raise PairError("train.losses", "a term of labels for the student without a teacher", "none", "Add one.")
     if seeds < 2:
         raise PairError("--seeds", "2 or more, to tell a gain from chance", str(seeds), "Give 3 or more.")
-    for splits, what in (((TRAIN,), "to train on"), ((VALID, TEST), "to measure on")):
-        if not any(len(dataset.rows(split, labelled=True)) for split in splits):
+    for splits, what in (((Split.TRAIN,), "to train on"), ((Split.VALID, Split.TEST), "to measure on")):
+        if not any(len(dataset.indices(split, labelled=True)) for split in splits):
             raise PairError(dataset.folder, f"labelled faces {what}", "none", "Prepare others.")
     build_train_step(stage, torch.device("cpu"), steps=2, teacher=teacher)  # checks that all terms fit both networks
 
 
-def _claim(stage: StageConfig, dataset: Pack, teachers: Sequence[Path], run: RunSpec) -> None:
+def _claim(stage: StageConfig, dataset: FaceDataset, teachers: Sequence[Path], run: RunSpec) -> None:
     plan: dict[str, Any] = {
         "config": stage.model_dump(mode="json"),
         "teacher": teacher_id(teachers),
@@ -218,10 +219,10 @@ def _folder_name(variant: str, seed: int) -> str:
     return f"{variant.replace(',', '').replace(' ', '-')}-{seed}"
 
 
-def variant_stage(stage: StageConfig, name: str, seed: int, dataset: Pack) -> StageConfig:
+def variant_stage(stage: StageConfig, name: str, seed: int, dataset: FaceDataset) -> StageConfig:
     """The stage as a variant trains it. All variants have the number of steps of the labelled faces."""
     variant = VARIANTS[name]
-    labelled = dataset.weights(stage.train.source_weights)[dataset.rows(TRAIN, labelled=True)]
+    labelled = dataset.weights(stage.train.source_weights)[dataset.indices(Split.TRAIN, labelled=True)]
     step_size = stage.train.batch_size * stage.train.grad_accumulation
     train = {
         "losses": {term: factor for term, factor in stage.train.losses.items() if variant.keeps(term)},
@@ -242,19 +243,19 @@ def _train_variant(job: _Job) -> None:
     """Train one variant with one seed, and measure its last weights on every source that is not trained on."""
     if job.threads:
         torch.set_num_threads(job.threads)
-    dataset = Pack(job.data)
+    dataset = FaceDataset(job.data)
     distill(job.stage, dataset, job.teachers, job.run, cache=job.cache)
     model, _ = load_model(job.run.out / LAST)
     model.to(pick_device(job.run.device))
     faces = dataset.faces
-    sets = {VALID_NAME: dataset.rows(VALID, labelled=True)}
-    tested = dataset.rows(TEST, labelled=True)
+    sets = {VALID_NAME: dataset.indices(Split.VALID, labelled=True)}
+    tested = dataset.indices(Split.TEST, labelled=True)
     sets |= {source.name: tested[faces.source[tested] == k] for k, source in enumerate(dataset.config.sources)}
     result = {}
     for name, indices in sets.items():
         if len(indices):
             points = predict_dataset(model, dataset, indices).points
-            error = nme(points, faces.points[indices], faces.valid[indices])
+            error = nme(points, faces.points[indices], faces.point_mask[indices])
             result[name] = float(np.nanmean(error) * 100)
     write_json(job.run.out / RESULT, result)
 

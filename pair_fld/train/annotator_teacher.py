@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pair_fld.data.annotations import FLIPS, RECORD, Annotations
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.point_map import load_point_map
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.geometry import transform_points
@@ -47,7 +47,7 @@ def annotator_about(folder: Path) -> dict[str, Any]:
     return dict(Annotations(folder).record.get("about", {}))
 
 
-def annotator_predictions(folder: Path, dataset: Pack, progress: Progress = no_progress) -> LandmarkPredictions:
+def annotator_predictions(folder: Path, dataset: FaceDataset, progress: Progress = no_progress) -> LandmarkPredictions:
     """Its predictions on the whole dataset.
 
     A face that it did not find gets the middle of its frame with the deviation of the whole crop: that weighs nothing

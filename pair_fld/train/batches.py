@@ -26,7 +26,7 @@ from pair_fld.data.augment.geometric import (
     warp_crops,
 )
 from pair_fld.data.augment.photometric import PhotometricParams, apply_cv2, apply_torch, sample_photometric
-from pair_fld.data.dataset import MACHINE, NONE, TRAIN, Faces, Pack
+from pair_fld.data.dataset import FaceDataset, FaceTable, LabelSource, Split
 from pair_fld.runtime.frame import fit_frames
 from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
 from pair_fld.train.loss_terms import Batch
@@ -105,7 +105,7 @@ class FusedLabels:
     Attributes:
         points: (N, 51, 2) float32 _pack.
         weight: (N, 51) float32, 0 where there is no label.
-        frame: (N, 4) float32, to crop by, see `Faces`.
+        frame: (N, 4) float32, to crop by, see `FaceTable`.
         teacher: None without a teacher.
     """
 
@@ -115,19 +115,19 @@ class FusedLabels:
     teacher: TeacherTargets | None
 
 
-def fuse_labels(faces: Faces, predictions: LandmarkPredictions | None, config: DistillConfig) -> FusedLabels:
+def fuse_labels(faces: FaceTable, predictions: LandmarkPredictions | None, config: DistillConfig) -> FusedLabels:
     """Labels as they are, or fused with a teacher's predictions.
 
     With a teacher, machine-made labels are down-weighted; missing labels are filled where the teacher's standard
     deviation is below `fill_max_sigma`; unlabelled faces are cropped by the frame of the teacher's points, since their
     own is a guess; and a prediction with standard deviation s has weight 1 / (1 + (s / half_weight_sigma)^2).
     """
-    frame, weight = faces.frame.astype(np.float32), faces.valid.astype(np.float32)
+    frame, weight = faces.frame.astype(np.float32), faces.point_mask.astype(np.float32)
     if predictions is None:
         return FusedLabels(faces.points, weight, frame, None)
-    sigma, unlabelled = predictions.sigma, faces.label == NONE
-    weight[faces.label == MACHINE] *= config.machine_labels
-    gaps = ~faces.valid & ~unlabelled[:, None] & (sigma < config.fill_max_sigma)
+    sigma, unlabelled = predictions.sigma, faces.label == LabelSource.NONE
+    weight[faces.label == LabelSource.MACHINE] *= config.machine_labels
+    gaps = ~faces.point_mask & ~unlabelled[:, None] & (sigma < config.fill_max_sigma)
     points = np.where(gaps[..., None], predictions.points, faces.points)
     weight[gaps] = config.machine_labels
     frame[unlabelled] = fit_frames(predictions.points[unlabelled], frame[unlabelled])
@@ -164,14 +164,14 @@ class BatchSource:
 
     def __init__(
         self,
-        dataset: Pack,
+        dataset: FaceDataset,
         stage: StageConfig,
         device: torch.device,
         predictions: LandmarkPredictions | None = None,
         distributed: Distributed = SINGLE_PROCESS,
     ) -> None:
         self.dataset, self.model, self.train, self.device = dataset, stage.model, stage.train, device
-        self.indices = dataset.rows(TRAIN, labelled=predictions is None or not stage.distill.unlabelled)
+        self.indices = dataset.indices(Split.TRAIN, labelled=predictions is None or not stage.distill.unlabelled)
         self.step_size = stage.train.batch_size * stage.train.grad_accumulation
         self._total = self.step_size * distributed.size
         self._part = slice(distributed.rank * self.step_size, (distributed.rank + 1) * self.step_size)

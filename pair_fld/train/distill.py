@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pair_fld.config import StageConfig
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
@@ -22,7 +22,7 @@ from pair_fld.train.trainer import Reporter
 
 def train_teacher(
     stage: StageConfig,
-    dataset: Pack,
+    dataset: FaceDataset,
     run: RunSpec,
     *,
     init_from: Path | None = None,
@@ -34,7 +34,7 @@ def train_teacher(
 
 def distill(
     stage: StageConfig,
-    dataset: Pack,
+    dataset: FaceDataset,
     teachers: Sequence[Path],
     run: RunSpec,
     *,

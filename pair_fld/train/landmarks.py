@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pair_fld.config import StageConfig
-from pair_fld.data.dataset import VALID, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.models import LandmarkNet
@@ -54,7 +54,7 @@ class Teaching:
 
 def train_landmarks(
     stage: StageConfig,
-    dataset: Pack,
+    dataset: FaceDataset,
     run: RunSpec,
     *,
     teaching: Teaching | None = None,
@@ -96,7 +96,7 @@ def stage_name(kind: str) -> str:
 
 
 def _job(
-    stage: StageConfig, dataset: Pack, teaching: Teaching | None, device: torch.device, distributed: Distributed
+    stage: StageConfig, dataset: FaceDataset, teaching: Teaching | None, device: torch.device, distributed: Distributed
 ) -> TrainJob:
     train, kind = stage.train, "teacher" if teaching is None else "student"
     if teaching is None and TEACHER in needs_of(loss_names(stage)):
@@ -117,11 +117,11 @@ def _job(
         stage, device, steps=steps, warmup=round(train.warmup_epochs * source.steps_per_epoch),
         distributed=distributed, teacher=teaching.model if teaching else None,
     )  # fmt: skip
-    validation = _Validation(dataset, dataset.rows(VALID, labelled=True), train.amp, device, distributed)
+    validation = _Validation(dataset, dataset.indices(Split.VALID, labelled=True), train.amp, device, distributed)
     return TrainJob(record, stage_name(kind), source, step, steps, RULES, validation, train.checkpoint_minutes)
 
 
-def _check_faces(dataset: Pack, source: BatchSource, step_size: int) -> None:
+def _check_faces(dataset: FaceDataset, source: BatchSource, step_size: int) -> None:
     drawn = float(source.weights.sum())
     if drawn < step_size:
         found = f"{len(source.indices)} faces of summed weight {drawn:g} for a step of {step_size}"
@@ -135,7 +135,7 @@ def _check_faces(dataset: Pack, source: BatchSource, step_size: int) -> None:
 class _Validation:
     """NME of a network on labelled validation faces, divided among the processes."""
 
-    dataset: Pack
+    dataset: FaceDataset
     indices: np.ndarray
     amp: bool
     device: torch.device
@@ -150,5 +150,5 @@ class _Validation:
         predictions = predict_dataset(model, self.dataset, own, amp=self.amp)
         points = self.distributed.all_gather(predictions.points, count, self.device)
         faces = self.dataset.faces
-        error = nme(points, faces.points[self.indices], faces.valid[self.indices])
+        error = nme(points, faces.points[self.indices], faces.point_mask[self.indices])
         return {NME: float(np.nanmean(error) * 100)}

@@ -17,7 +17,7 @@ from pair_fld.data.augment.geometric import (
     sample_views,
     warp_crops,
 )
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.models import LandmarkNet
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
@@ -51,7 +51,7 @@ class LandmarkPredictions:
 @torch.inference_mode()
 def predict_dataset(
     model: LandmarkNet,
-    dataset: Pack,
+    dataset: FaceDataset,
     indices: np.ndarray,
     *,
     views: int = 1,
@@ -66,7 +66,7 @@ def predict_dataset(
         views: views of each face whose predictions are averaged: 1 is the plain crop, 2 adds its mirror image, 3 to 10
             are also rotated and scaled a little.
         amp: bfloat16 autocast.
-        frames: (n, 4) to crop by, see `Faces`; the dataset's own by default.
+        frames: (n, 4) to crop by, see `FaceTable`; the dataset's own by default.
         progress: told the number of faces done.
 
     Returns:
@@ -101,7 +101,7 @@ def predict_dataset(
 class _Crops:
     """Packed crops of some faces, to be warped on a device."""
 
-    dataset: Pack
+    dataset: FaceDataset
     indices: np.ndarray
     device: torch.device
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pair_fld.data.dataset import NONE, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, file_hash
 from pair_fld.models import LandmarkNet
@@ -32,7 +32,7 @@ def _sha256(teacher: Path) -> str:
 
 def teacher_predictions(
     teachers: Sequence[Path],
-    dataset: Pack,
+    dataset: FaceDataset,
     cache: Path,
     *,
     views: int = 2,
@@ -78,7 +78,7 @@ def teacher_predictions(
     return mixture(every)
 
 
-def cached_predictions(teachers_id: str, dataset: Pack, cache: Path, views: int) -> LandmarkPredictions | None:
+def cached_predictions(teachers_id: str, dataset: FaceDataset, cache: Path, views: int) -> LandmarkPredictions | None:
     """The cached predictions of the teachers of a `teacher_id`; None when some are missing or damaged."""
     paths = [_cache_path(sha256, dataset, cache, views) for sha256 in teachers_id.split("+")]
     every = [predictions for path in paths if (predictions := _read(path, len(dataset))) is not None]
@@ -104,11 +104,11 @@ def mixture(predictions: Sequence[LandmarkPredictions]) -> LandmarkPredictions:
 
 
 def _predict_all(
-    model: LandmarkNet, dataset: Pack, views: int, distributed: Distributed, progress: Progress
+    model: LandmarkNet, dataset: FaceDataset, views: int, distributed: Distributed, progress: Progress
 ) -> LandmarkPredictions:
     """Predictions on all faces; twice on unlabelled ones, since the first crop is cut by a guessed frame."""
     predictions = _predict_shard(model, dataset, np.arange(len(dataset)), None, views, distributed, progress)
-    unlabelled = np.flatnonzero(dataset.faces.label == NONE)
+    unlabelled = np.flatnonzero(dataset.faces.label == LabelSource.NONE)
     if len(unlabelled):
         frames = fit_frames(predictions.points[unlabelled], dataset.faces.frame[unlabelled])
         second = _predict_shard(model, dataset, unlabelled, frames, views, distributed, no_progress)
@@ -119,7 +119,7 @@ def _predict_all(
 
 def _predict_shard(
     model: LandmarkNet,
-    dataset: Pack,
+    dataset: FaceDataset,
     indices: np.ndarray,
     frames: np.ndarray | None,
     views: int,
@@ -145,6 +145,6 @@ def _read(path: Path, count: int) -> LandmarkPredictions | None:
     return LandmarkPredictions(**columns) if fits and all(np.isfinite(c).all() for c in columns.values()) else None
 
 
-def _cache_path(sha256: str, dataset: Pack, cache: Path, views: int) -> Path:
+def _cache_path(sha256: str, dataset: FaceDataset, cache: Path, views: int) -> Path:
     # "answers" for the sake of caches that earlier versions made
     return cache / f"answers-{sha256[:12]}-{dataset.data_hash[:12]}-{views}.npz"

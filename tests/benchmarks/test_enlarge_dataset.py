@@ -9,14 +9,14 @@ import pytest
 
 from pair_fld.benchmarks import enlarge_dataset
 from pair_fld.benchmarks.enlarge_dataset import enlarge
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 
 
 def test_faces_repeat_over_several_shards(dot_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small, count = Pack(dot_pack), 4096 + 60
+    small, count = FaceDataset(dot_pack), 4096 + 60
     enlarge(small, tmp_path / "big", count)
-    big = Pack(tmp_path / "big")
+    big = FaceDataset(tmp_path / "big")
     assert len(big) == count
     assert len(list((tmp_path / "big").glob("shard-*.npy"))) == 2
     for row in (0, 47, 48, 4100, count - 1):

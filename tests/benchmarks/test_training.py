@@ -10,14 +10,14 @@ import torch
 
 from pair_fld.benchmarks.naive_loader import NaiveLoader, draw_targets
 from pair_fld.benchmarks.training import ROWS, measure, profile
-from pair_fld.data.dataset import TRAIN, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from tests.train.settings import CALM, TINY, stage
 
 
 def test_measure_gives_speeds_and_their_ratios(dot_pack: Path) -> None:
     told: list[tuple[int, int]] = []
     speed = measure(
-        stage(TINY, losses={"kd_wing": 1.0}), Pack(dot_pack), device="cpu", repeats=1, seconds=0.05,
+        stage(TINY, losses={"kd_wing": 1.0}), FaceDataset(dot_pack), device="cpu", repeats=1, seconds=0.05,
         progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert told == [(1, 1)]
@@ -27,20 +27,20 @@ def test_measure_gives_speeds_and_their_ratios(dot_pack: Path) -> None:
 
 
 def test_profile_names_operators(dot_pack: Path) -> None:
-    assert "convolution" in profile(stage(TINY), Pack(dot_pack), device="cpu", steps=1)
+    assert "convolution" in profile(stage(TINY), FaceDataset(dot_pack), device="cpu", steps=1)
 
 
 def test_naive_loader_draws_the_same_view(dot_pack: Path) -> None:
     """Undisturbed, both loaders cut the same crop; the engine's rounds to whole grey levels."""
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     still = CALM.model_copy(update={"rotation": 0.0, "scale": 0.0, "shift": 0.0})
     config = stage(TINY, augment=still)
     from pair_fld.train.batches import BatchSource
 
     source = BatchSource(pack, config, torch.device("cpu"))
     _, images, batch = source.draw(0)
-    naive = NaiveLoader(pack, config, pack.rows(TRAIN))
-    assert naive.rows.tolist() == pack.rows(TRAIN).tolist()
+    naive = NaiveLoader(pack, config, pack.indices(Split.TRAIN))
+    assert naive.rows.tolist() == pack.indices(Split.TRAIN).tolist()
     row = int(source.indices_of(0)[2])
     image, points, maps = naive.sample(naive.rows.tolist().index(row), np.random.default_rng(0), decode=False)
     np.testing.assert_allclose(points, batch.points[2].numpy(), atol=1e-5)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pair_fld.benchmarks.training import ROWS
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from tests.cli.command import pairfld
 from tests.train.settings import TINY, stage, train
 
@@ -21,8 +21,8 @@ from tests.train.settings import TINY, stage, train
 @pytest.fixture(scope="module")
 def root(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root")
-    train(stage(TINY, epochs=2), Pack(dot_pack), folder / "a/teacher")
-    train(stage(TINY, epochs=1, lr=1e-3), Pack(dot_pack), folder / "b/teacher")
+    train(stage(TINY, epochs=2), FaceDataset(dot_pack), folder / "a/teacher")
+    train(stage(TINY, epochs=1, lr=1e-3), FaceDataset(dot_pack), folder / "b/teacher")
     return folder
 
 
@@ -58,7 +58,7 @@ def test_one_run_is_shown_against_another(root: Path) -> None:
 
 def test_changes_made_on_the_way_are_shown(dot_pack: Path, tmp_path: Path) -> None:
     for epochs in (1, 2):
-        train(stage(TINY, epochs=epochs), Pack(dot_pack), tmp_path / "run", resume=True)
+        train(stage(TINY, epochs=epochs), FaceDataset(dot_pack), tmp_path / "run", resume=True)
     assert "from step 5: train.epochs = 2 instead of 1" in pairfld("runs", "show", "run", "--folder", str(tmp_path)).out
     tree = json.loads(pairfld("runs", "show", "run", "--folder", str(tmp_path), "--json").out)
     assert tree["changes"] == [{"step": 5, "key": "train.epochs", "old": 1, "new": 2}]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.io import read_json, write_json
 from pair_fld.train.batches import BatchSource
@@ -19,7 +19,7 @@ from tests.train.settings import TINY, stage
 
 
 def test_only_what_exceeds_half_the_memory_streams(dot_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pack, crops = Pack(dot_pack), 48 * 96 * 96 * 3
+    pack, crops = FaceDataset(dot_pack), 48 * 96 * 96 * 3
     assert not pack.streams
     for memory, expected in ((2 * crops - 2, True), (2 * crops, False)):
         monkeypatch.setattr(os, "sysconf", lambda name, m=memory: m if name == "SC_PHYS_PAGES" else 1)
@@ -27,7 +27,7 @@ def test_only_what_exceeds_half_the_memory_streams(dot_pack: Path, monkeypatch: 
 
 
 def test_asking_ahead_changes_nothing(dot_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pack, asked = Pack(dot_pack), []
+    pack, asked = FaceDataset(dot_pack), []
     plain = BatchSource(pack, stage(TINY), torch.device("cpu"))
     streamed = BatchSource(pack, stage(TINY), torch.device("cpu"))
     streamed.streams = True
@@ -70,7 +70,7 @@ def record_with(**changes: object) -> Callable[[Path], None]:
         ("faces.npz", cut(0), "found an empty file"),
         ("faces.npz", lambda path: np.savez(path, points=np.zeros(3)), "found a damaged one"),
         ("faces.npz", rows_with(points=np.zeros((48, 68, 2), np.float32)), "found .48, 68, 2. of float32 for 48 faces"),
-        ("faces.npz", rows_with(valid=np.zeros((48, 51), np.float32)), "found .48, 51. of float32"),
+        ("faces.npz", rows_with(point_mask=np.zeros((48, 51), np.float32)), "found .48, 51. of float32"),
         ("faces.npz", rows_with(split=np.full(48, 3, np.uint8)), "numbers of a split from 0 to 2, found 3 to 3"),
         ("faces.npz", rows_with(source=np.full(48, -1, np.int16)), "numbers of a source from 0 to 0, found -1 to -1"),
         ("run.json", cut(20), "expected a prepare record, found damaged JSON"),
@@ -86,5 +86,5 @@ def test_damaged_packs_are_sentences(
     shutil.copytree(dot_pack, tmp_path / "pack")
     damage(tmp_path / "pack" / name)
     with pytest.raises(PairError, match=found) as error:
-        Pack(tmp_path / "pack")
+        FaceDataset(tmp_path / "pack")
     assert str(error.value).startswith(str(tmp_path / "pack"))

@@ -35,7 +35,7 @@ def test_marks_for_missing_points_are_masked(tmp_path: Path, mark: tuple[float, 
     points[[3, 40]] = mark
     add_face(tmp_path / "set", "a", 0, points)
     crop = load_crop(list_samples(data_config(tmp_path, source())).samples[0], source(), 48, 2.2)
-    assert np.flatnonzero(~crop.valid).tolist() == [3, 40]
+    assert np.flatnonzero(~crop.point_mask).tolist() == [3, 40]
     # the box is that of the other 49 points: no mark pulls it to the corner
     rest = np.delete(face_points(), [3, 40], axis=0)
     assert crop.box_img.tolist() == [*rest.min(axis=0), *rest.max(axis=0)]
@@ -55,7 +55,7 @@ def test_half_of_the_points_may_be_missing_unless_the_source_says_otherwise(tmp_
     points[:25] = -1
     add_face(tmp_path / "set", "a", 0, points)
     sample = list_samples(data_config(tmp_path, source())).samples[0]
-    assert load_crop(sample, source(), 48, 2.2).valid.sum() == 26
+    assert load_crop(sample, source(), 48, 2.2).point_mask.sum() == 26
     with pytest.raises(SkipSample, match="25 of the 51 points are missing, at most 10 may be"):
         load_crop(sample, source(max_missing=10), 48, 2.2)
 
@@ -82,7 +82,7 @@ def test_the_wflw68_scheme_masks_what_it_lacks_and_misses_nothing(tmp_path: Path
     add_face(tmp_path / "set", "a", 0, points)
     config = source(scheme="wflw68", max_missing=0)  # 18 points are not in the scheme: those are not missing
     crop = load_crop(list_samples(data_config(tmp_path, config)).samples[0], config, 48, 2.2)
-    assert crop.valid.sum() == 33
+    assert crop.point_mask.sum() == 33
     other = source(scheme="lapa106")
     with pytest.raises(SkipSample, match="the scheme lapa106 has 106 points, found 68"):
         load_crop(list_samples(data_config(tmp_path, other)).samples[0], other, 48, 2.2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pair_fld.config import ModelConfig, QuantConfig, StageConfig, load_section
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.export import litert
 from pair_fld.export.model_cost import model_cost
@@ -90,7 +90,7 @@ def test_int8_tflite_of_it_is_refused(stage: StageConfig, net: LandmarkNet, dot_
     save_checkpoint(checkpoint, {"model": net.state_dict(), "ema": net.state_dict(), "record": record})
     config = QuantConfig(method="minmax", calibration_images=4)
     with pytest.raises(PairError, match=r"found int8-static with .*Softmax.*Set quant.precisions=\[fp32, fp16\]"):
-        quantize_checkpoint(checkpoint, Pack(dot_pack), config, tmp_path / "out")
+        quantize_checkpoint(checkpoint, FaceDataset(dot_pack), config, tmp_path / "out")
 
 
 @pytest.mark.skipif(not INSTALLED, reason="litert-torch is not installed (the extra `litert`, 1 GB)")
@@ -99,7 +99,7 @@ def test_float_files_through_litert(stage: StageConfig, net: LandmarkNet, dot_pa
     record = {"config": stage.model_dump(mode="json")}
     save_checkpoint(checkpoint, {"model": net.state_dict(), "ema": net.state_dict(), "record": record})
     config = QuantConfig(method="minmax", calibration_images=4, precisions=["fp32", "fp16"], release="fp16")
-    report = quantize_checkpoint(checkpoint, Pack(dot_pack), config, out)
+    report = quantize_checkpoint(checkpoint, FaceDataset(dot_pack), config, out)
     names = [f"model-{kind}.{form}" for kind in ("fp32", "fp16") for form in ("onnx", "tflite")]
     assert [f.file for f in report.files] == names
 

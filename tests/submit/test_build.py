@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.evaluate.confidence import Candidates
 from pair_fld.runtime.calibration import DetectorCalibration
 from pair_fld.submit import build
@@ -30,7 +30,7 @@ def test_a_model_without_heatmaps_has_no_confidence(
     dot_pack: Path, calibration: DetectorCalibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "load_model", lambda path: Opened("coords"))
-    assert build.learned_confidence(Pack(dot_pack), Path("m"), Path("d"), calibration, build.say_nothing) is None
+    assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, build.say_nothing) is None
 
 
 def test_too_few_faces_keep_the_usual_confidence_and_say_so(
@@ -49,6 +49,6 @@ def test_too_few_faces_keep_the_usual_confidence_and_say_so(
         monkeypatch.setattr(build, name, stub)
     monkeypatch.setattr(build, "FACELESS", 3)
     told: list[str] = []
-    assert build.learned_confidence(Pack(dot_pack), Path("m"), Path("d"), calibration, told.append) is None
+    assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, told.append) is None
     assert seen == [3]
     assert "the usual confidence is kept: expected 60 or more candidates" in told[-1]

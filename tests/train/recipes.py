@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pair_fld.config import AugmentConfig, ModelConfig, StageConfig, load_recipe, load_section
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.evaluate.metrics import nme
 from pair_fld.models.checkpoint import load_model
@@ -40,12 +40,12 @@ STUDENTS: dict[str, Case] = {
 SAME = {"unet64", "unet128-second"}
 
 
-def rendered_faces(folder: Path) -> Pack:
+def rendered_faces(folder: Path) -> FaceDataset:
     """32 rendered faces to learn, packed into the new folder."""
     source = {"name": "faces", "kind": "synthetic", "split": "train", "count": 32, "seed": 3}
     changes = [f"data.sources=[{source}]", "data.pack_size=96", "data.valid_fraction=0"]
     prepare(load_recipe("synthetic", changes).data, folder)
-    return Pack(folder)
+    return FaceDataset(folder)
 
 
 def narrowed(section: str, name: str, case: Case) -> StageConfig:
@@ -67,8 +67,8 @@ def narrowed(section: str, name: str, case: Case) -> StageConfig:
     )
 
 
-def known_by_heart(run: Path, pack: Pack) -> float:
+def known_by_heart(run: Path, pack: FaceDataset) -> float:
     """NME (outer corners) in percent on the faces that a run was trained on."""
     model, _ = load_model(run / LAST)
     points = predict_dataset(model, pack, np.arange(len(pack))).points
-    return float(nme(points, pack.faces.points, pack.faces.valid).mean() * 100)
+    return float(nme(points, pack.faces.points, pack.faces.point_mask).mean() * 100)

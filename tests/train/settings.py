@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pair_fld.config import AugmentConfig, ModelConfig, StageConfig, TrainConfig
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.models.checkpoint import load_checkpoint
 from pair_fld.train.distill import distill, train_teacher
 from pair_fld.train.run_folder import RunSpec
@@ -29,14 +29,14 @@ def stage(model: ModelConfig = SMALL, **changes: object) -> StageConfig:
     return StageConfig(model=model, train=TrainConfig(**(settings | changes)))
 
 
-def train(config: StageConfig, dataset: Pack, out: Path, *, init_from: Path | None = None,
+def train(config: StageConfig, dataset: FaceDataset, out: Path, *, init_from: Path | None = None,
           report: Reporter | None = None, **options: Any) -> Path:  # fmt: skip
     """`train_teacher` into the folder `out`; options as of RunSpec."""
     return train_teacher(config, dataset, RunSpec(out, **options), init_from=init_from, report=report)
 
 
-def train_student(config: StageConfig, dataset: Pack, teachers: Sequence[Path], out: Path, *, cache: Path | None = None,
-                  report: Reporter | None = None, **options: Any) -> Path:  # fmt: skip
+def train_student(config: StageConfig, dataset: FaceDataset, teachers: Sequence[Path], out: Path, *,
+                  cache: Path | None = None, report: Reporter | None = None, **options: Any) -> Path:  # fmt: skip
     """`distill` into the folder `out`; options as of RunSpec."""
     return distill(config, dataset, teachers, RunSpec(out, **options), cache=cache, report=report)
 

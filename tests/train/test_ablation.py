@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pair_fld.config import AugmentConfig, DistillConfig, StageConfig
-from pair_fld.data.dataset import HUMAN, NONE, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.errors import PairError
 from pair_fld.train import workers
 from pair_fld.train.ablation import VARIANTS, AblationSpec, ablate, variant_stage, variants_for
@@ -25,14 +25,14 @@ LOSSES = {"wing": 1.0, "heatmap": 0.5, "kd_wing": 1.0, "kd_l2": 2.0, "kd_heatmap
 
 @pytest.fixture(scope="module")
 def teacher(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(stage(TINY, epochs=1), Pack(dot_pack), tmp_path_factory.mktemp("teacher") / "run")
+    return train(stage(TINY, epochs=1), FaceDataset(dot_pack), tmp_path_factory.mktemp("teacher") / "run")
 
 
 def spec(folder: Path, **options: int) -> AblationSpec:
     return AblationSpec(RunSpec(folder / "out", device="cpu"), **options)
 
 
-def variant_of(variant: str, pack: Pack) -> StageConfig:
+def variant_of(variant: str, pack: FaceDataset) -> StageConfig:
     base = stage(HEAT, losses=LOSSES).model_copy(
         update={"distill": DistillConfig(machine_labels=0.2, fill_max_sigma=1.0)}
     )
@@ -40,7 +40,7 @@ def variant_of(variant: str, pack: Pack) -> StageConfig:
 
 
 def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     expected = {
         "no teacher": ({"wing", "heatmap"}, 1.0, False),
         "no teacher, down-weighted machine labels": ({"wing", "heatmap"}, 0.2, False),
@@ -64,9 +64,10 @@ def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
 
 
 def test_arms_that_would_be_the_same_are_left_out(dot_pack: Path) -> None:
-    pack = Pack(dot_pack)  # human and machine labels, every face with some
+    pack = FaceDataset(dot_pack)  # human and machine labels, every face with some
     assert set(VARIANTS) - set(variants_for(pack)) == {"all KD, unlabelled faces too"}
-    pack.faces = replace(pack.faces, label=np.where(np.arange(48) < 9, NONE, HUMAN).astype(np.uint8))
+    label = np.where(np.arange(48) < 9, LabelSource.NONE, LabelSource.HUMAN).astype(np.uint8)
+    pack.faces = replace(pack.faces, label=label)
     assert set(VARIANTS) - set(variants_for(pack)) == {"no teacher, down-weighted machine labels"}
 
 
@@ -74,7 +75,7 @@ def test_a_fault_in_a_run_comes_out_as_its_sentence(dot_pack: Path, teacher: Pat
     """A run that diverges stops the ablation, in another process, with what that process said."""
     wild = stage(HEAT, lr=1e30, losses={name: 1e30 for name in LOSSES}, epochs=1)
     with pytest.raises(PairError, match=r"expected finite losses, found .* not finite at step .*bad-batch\.pt"):
-        ablate(wild, Pack(dot_pack), [teacher], spec(tmp_path, seeds=2, jobs=1))
+        ablate(wild, FaceDataset(dot_pack), [teacher], spec(tmp_path, seeds=2, jobs=1))
 
 
 def test_where_there_can_be_no_processes_jobs_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_pat
     done = pairfld(*call)
     assert done.code == 0, done.err
     rows = json.loads(done.out)
-    assert [row["variant"] for row in rows] == list(variants_for(Pack(dot_pack)))
+    assert [row["variant"] for row in rows] == list(variants_for(FaceDataset(dot_pack)))
     assert set(rows[-1]["against"]) == {"no teacher", "no teacher, down-weighted machine labels"}
     assert {row["faces"] for row in rows} == {"validation split"}  # this pack has no test faces
     assert all(len(row["nme"]) == 2 and row["nme"][0] != row["nme"][1] for row in rows)
@@ -138,12 +139,12 @@ def test_what_cannot_be_compared(
     dot_pack: Path, tmp_path: Path, losses: dict[str, float], seeds: int, expected: str
 ) -> None:
     with pytest.raises(PairError, match=expected):
-        ablate(stage(HEAT, losses=losses), Pack(dot_pack), [tmp_path / "none.pt"], spec(tmp_path, seeds=seeds))
+        ablate(stage(HEAT, losses=losses), FaceDataset(dot_pack), [tmp_path / "none.pt"], spec(tmp_path, seeds=seeds))
     assert not (tmp_path / "out").exists()
 
 
 def test_faces_to_measure_on_and_terms_that_fit_are_checked_first(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     with pytest.raises(PairError, match="terms that fit a net of coords outputs"):
         ablate(stage(TINY, losses=LOSSES), pack, [tmp_path / "none.pt"], spec(tmp_path))
     pack.faces = replace(pack.faces, split=np.zeros(48, np.uint8))

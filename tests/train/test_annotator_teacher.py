@@ -8,7 +8,7 @@ from pair_fld.annotators.images import data_of
 from pair_fld.annotators.pairs import finder_of, read_pairs
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.annotations import annotation_path
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.errors import PairError
 from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256, is_annotator
@@ -20,7 +20,7 @@ SEEDS = range(30)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pack]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FaceDataset]:
     """A folder of labels with its map, where face 4 was not found and face 6 on one flip only; and a pack."""
     root = tmp_path_factory.mktemp("teacher")
     write_set(root, "set", SEEDS)
@@ -35,14 +35,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pack]:
         annotation_path(labels, flip, "set/images/4.png").write_text("")
     annotation_path(labels, 1, "set/images/6.png").write_text("")
     prepare(config, root / "pack")
-    return labels, Pack(root / "pack")
+    return labels, FaceDataset(root / "pack")
 
 
-def row_of(pack: Pack, seed: int) -> int:
+def row_of(pack: FaceDataset, seed: int) -> int:
     return pack.faces.path.tolist().index(f"set/images/{seed}.png")
 
 
-def test_its_predictions_are_its_points_and_its_doubt(data: tuple[Path, Pack]):
+def test_its_predictions_are_its_points_and_its_doubt(data: tuple[Path, FaceDataset]):
     labels, pack = data
     found = annotator_predictions(labels, pack)
     lost, single, good = (row_of(pack, seed) for seed in (4, 6, 8))
@@ -54,7 +54,7 @@ def test_its_predictions_are_its_points_and_its_doubt(data: tuple[Path, Pack]):
     assert found.sigma[good].min() >= 1.2 * np.sqrt(2) / 1.45 - 1e-3
 
 
-def test_a_checkpoints_predictions_stand_where_it_has_none(data: tuple[Path, Pack]):
+def test_a_checkpoints_predictions_stand_where_it_has_none(data: tuple[Path, FaceDataset]):
     labels, pack = data
     annotator = annotator_predictions(labels, pack)
     other = LandmarkPredictions(
@@ -72,7 +72,7 @@ def test_a_checkpoints_predictions_stand_where_it_has_none(data: tuple[Path, Pac
     np.testing.assert_allclose(variances, apart, atol=1e-3)
 
 
-def test_faces_that_nobody_predicts_weigh_nothing(data: tuple[Path, Pack], tmp_path: Path):
+def test_faces_that_nobody_predicts_weigh_nothing(data: tuple[Path, FaceDataset], tmp_path: Path):
     labels, pack = data
     found = teacher_predictions([labels], pack, tmp_path, device="cpu")
     assert np.isfinite(found.points).all()
@@ -83,7 +83,7 @@ def test_faces_that_nobody_predicts_weigh_nothing(data: tuple[Path, Pack], tmp_p
     assert len(list(tmp_path.glob("*.npz"))) == 1
 
 
-def test_what_is_an_annotator(data: tuple[Path, Pack], tmp_path: Path):
+def test_what_is_an_annotator(data: tuple[Path, FaceDataset], tmp_path: Path):
     labels, pack = data
     assert is_annotator(labels)
     assert not is_annotator(pack.folder)

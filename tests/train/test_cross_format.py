@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pair_fld.config import SourceConfig
-from pair_fld.data.dataset import MACHINE, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.schemes import scheme_of
 from pair_fld.runtime.mean_face import MEAN_FACE
@@ -24,7 +24,7 @@ MISSING_IN_49 = (43, 47)
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
     """Four faces of each scheme, a source a scheme."""
     root = tmp_path_factory.mktemp("mixed")
     for count, index in SCHEMES.items():
@@ -40,10 +40,10 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Pack:
             add_face(root / str(count), f"{seed}", seed, points)
     sources = [SourceConfig(name=str(n), kind="ibug", path=str(n), split="train") for n in SCHEMES]
     prepare(data_config(root, *sources, pack_size=64, near_duplicate_distance=0), root / "pack")
-    return Pack(root / "pack")
+    return FaceDataset(root / "pack")
 
 
-def test_each_scheme_masks_what_it_lacks(mixed: Pack) -> None:
+def test_each_scheme_masks_what_it_lacks(mixed: FaceDataset) -> None:
     assert len(mixed) == 16
     source = BatchSource(mixed, stage(HEAT, batch_size=16), torch.device("cpu"))
     _, _, batch = source.draw(0)
@@ -55,10 +55,10 @@ def test_each_scheme_masks_what_it_lacks(mixed: Pack) -> None:
         assert (weight[:, missing] == 0).all()
         assert (weight.sum(dim=1) == 51 - len(missing)).all()
     # lids and brows of 98 points lie only near the 51-point scheme's
-    assert set(scheme[mixed.faces.label[rows] == MACHINE].tolist()) == {98}
+    assert set(scheme[mixed.faces.label[rows] == LabelSource.MACHINE].tolist()) == {98}
 
 
-def test_one_model_trains_on_all_of_them(mixed: Pack, tmp_path: Path) -> None:
+def test_one_model_trains_on_all_of_them(mixed: FaceDataset, tmp_path: Path) -> None:
     told: list[float] = []
     losses = {"wing": 1.0, "heatmap": 1.0}
     train(stage(HEAT, batch_size=16, epochs=80, losses=losses), mixed, tmp_path / "run",

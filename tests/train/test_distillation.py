@@ -19,7 +19,7 @@ from pair_fld.data.augment.geometric import (
     rotate_views,
     sample_views,
 )
-from pair_fld.data.dataset import NONE, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint, load_model
 from pair_fld.runtime.scheme import FLIP
@@ -39,7 +39,7 @@ ATTENTION = ModelConfig(
 @pytest.fixture(scope="module")
 def teachers(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Checkpoints of a heatmap net, of one with attention, and of a coordinate net."""
-    folder, pack = tmp_path_factory.mktemp("teachers"), Pack(dot_pack)
+    folder, pack = tmp_path_factory.mktemp("teachers"), FaceDataset(dot_pack)
     heat, paper = {"wing": 1.0, "heatmap": 1.0}, {"star": 1.0, "awing_points": 10.0, "awing_edges": 10.0}
     stages = [stage(HEAT, losses=heat), stage(ATTENTION, losses=paper), stage(TINY, seed=1)]
     return [train(s, pack, folder / str(k)) for k, s in enumerate(stages)]
@@ -81,7 +81,7 @@ def test_turned_and_mirrored_views_give_their_points_back() -> None:
 
 
 def test_an_answer_over_views_is_their_mixture(dot_pack: Path, teachers: list[Path]) -> None:
-    pack, rows = Pack(dot_pack), np.arange(5)
+    pack, rows = FaceDataset(dot_pack), np.arange(5)
     model, _ = load_model(teachers[0])
     plain, both = predict_dataset(model, pack, rows), predict_dataset(model, pack, rows, views=2)
     mirrored = 2 * both.points - plain.points
@@ -99,7 +99,7 @@ def test_an_answer_over_views_is_their_mixture(dot_pack: Path, teachers: list[Pa
 
 
 def test_several_teachers_answer_together(dot_pack: Path, teachers: list[Path], tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     a, b = (teacher_predictions([path], pack, tmp_path) for path in teachers[:2])
     both = teacher_predictions(teachers[:2], pack, tmp_path)
     np.testing.assert_allclose(both.points, (a.points + b.points) / 2, atol=1e-4)
@@ -111,7 +111,7 @@ def test_several_teachers_answer_together(dot_pack: Path, teachers: list[Path], 
     assert teacher_id(teachers[:2]) == teacher_id(teachers[1::-1])
 
 
-def unsure(pack: Pack, sigma: float) -> LandmarkPredictions:
+def unsure(pack: FaceDataset, sigma: float) -> LandmarkPredictions:
     """The labels as answers, each with a deviation of `sigma` percent of a crop of 100 pixels."""
     covariance = np.tile(np.eye(2, dtype=np.float32) * sigma**2 / 2, (len(pack), 51, 1, 1))
     return LandmarkPredictions(pack.faces.points + 1, covariance, np.full(len(pack), 100, np.float32))
@@ -119,13 +119,13 @@ def unsure(pack: Pack, sigma: float) -> LandmarkPredictions:
 
 @pytest.mark.parametrize(("fill", "filled"), [(0.0, False), (0.9, False), (1.1, True)])
 def test_gaps_are_filled_where_the_teacher_is_sure(dot_pack: Path, fill: float, filled: bool) -> None:
-    pack = Pack(dot_pack)  # point 43 lacks on every fifth face
+    pack = FaceDataset(dot_pack)  # point 43 lacks on every fifth face
     settings = stage(TINY, batch_size=40).model_copy(
         update={"distill": DistillConfig(machine_labels=0.25, fill_max_sigma=fill)}
     )
     source = BatchSource(pack, settings, CPU, unsure(pack, 1.0))
     _, _, batch = source.draw(0)
-    gaps = torch.from_numpy(~pack.faces.valid[source.indices_of(0), 43])
+    gaps = torch.from_numpy(~pack.faces.point_mask[source.indices_of(0), 43])
     assert gaps.sum() == 8
     assert batch.teacher_points is not None
     if filled:
@@ -136,9 +136,9 @@ def test_gaps_are_filled_where_the_teacher_is_sure(dot_pack: Path, fill: float, 
 
 
 def test_faces_without_labels_are_drawn_only_if_wanted(dot_pack: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     label = pack.faces.label.copy()
-    label[:10] = NONE
+    label[:10] = LabelSource.NONE
     pack.faces = replace(pack.faces, label=label)
     for unlabelled, count in ((True, 40), (False, 30)):
         settings = stage(TINY).model_copy(update={"distill": DistillConfig(unlabelled=unlabelled)})
@@ -146,7 +146,7 @@ def test_faces_without_labels_are_drawn_only_if_wanted(dot_pack: Path) -> None:
 
 
 def test_sampling_weights_of_a_stage_replace_the_datas(dot_pack: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     source = BatchSource(pack, stage(TINY, source_weights={"dots": 2.0}), CPU)
     assert source.steps_per_epoch == 10  # 2 x 40 faces in steps of 8
     with pytest.raises(PairError, match="expected sources among dots, found spots"):
@@ -154,7 +154,7 @@ def test_sampling_weights_of_a_stage_replace_the_datas(dot_pack: Path) -> None:
 
 
 def test_the_live_teacher_sees_the_students_views(dot_pack: Path, teachers: list[Path]) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     model, _ = load_model(teachers[1])
     teacher = DistillationTeacher(model, ATTENTION, CPU, amp=False, heatmaps=True, fused=True)
     _, images, batch = BatchSource(pack, stage(ATTENTION), CPU, unsure(pack, 1.0)).draw(0)
@@ -185,7 +185,7 @@ def test_a_live_teacher_must_fit(teachers: list[Path], number: int, margin: floa
 
 
 def test_projected_features_resume_exactly(dot_pack: Path, teachers: list[Path], tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     settings = stage(TINY.model_copy(update={"input_size": 64}), losses={"wing": 1.0, "kd_feature": 1.0})
 
     class Stop(Exception):
@@ -209,7 +209,6 @@ def test_projected_features_resume_exactly(dot_pack: Path, teachers: list[Path],
 
 def test_fused_heatmaps_of_another_size_are_refused(dot_pack: Path, teachers: list[Path], tmp_path: Path) -> None:
     small = ATTENTION.model_copy(update={"input_size": 32})
+    settings = stage(small, losses={"kd_fused": 1.0})
     with pytest.raises(PairError, match="fused heatmaps of 8 x 8 cells, as the student's, found 16 x 16"):
-        train_student(
-            stage(small, losses={"kd_fused": 1.0}), Pack(dot_pack), teachers[1:2], tmp_path / "run", cache=tmp_path
-        )
+        train_student(settings, FaceDataset(dot_pack), teachers[1:2], tmp_path / "run", cache=tmp_path)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pair_fld.config import AugmentConfig, ModelConfig, StageConfig
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint
 from pair_fld.train.batches import BatchSource
@@ -30,10 +30,10 @@ CHILD = """
 import sys
 from pathlib import Path
 from pair_fld.config import StageConfig
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from tests.train.settings import train
 stage = StageConfig.model_validate_json(sys.argv[1])
-train(stage, Pack(sys.argv[2]), Path(sys.argv[3]), report=lambda p: print(p.losses["loss"], flush=True))
+train(stage, FaceDataset(sys.argv[2]), Path(sys.argv[3]), report=lambda p: print(p.losses["loss"], flush=True))
 """
 
 
@@ -58,7 +58,7 @@ def test_two_processes_follow_the_curve_of_one(dot_pack: Path, tmp_path: Path) -
     settings = {"lr": 3e-3, "epochs": 3, "losses": {"wing": 1.0, "heatmap": 0.5}, "augment": LIVELY}
     alone: list[float] = []
     train(
-        stage(HEAT, batch_size=8, **settings), Pack(dot_pack), tmp_path / "one",
+        stage(HEAT, batch_size=8, **settings), FaceDataset(dot_pack), tmp_path / "one",
         report=lambda p: alone.append(p.losses["loss"]),
     )  # fmt: skip
     said = two_processes(stage(HEAT, batch_size=4, **settings), dot_pack, tmp_path / "two")
@@ -74,7 +74,7 @@ def test_two_processes_follow_the_curve_of_one(dot_pack: Path, tmp_path: Path) -
     np.testing.assert_allclose(two[:, 1:], one[:, 1:], rtol=2e-4)
     assert load_checkpoint(tmp_path / "two/last.pt")["record"]["processes"] == 2
     with pytest.raises(PairError, match="expected the same number of processes to resume"):
-        train(stage(HEAT, batch_size=4, **settings), Pack(dot_pack), tmp_path / "two", resume=True)
+        train(stage(HEAT, batch_size=4, **settings), FaceDataset(dot_pack), tmp_path / "two", resume=True)
 
 
 def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path,
     net = ModelConfig(arch="timm", input_size=64, options={"width": 16, "head": "attention"})
     settings = {"epochs": 1, "losses": {"star": 1.0, "awing_points": 10.0, "awing_edges": 10.0}, "augment": LIVELY}
     alone: list[float] = []
-    train(stage(net, batch_size=8, **settings), Pack(dot_pack), tmp_path / "one",
+    train(stage(net, batch_size=8, **settings), FaceDataset(dot_pack), tmp_path / "one",
         report=lambda p: alone.append(p.losses["loss"]))  # fmt: skip
     said = two_processes(stage(net, batch_size=4, **settings), dot_pack, tmp_path / "two")
     together = [float(line) for line in said.split()]
@@ -91,7 +91,7 @@ def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path,
 
 
 def test_parts_of_a_team_make_up_the_whole(dot_pack: Path) -> None:
-    pack, cpu = Pack(dot_pack), torch.device("cpu")
+    pack, cpu = FaceDataset(dot_pack), torch.device("cpu")
     whole = BatchSource(pack, stage(TINY, batch_size=8, augment=LIVELY), cpu).draw(3)
     small = stage(TINY, batch_size=4, augment=LIVELY)
     parts = [BatchSource(pack, small, cpu, distributed=Distributed(rank, 2)).draw(3) for rank in (0, 1)]
@@ -102,9 +102,9 @@ def test_parts_of_a_team_make_up_the_whole(dot_pack: Path) -> None:
 def test_accumulated_parts_weigh_as_one_batch(dot_pack: Path, tmp_path: Path) -> None:
     """With batch norm as a fixed function, a step in two parts is the step in one: its loss, a mean over weights that
     the parts hold unequally, and the weights after it."""
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     valid = np.arange(51) < np.arange(len(pack))[:, None]  # face i has i labels
-    pack.faces = replace(pack.faces, valid=valid)
+    pack.faces = replace(pack.faces, point_mask=valid)
     losses = []
     for size, parts in ((8, 1), (4, 2)):
         source = BatchSource(pack, stage(SMALL, batch_size=size, grad_accumulation=parts), torch.device("cpu"))

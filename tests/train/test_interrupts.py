@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.models.checkpoint import load_checkpoint
 from pair_fld.train import trainer as loop
@@ -29,9 +29,9 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys
 from pathlib import Path
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from tests.train.settings import TINY, stage, train
-train(stage(TINY, epochs=8, checkpoint_minutes=1e-9), Pack(sys.argv[1]), Path(sys.argv[2]), resume=True,
+train(stage(TINY, epochs=8, checkpoint_minutes=1e-9), FaceDataset(sys.argv[1]), Path(sys.argv[2]), resume=True,
     report=lambda p: print(p.step, flush=True))
 """
 
@@ -44,7 +44,7 @@ def child(pack: Path, out: Path) -> subprocess.Popen[str]:
 
 def test_killed_at_random_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
     settings = stage(TINY, epochs=8, checkpoint_minutes=1e-9)
-    train(settings, Pack(dot_pack), tmp_path / "straight")
+    train(settings, FaceDataset(dot_pack), tmp_path / "straight")
     seed = int(time.time())
     rng, killed = random.Random(seed), []
     for low, high in ((2, 12), (14, 30)):  # of 40 steps; epochs end at every fifth
@@ -60,7 +60,7 @@ def test_killed_at_random_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -
     assert killed == [-signal.SIGKILL] * 2
     assert 2 <= load_checkpoint(tmp_path / "killed" / LAST)["step"] < 40
     (tmp_path / "killed/.last.1.tmp.pt").write_bytes(b"half a checkpoint")
-    train(settings, Pack(dot_pack), tmp_path / "killed", resume=True)
+    train(settings, FaceDataset(dot_pack), tmp_path / "killed", resume=True)
     assert weights(tmp_path / "straight" / LAST).equal(weights(tmp_path / "killed" / LAST)), f"seed {seed}"
     assert (tmp_path / "killed" / METRICS).read_bytes() == (tmp_path / "straight" / METRICS).read_bytes()
     assert load_checkpoint(tmp_path / "killed" / LAST)["best"] == load_checkpoint(tmp_path / "straight" / LAST)["best"]
@@ -75,12 +75,12 @@ def test_signals_let_the_step_end_and_save_it(dot_pack: Path, tmp_path: Path, nu
         if progress.step == 3:
             os.kill(os.getpid(), number)
 
-    train(stage(TINY), Pack(dot_pack), tmp_path / "straight")
+    train(stage(TINY), FaceDataset(dot_pack), tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
-        train(stage(TINY), Pack(dot_pack), tmp_path / "run", report=report)
+        train(stage(TINY), FaceDataset(dot_pack), tmp_path / "run", report=report)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 4  # the step after the one that was reported
-    train(stage(TINY), Pack(dot_pack), tmp_path / "run", resume=True)
+    train(stage(TINY), FaceDataset(dot_pack), tmp_path / "run", resume=True)
     assert weights(tmp_path / "straight" / LAST).equal(weights(tmp_path / "run" / LAST))
 
 
@@ -102,13 +102,13 @@ def test_a_full_disk_keeps_the_checkpoint_before(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(path, state)
 
-    train(settings, Pack(dot_pack), tmp_path / "straight")
+    train(settings, FaceDataset(dot_pack), tmp_path / "straight")
     monkeypatch.setattr(loop, "save_checkpoint", save)
     with pytest.raises(PairError, match=r"the checkpoint of step 7 could not be written .*No space left.*--resume"):
-        train(settings, Pack(dot_pack), tmp_path / "run")
+        train(settings, FaceDataset(dot_pack), tmp_path / "run")
     monkeypatch.undo()
     assert load_checkpoint(tmp_path / "run" / LAST)["step"] == 6
-    train(settings, Pack(dot_pack), tmp_path / "run", resume=True)
+    train(settings, FaceDataset(dot_pack), tmp_path / "run", resume=True)
     assert weights(tmp_path / "straight" / LAST).equal(weights(tmp_path / "run" / LAST))
 
 
@@ -119,7 +119,7 @@ def test_torch_running_out_of_space_is_told_too(dot_pack: Path, tmp_path: Path) 
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
         with pytest.raises(PairError, match="checkpoint of step 5 could not be written"):
-            train(stage(TINY), Pack(dot_pack), tmp_path / "run")
+            train(stage(TINY), FaceDataset(dot_pack), tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -128,11 +128,11 @@ def test_torch_running_out_of_space_is_told_too(dot_pack: Path, tmp_path: Path) 
 
 def test_one_process_a_folder(dot_pack: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    train(stage(TINY, epochs=1), Pack(dot_pack), out)
+    train(stage(TINY, epochs=1), FaceDataset(dot_pack), out)
     assert not is_locked(out)
     with locked(out):
         assert is_locked(out)
         for how in ({"resume": True}, {"overwrite": True}):
             with pytest.raises(PairError, match="another process is training in this folder"):
-                train(stage(TINY, epochs=1), Pack(dot_pack), out, **how)
+                train(stage(TINY, epochs=1), FaceDataset(dot_pack), out, **how)
     assert not is_locked(out)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.io import write_json
 from pair_fld.train import run_history as history
@@ -21,14 +21,14 @@ from tests.train.settings import TINY, stage, train
 def root(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished teacher, a student that stopped after one epoch of two, a folder that is no training run."""
     folder = tmp_path_factory.mktemp("runs")
-    train(stage(TINY, epochs=2), Pack(dot_pack), folder / "a/teacher")
+    train(stage(TINY, epochs=2), FaceDataset(dot_pack), folder / "a/teacher")
 
     def report(progress) -> None:
         if progress.step == 7:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        train(stage(TINY, lr=1e-3), Pack(dot_pack), folder / "b/student", report=report)
+        train(stage(TINY, lr=1e-3), FaceDataset(dot_pack), folder / "b/student", report=report)
     write_json(folder / "a/data/run.json", {"config": {"sources": []}})
     (folder / "c").mkdir()
     (folder / "c/run.json").write_text("{ damaged")

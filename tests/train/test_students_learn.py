@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.train.resume import LAST
 from tests.train.recipes import STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
 from tests.train.settings import train, train_student
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
     return rendered_faces(tmp_path_factory.mktemp("faces") / "pack")
 
 
 @pytest.fixture(scope="module")
-def teacher(faces: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher(faces: FaceDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An hourglass that knows the faces."""
     folder = tmp_path_factory.mktemp("teacher") / "run"
     train(narrowed("teacher", "hourglass", TEACHERS["hourglass"]), faces, folder)
@@ -26,6 +26,6 @@ def teacher(faces: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(STUDENTS))
-def test_every_student_learns(name: str, faces: Pack, teacher: Path, tmp_path: Path) -> None:
+def test_every_student_learns(name: str, faces: FaceDataset, teacher: Path, tmp_path: Path) -> None:
     train_student(narrowed("student", name, STUDENTS[name]), faces, [teacher], tmp_path / "run", cache=tmp_path)
     assert known_by_heart(tmp_path / "run", faces) < 1

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from pair_fld.config import StageConfig, load_section
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.models import build_model
 from tests.train.recipes import SAME, STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
 from tests.train.settings import train
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
     return rendered_faces(tmp_path_factory.mktemp("faces") / "pack")
 
 
 @pytest.mark.parametrize("name", sorted(TEACHERS))
-def test_every_teacher_learns(name: str, faces: Pack, tmp_path: Path) -> None:
+def test_every_teacher_learns(name: str, faces: FaceDataset, tmp_path: Path) -> None:
     train(narrowed("teacher", name, TEACHERS[name]), faces, tmp_path / "run")
     assert known_by_heart(tmp_path / "run", faces) < 1
 

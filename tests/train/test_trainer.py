@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pair_fld.data.dataset import TRAIN, VALID, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.io import read_json
@@ -23,11 +23,11 @@ from tests.train.settings import HEAT, stage, train, train_student, weights
 
 
 def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     teacher = train(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), pack, tmp_path / "teacher")
-    rows = pack.rows(TRAIN)
+    rows = pack.indices(Split.TRAIN)
     answers = predict_dataset(load_model(teacher)[0], pack, rows)
-    error = nme(answers.points, pack.faces.points[rows], pack.faces.valid[rows])
+    error = nme(answers.points, pack.faces.points[rows], pack.faces.point_mask[rows])
     assert error.mean() < 0.02
     student_stage = stage(epochs=30, losses={"wing": 0.5, "kd_wing": 1.0})
     student = train_student(student_stage, pack, [teacher], tmp_path / "student")
@@ -42,7 +42,7 @@ def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path:
 
 
 def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     straight = train(stage(), pack, tmp_path / "straight")
 
     class Stop(Exception):
@@ -65,7 +65,7 @@ def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     train(stage(epochs=1), pack, tmp_path / "run")
     before = (tmp_path / "run/last.pt").stat().st_mtime_ns
     train(stage(epochs=1), pack, tmp_path / "run", resume=True)
@@ -85,14 +85,14 @@ def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
     ],
 )
 def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, expected: str) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     train(stage(epochs=1), pack, tmp_path / "run")
     with pytest.raises(PairError, match=expected):
         train(stage(epochs=1, **changed), pack, tmp_path / "run", resume=True)
 
 
 def test_resume_refuses_a_run_of_another_stage(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     teacher = train(stage(epochs=1), pack, tmp_path / "run")
     with pytest.raises(PairError, match=r"the same stage to resume, .*\(teacher, now student\)"):
         train_student(stage(epochs=1), pack, [teacher], tmp_path / "run", cache=tmp_path, resume=True)
@@ -100,7 +100,7 @@ def test_resume_refuses_a_run_of_another_stage(dot_pack: Path, tmp_path: Path) -
 
 def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_path: Path) -> None:
     """After a stop at step 7 the checkpoint is that of step 5, the end of the first of two epochs."""
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
 
     class Stop(Exception):
         pass
@@ -137,7 +137,7 @@ def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_pat
 
 
 def test_init_from_starts_with_the_weights_only(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     first = train(stage(epochs=2), pack, tmp_path / "first")
     tiny = stage(epochs=1, lr=1e-9, ema_decay=0.0)
     second = train(tiny, pack, tmp_path / "second", init_from=first)
@@ -150,9 +150,9 @@ def test_init_from_starts_with_the_weights_only(dot_pack: Path, tmp_path: Path) 
 
 
 def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     points = pack.faces.points.copy()
-    points[np.flatnonzero(pack.faces.split == TRAIN)] = np.nan
+    points[np.flatnonzero(pack.faces.split == Split.TRAIN)] = np.nan
     pack.faces = replace(pack.faces, points=points)
     with pytest.raises(PairError, match="expected finite losses, found loss, wing not finite at step 0"):
         train(stage(), pack, tmp_path / "run")
@@ -175,19 +175,19 @@ def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
 )
 def test_settings_that_cannot_work(dot_pack: Path, tmp_path: Path, changes: dict, expected: str) -> None:
     with pytest.raises(PairError, match=expected):
-        train(stage(**changes), Pack(dot_pack), tmp_path / "run")
+        train(stage(**changes), FaceDataset(dot_pack), tmp_path / "run")
 
 
 def test_without_a_face_no_batch_size_would_help(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
-    pack.faces = replace(pack.faces, split=np.full(len(pack), VALID, np.uint8))
+    pack = FaceDataset(dot_pack)
+    pack.faces = replace(pack.faces, split=np.full(len(pack), Split.VALID, np.uint8))
     with pytest.raises(PairError, match=r"found 0 faces of summed weight 0 for a step of 8\. Prepare faces"):
         train(stage(), pack, tmp_path / "run")
 
 
 def test_a_missing_teacher_says_which_stage_makes_one(dot_pack: Path, tmp_path: Path) -> None:
     with pytest.raises(PairError, match=r"none\.pt: .*found no such file\. Run pairfld train-teacher first"):
-        train_student(stage(), Pack(dot_pack), [tmp_path / "none.pt"], tmp_path / "run")
+        train_student(stage(), FaceDataset(dot_pack), [tmp_path / "none.pt"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -201,7 +201,7 @@ def test_epoch_order_follow_the_weights() -> None:
 
 
 def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     # a deviation of 3 % of a crop of 100 pixels, sqrt(4.5 + 4.5)
     variance = np.tile(np.eye(2, dtype=np.float32) * 4.5, (len(pack), 51, 1, 1))
     answers = LandmarkPredictions(pack.faces.points.copy(), variance, np.full(len(pack), 100, np.float32))
@@ -215,7 +215,7 @@ def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
 
 
 def test_teacher_answers_are_kept(dot_pack: Path, tmp_path: Path) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     teacher = train(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
     first = teacher_predictions([teacher], pack, tmp_path)
     kept = list(tmp_path.glob("answers-*.npz"))
@@ -228,7 +228,7 @@ def test_teacher_answers_are_kept(dot_pack: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "shape", "objects", "nan", "missing"])
 def test_damaged_predictions_are_made_anew(dot_pack: Path, tmp_path: Path, damage: str) -> None:
-    pack = Pack(dot_pack)
+    pack = FaceDataset(dot_pack)
     teacher = train(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
     first = teacher_predictions([teacher], pack, tmp_path)
     (kept,) = tmp_path.glob("answers-*.npz")

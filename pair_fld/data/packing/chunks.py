@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from multiprocessing.connection import wait as wait_handles
 from pathlib import Path
 from typing import Any
@@ -128,55 +128,108 @@ def _do_part(job: PartJob) -> None:
     with atomic_path(job.crops) as temporary:
         np.save(temporary, images)
     with atomic_path(job.rows) as temporary:
-        table = _columns(crops, index) | {"left_out": np.array(json.dumps([asdict(o) for o in left_out]))}
-        np.savez(temporary, allow_pickle=False, **table)
+        table = vars(LoadedFaces.of_crops(crops, index, job.number))
+        excluded = np.array(json.dumps([asdict(o) for o in left_out]))
+        np.savez(temporary, allow_pickle=False, **table, left_out=excluded)
 
 
-def _columns(crops: list[Crop], index: list[int]) -> dict[str, np.ndarray]:
-    def column(values: list[Any], shape: tuple[int, ...], kind: type | str) -> np.ndarray:
-        return np.array(values, kind).reshape(len(crops), *shape)
+@dataclass(frozen=True)
+class LoadedFaces:
+    """The loaded faces of some chunks, one row per face, in the order of the samples.
 
-    return {
-        "index": column(index, (), np.int64),
-        "points": column([c.points for c in crops], (NUM_POINTS, 2), np.float32),
-        "valid": column([c.valid for c in crops], (NUM_POINTS,), bool),
-        "frame": column([c.frame for c in crops], (4,), np.float32),
-        "box_img": column([c.box_img for c in crops], (4,), np.float64),
-        "matrix": column([c.matrix for c in crops], (2, 3), np.float64),
-        "label": column([c.label for c in crops], (), np.uint8),
-        "picture": column([c.picture for c in crops], (), "U64"),
-        "visibility": column([c.visibility for c in crops], (NUM_POINTS,), np.uint8),
-        "tags": column([",".join(c.tags) for c in crops], (), str),
-        "warning": column([c.warning for c in crops], (), str),
-        "turned": column([c.turned for c in crops], (), bool),
-        "hash": column([c.hash for c in crops], (), "U64"),
-        "near_hash": column([difference_hash(c.image) for c in crops], (), np.uint64),
-        "thumb": column([thumbnail(c.image) for c in crops], (THUMB * THUMB,), np.uint8),
-    }
+    Attributes:
+        index: (n,) int64, number of the face's sample.
+        points: (n, 51, 2) float32 _pack.
+        point_mask: (n, 51) bool, True = labelled.
+        frame: (n, 4) float32, see `Crop`.
+        box_img: (n, 4) float64 _img.
+        matrix: (n, 2, 3) float64, image -> pack.
+        label: (n,) uint8, a `LabelSource`.
+        picture: (n,) str, sha256 of the decoded image's pixels.
+        visibility: (n, 51) uint8.
+        tags: (n,) str, separated by commas.
+        warning: (n,) str, see `Crop`.
+        turned: (n,) bool, see `Crop`.
+        hash: (n,) str, sha256 of the crop's bytes.
+        near_hash: (n,) uint64, difference hash of the crop.
+        thumb: (n, THUMB * THUMB) uint8, thumbnail of the crop.
+        part: (n,) number of the chunk that holds the crop.
+        place: (n,) the crop's index there.
+    """
+
+    index: np.ndarray
+    points: np.ndarray
+    point_mask: np.ndarray
+    frame: np.ndarray
+    box_img: np.ndarray
+    matrix: np.ndarray
+    label: np.ndarray
+    picture: np.ndarray
+    visibility: np.ndarray
+    tags: np.ndarray
+    warning: np.ndarray
+    turned: np.ndarray
+    hash: np.ndarray
+    near_hash: np.ndarray
+    thumb: np.ndarray
+    part: np.ndarray
+    place: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: np.ndarray) -> LoadedFaces:
+        """The faces of some rows, by their numbers or a mask."""
+        return LoadedFaces(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @classmethod
+    def of_crops(cls, crops: list[Crop], index: list[int], part: int) -> LoadedFaces:
+        """The rows of a chunk's crops."""
+
+        def column(values: list[Any], shape: tuple[int, ...], kind: type | str) -> np.ndarray:
+            return np.array(values, kind).reshape(len(crops), *shape)
+
+        return cls(
+            index=column(index, (), np.int64),
+            points=column([c.points for c in crops], (NUM_POINTS, 2), np.float32),
+            point_mask=column([c.point_mask for c in crops], (NUM_POINTS,), bool),
+            frame=column([c.frame for c in crops], (4,), np.float32),
+            box_img=column([c.box_img for c in crops], (4,), np.float64),
+            matrix=column([c.matrix for c in crops], (2, 3), np.float64),
+            label=column([c.label for c in crops], (), np.uint8),
+            picture=column([c.picture for c in crops], (), "U64"),
+            visibility=column([c.visibility for c in crops], (NUM_POINTS,), np.uint8),
+            tags=column([",".join(c.tags) for c in crops], (), str),
+            warning=column([c.warning for c in crops], (), str),
+            turned=column([c.turned for c in crops], (), bool),
+            hash=column([c.hash for c in crops], (), "U64"),
+            near_hash=column([difference_hash(c.image) for c in crops], (), np.uint64),
+            thumb=column([thumbnail(c.image) for c in crops], (THUMB * THUMB,), np.uint8),
+            part=np.full(len(crops), part),
+            place=np.arange(len(crops)),
+        )
 
 
-def read_rows(jobs: list[PartJob]) -> tuple[dict[str, np.ndarray], list[Excluded]]:
-    """The rows of all finished parts, joined in the order of the samples, and what was left out.
-
-    Adds the columns `part` and `place`: where a row's crop lies.
+def read_rows(jobs: list[PartJob]) -> tuple[LoadedFaces, list[Excluded]]:
+    """The faces of all finished parts, joined in the order of the samples, and what was left out.
 
     Raises:
-        PairError: a part is damaged.
+        PairError: a part is damaged, or one of an earlier version.
     """
     tables: list[dict[str, np.ndarray]] = []
     left_out: list[Excluded] = []
+    names = [f.name for f in fields(LoadedFaces)]
     for job in jobs:
         try:
             with np.load(job.rows, allow_pickle=False) as stored:
-                table = {name: stored[name] for name in stored.files}
-            left_out += [Excluded(**entry) for entry in json.loads(str(table.pop("left_out")))]
+                table = {name: stored[name] for name in names}
+                left_out += [Excluded(**entry) for entry in json.loads(str(stored["left_out"]))]
             if {len(column) for column in table.values()} != {len(table["index"])}:
                 raise ValueError("columns of different lengths")
         except Exception as error:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
             raise damaged_part(job, job.rows, error) from None
-        count = len(table["index"])
-        tables.append({**table, "part": np.full(count, job.number), "place": np.arange(count)})
-    return {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}, left_out
+        tables.append(table)
+    return LoadedFaces(**{name: np.concatenate([table[name] for table in tables]) for name in names}), left_out
 
 
 def damaged_part(job: PartJob, path: Path, error: Exception) -> PairError:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Generator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ import numpy as np
 from pair_fld.config import DataConfig, current_keys
 from pair_fld.data.annotations import Annotations
 from pair_fld.data.audit import CERTAIN, check_shapes, image_points
-from pair_fld.data.dataset import LABEL_KINDS, MACHINE, NONE, SHARD, SPLITS, Faces
-from pair_fld.data.packing.chunks import PartJob, damaged_part, make_jobs, read_rows, run_parts
+from pair_fld.data.dataset import LABEL_SOURCES, SHARD, SPLITS, FaceTable, LabelSource
+from pair_fld.data.packing.chunks import LoadedFaces, PartJob, damaged_part, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.splits import Selection, select
 from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
@@ -42,7 +42,7 @@ PLAN = "plan.json"  # in it: what the run is about
 SHEET_SIDE = 8  # faces along a side of a contact sheet
 
 # columns of a part's rows that the table of faces takes over
-_SAME = ("points", "valid", "frame", "matrix", "label", "hash", "visibility", "tags")
+_SAME = ("points", "point_mask", "frame", "matrix", "label", "hash", "visibility", "tags")
 
 
 def prepare(
@@ -84,11 +84,11 @@ def prepare(
     loading = time.monotonic() - started
     rows, unusable = read_rows(jobs)
     left_out += unusable
-    if not len(rows["index"]):
+    if not len(rows):
         raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
     rows, doubtful = _audit(config, samples, rows)
     left_out += doubtful
-    if not len(rows["index"]):
+    if not len(rows):
         raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
     selection = select(config, samples, rows)
     left_out += selection.left_out
@@ -142,13 +142,13 @@ def _writing_faults(out: Path) -> Generator[None]:
         raise PairError(out, "a folder that can be written", str(fault), remedy) from None
 
 
-def content_hash(faces: Faces) -> str:
+def content_hash(faces: FaceTable) -> str:
     """sha256 over what a model learns from: the crops' hashes, points, validity, kinds of label, splits, and visibility
     where a source knows it."""
     digest = hashlib.sha256()
     digest.update("\n".join(faces.hash.tolist()).encode())
     visibility = [faces.visibility] if faces.visibility.any() else []
-    for column in (faces.points, faces.valid, faces.label, faces.split, *visibility):
+    for column in (faces.points, faces.point_mask, faces.label, faces.split, *visibility):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
 
@@ -224,9 +224,9 @@ def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         raise PairError(out, "the zero points of the interrupted run", "another reference", remedy)
 
 
-def _write_shards(out: Path, jobs: list[PartJob], rows: dict[str, np.ndarray], kept: np.ndarray) -> None:
+def _write_shards(out: Path, jobs: list[PartJob], rows: LoadedFaces, kept: np.ndarray) -> None:
     """Gather the kept crops into shards; parts are removed once no later shard needs them."""
-    part, place = rows["part"][kept], rows["place"][kept]
+    part, place = rows.part[kept], rows.place[kept]
     for shard, first in enumerate(range(0, len(kept), SHARD)):
         last = min(first + SHARD, len(kept))
         target = out / f"shard-{shard:05d}.npy"
@@ -256,11 +256,11 @@ def _crops_of(job: PartJob) -> np.ndarray:
     return crops
 
 
-def _faces(samples: list[Sample], rows: dict[str, np.ndarray], selection: Selection) -> Faces:
+def _faces(samples: list[Sample], rows: LoadedFaces, selection: Selection) -> FaceTable:
     kept = selection.kept
-    mine = [samples[k] for k in rows["index"][kept]]
-    same = {name: rows[name][kept] for name in _SAME}
-    return Faces(
+    mine = [samples[k] for k in rows.index[kept]]
+    same = {name: getattr(rows, name)[kept] for name in _SAME}
+    return FaceTable(
         **same,
         split=selection.split[kept],
         source=np.array([s.source for s in mine], np.int16),
@@ -269,13 +269,13 @@ def _faces(samples: list[Sample], rows: dict[str, np.ndarray], selection: Select
 
 
 def _report(
-    config: DataConfig, samples: list[Sample], faces: Faces, left_out: list[Excluded], selection: Selection
+    config: DataConfig, samples: list[Sample], faces: FaceTable, left_out: list[Excluded], selection: Selection
 ) -> dict[str, Any]:
     sources = []
     for number, source in enumerate(config.sources):
         mine = faces.source == number
         people = {s.identity for s in samples if s.source == number and s.identity is not None}
-        missing = int((~faces.valid[mine & (faces.label != NONE)]).sum())
+        missing = int((~faces.point_mask[mine & (faces.label != LabelSource.NONE)]).sum())
         sources.append(
             {
                 "name": source.name,
@@ -297,7 +297,7 @@ def _report(
     return {
         "faces": len(faces),
         **{name: int((faces.split == split).sum()) for split, name in enumerate(SPLITS)},
-        "by_label": {kind: int((faces.label == k).sum()) for k, kind in enumerate(LABEL_KINDS)},
+        "by_label": {kind: int((faces.label == k).sum()) for k, kind in enumerate(LABEL_SOURCES)},
         "sources": sources,
         "left_out": dict(Counter(o.reason for o in left_out).most_common()),
         "near_pairs_kept": selection.near_kept,
@@ -306,33 +306,31 @@ def _report(
     }
 
 
-def _audit(
-    config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], list[Excluded]]:
+def _audit(config: DataConfig, samples: list[Sample], rows: LoadedFaces) -> tuple[LoadedFaces, list[Excluded]]:
     """The rows with labels that are not the shape of a face noted as `warning`, or taken out where `audit: drop`."""
     if config.audit == "off":
         return rows, []
-    labelled = np.flatnonzero(rows["label"] != NONE)
-    points = image_points(rows["points"][labelled].astype(np.float64), rows["matrix"][labelled])
-    verdicts = {v.row: v for v in check_shapes(points, rows["valid"][labelled])}
+    labelled = np.flatnonzero(rows.label != LabelSource.NONE)
+    points = image_points(rows.points[labelled].astype(np.float64), rows.matrix[labelled])
+    verdicts = {v.row: v for v in check_shapes(points, rows.point_mask[labelled])}
     wrong = {int(labelled[row]): v for row, v in verdicts.items() if v.reason in CERTAIN}
     if config.audit == "warn":
-        warning = rows["warning"].astype(object)
+        warning = rows.warning.astype(object)
         for row, verdict in wrong.items():
             warning[row] = warning[row] or verdict.reason
-        return {**rows, "warning": warning.astype(str)}, []
-    keep = np.ones(len(rows["index"]), bool)
+        return replace(rows, warning=warning.astype(str)), []
+    keep = np.ones(len(rows), bool)
     keep[list(wrong)] = False
     left_out = []
     for row, verdict in wrong.items():
-        sample = samples[rows["index"][row]]
+        sample = samples[rows.index[row]]
         sentence = f"{sample.key}: {verdict.reason}, {verdict.detail}"
         left_out.append(Excluded(sample.key, sample.source, f"audit: {verdict.reason}", sentence))
-    return {name: column[keep] for name, column in rows.items()}, left_out
+    return rows.take(keep), left_out
 
 
 def _warnings(
-    config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray], selection: Selection
+    config: DataConfig, samples: list[Sample], rows: LoadedFaces, selection: Selection
 ) -> tuple[dict[str, int], list[dict[str, str]]]:
     """How many packed faces may be wrong, by reason, and which.
 
@@ -340,15 +338,15 @@ def _warnings(
     not show it.
     """
     kept = selection.kept
-    sources = np.array([samples[k].source for k in rows["index"][kept]], int)
-    turned, warning = rows["turned"][kept], rows["warning"][kept].astype(object)
+    sources = np.array([samples[k].source for k in rows.index[kept]], int)
+    turned, warning = rows.turned[kept], rows.warning[kept].astype(object)
     for source in range(len(config.sources)):
         mine = turned & (sources == source)
         if 2 * (warning[mine] == STORED_FRAME).sum() > mine.sum():
             warning[mine] = STORED_FRAME
     listed = [
         {"path": samples[k].key, "source": config.sources[samples[k].source].name, "reason": str(reason)}
-        for k, reason in zip(rows["index"][kept], warning, strict=True)
+        for k, reason in zip(rows.index[kept], warning, strict=True)
         if reason
     ]
     return dict(Counter(entry["reason"] for entry in listed)), listed
@@ -359,7 +357,7 @@ def _common(left_out: list[Excluded]) -> str:
     return ", ".join(f"{count} x {reason}" for reason, count in counts)
 
 
-def _write_sheets(out: Path, faces: Faces) -> None:
+def _write_sheets(out: Path, faces: FaceTable) -> None:
     """sheet-SPLIT.png: faces evenly spread over each split; machine-made points in orange."""
     shards = [np.load(path, mmap_mode="r") for path in sorted(out.glob("shard-*.npy"))]
     for split, name in enumerate(SPLITS):
@@ -368,7 +366,7 @@ def _write_sheets(out: Path, faces: Faces) -> None:
             continue
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, SHEET_SIDE**2).astype(int))]
         crops = [shards[row // SHARD][row % SHARD] for row in rows]
-        colours = [ORANGE if kind == MACHINE else GREEN for kind in faces.label[rows]]
-        sheet = contact_sheet(crops, faces.points[rows], faces.valid[rows], SHEET_SIDE, 1.0, colours)
+        colours = [ORANGE if kind == LabelSource.MACHINE else GREEN for kind in faces.label[rows]]
+        sheet = contact_sheet(crops, faces.points[rows], faces.point_mask[rows], SHEET_SIDE, 1.0, colours)
         with atomic_path(out / f"sheet-{name}.png") as temporary:
             temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())

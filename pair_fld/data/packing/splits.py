@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pair_fld.config import DataConfig
-from pair_fld.data.dataset import SPLITS, TEST, TRAIN, VALID
+from pair_fld.data.dataset import SPLITS, Split
+from pair_fld.data.packing.chunks import LoadedFaces
 from pair_fld.data.packing.duplicates import SAME_PICTURE, choose_drops, find_exact, find_near
 from pair_fld.data.sample import (
     ACROSS_SPLITS,
@@ -50,24 +51,24 @@ class Selection:
 
 
 def split_of(identity: str, fraction: float, seed: int) -> int:
-    """TRAIN or VALID by a hash of identity and seed alone: adding or removing other data moves nobody."""
+    """Split.TRAIN or Split.VALID by a hash of identity and seed alone: adding or removing other data moves nobody."""
     digest = hashlib.sha256(f"{seed}:{identity}".encode()).digest()
-    return VALID if int.from_bytes(digest[:8], "big") < fraction * 2**64 else TRAIN
+    return Split.VALID if int.from_bytes(digest[:8], "big") < fraction * 2**64 else Split.TRAIN
 
 
-def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray]) -> Selection:
+def select(config: DataConfig, samples: list[Sample], rows: LoadedFaces) -> Selection:
     """Apply the rules of this module to the rows of `parts.read_rows`."""
-    mine = [samples[k] for k in rows["index"]]
+    mine = [samples[k] for k in rows.index]
     split = np.array([_split(config, sample) for sample in mine], np.uint8)
     drawn = np.array([config.sources[sample.source].split == "auto" for sample in mine], bool)
-    split[drawn] = _keep_pictures_whole(split[drawn], rows["picture"][drawn])
+    split[drawn] = _keep_pictures_whole(split[drawn], rows.picture[drawn])
     left_out: list[Excluded] = []
     alive = np.ones(len(mine), bool)
 
     held: dict[str, int] = {}  # person -> the split that holds them most strictly
     for sample, side in zip(mine, split, strict=True):
         if sample.identity is not None:
-            held[sample.identity] = max(held.get(sample.identity, TRAIN), int(side))
+            held[sample.identity] = max(held.get(sample.identity, Split.TRAIN), int(side))
     for k, sample in enumerate(mine):
         if sample.identity is not None and split[k] < held[sample.identity]:
             alive[k] = False
@@ -75,16 +76,16 @@ def select(config: DataConfig, samples: list[Sample], rows: dict[str, np.ndarray
             left_out.append(Excluded(sample.key, sample.source, PERSON_ACROSS_SPLITS, sentence))
 
     rank = np.empty(len(mine), np.int64)
-    rank[np.lexsort((np.arange(len(mine)), rows["label"], -split.astype(int)))] = np.arange(len(mine))
+    rank[np.lexsort((np.arange(len(mine)), rows.label, -split.astype(int)))] = np.arange(len(mine))
     numbers = np.flatnonzero(alive)
-    exact = numbers[find_exact(rows["picture"][numbers], rows["box_img"][numbers], rank[numbers])]
-    close, similarity = find_near(rows["near_hash"][numbers], rows["thumb"][numbers], config.near_duplicate_distance)
+    exact = numbers[find_exact(rows.picture[numbers], rows.box_img[numbers], rank[numbers])]
+    close, similarity = find_near(rows.near_hash[numbers], rows.thumb[numbers], config.near_duplicate_distance)
     close = numbers[close]
     crosses = split[close[:, 0]] != split[close[:, 1]]
     near = close[similarity >= np.where(crosses, SAME_ACROSS_SPLITS, SAME_PICTURE)]
 
     pairs = np.unique(np.concatenate([exact, near]), axis=0)
-    both_test = (split[pairs] == TEST).all(axis=1)
+    both_test = (split[pairs] == Split.TEST).all(axis=1)
     drops = choose_drops(pairs[~both_test], rank)
     exact_pairs = set(map(tuple, exact.tolist()))
     for row, kept in sorted(drops.items()):

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pair_fld.config import QatConfig, StageConfig, read_recorded
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.export.onnx import load_onnx, save_onnx
 from pair_fld.export.quantization.fake_quant import Codes, FakeQuantized
@@ -83,7 +83,7 @@ def stage_of(state: dict[str, Any]) -> StageConfig:
 
 
 def predictions_of(
-    state: dict[str, Any], checkpoint: Path, pack: Pack, teachers: Sequence[Path], cache: Path
+    state: dict[str, Any], checkpoint: Path, pack: FaceDataset, teachers: Sequence[Path], cache: Path
 ) -> LandmarkPredictions | None:
     """The teacher predictions that a student was trained with; None for a checkpoint without a teacher.
 
@@ -117,7 +117,7 @@ def finetune(
     student: Student,
     float_graph: Path,
     qdq: onnx.ModelProto,
-    pack: Pack,
+    pack: FaceDataset,
     config: QatConfig,
     run: RunSpec,
     out: Path,
@@ -171,7 +171,7 @@ class _GraphOutputs(nn.Module):
         return Outputs(self.twin(x))
 
 
-def _job(student: Student, float_graph: Path, qdq: onnx.ModelProto, pack: Pack, config: QatConfig) -> TrainJob:
+def _job(student: Student, float_graph: Path, qdq: onnx.ModelProto, pack: FaceDataset, config: QatConfig) -> TrainJob:
     train, device = student.stage.train, torch.device("cpu")
     # the exported graph has one output, and there is no teacher per step
     unserved = {MAPS, TEACHER_PER_STEP}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pair_fld.config import QuantConfig
-from pair_fld.data.dataset import TRAIN, VALID, Pack
+from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import TorchModel, cut, open_model
@@ -59,7 +59,7 @@ class FineTuning:
 
 
 def quantize_checkpoint(
-    checkpoint: Path, pack: Pack, config: QuantConfig, out: Path, say: Say = say_nothing,
+    checkpoint: Path, pack: FaceDataset, config: QuantConfig, out: Path, say: Say = say_nothing,
     fine_tuning: FineTuning | None = None,
 ) -> QuantizeReport:  # fmt: skip
     """Export, calibrate on the training split, quantize, and measure every file on the validation split.
@@ -106,7 +106,7 @@ class Quantizer:
     """
 
     def __init__(
-        self, checkpoint: Path, pack: Pack, config: QuantConfig, out: Path, scratch: Path, say: Say = say_nothing
+        self, checkpoint: Path, pack: FaceDataset, config: QuantConfig, out: Path, scratch: Path, say: Say = say_nothing
     ) -> None:
         self.checkpoint, self.pack, self.config, self.out, self.say = checkpoint, pack, config, out, say
         self.model = TorchModel(checkpoint)
@@ -115,12 +115,12 @@ class Quantizer:
             model=self.model.net.config.model_dump(mode="json"), checkpoint=file_hash(checkpoint),
             data_hash=pack.data_hash, trained=self.model.state["record"],
         )  # fmt: skip
-        train_rows, rows = pack.rows(TRAIN, labelled=True), pack.rows(VALID, labelled=True)
+        train_rows, rows = pack.indices(Split.TRAIN, labelled=True), pack.indices(Split.VALID, labelled=True)
         if not len(rows):
             remedy = "Prepare data with valid_fraction above 0."
             raise PairError(pack.folder, "validation faces to measure the files on", "none", remedy)
         self.calibration, _, _ = cut(pack, _spread(train_rows, config.calibration_images), self.model)
-        self.crops, self.truth, self.valid = cut(pack, _spread(rows, SCORE_CROPS), self.model)
+        self.crops, self.truth, self.point_mask = cut(pack, _spread(rows, SCORE_CROPS), self.model)
         self.float_graph = scratch / "model.onnx"
         self.int8_float_graph = self.float_graph  # the one that the int8-static files are made from
         self.trained_graph = scratch / "trained" / "model.onnx"
@@ -186,7 +186,7 @@ class Quantizer:
 
     def _score(self, predict: Predict) -> float:
         """NME on the validation crops, percent of the outer corners' distance."""
-        return float(np.nanmean(nme(predict(self.crops), self.truth, self.valid)) * 100)
+        return float(np.nanmean(nme(predict(self.crops), self.truth, self.point_mask)) * 100)
 
     def _score_file(self, path: Path) -> float:
         return self._score(open_model(path).predict)

@@ -19,7 +19,7 @@ import pytest
 
 from pair_fld.config import DataConfig, SourceConfig, load_section
 from pair_fld.data import dataset as pack_module
-from pair_fld.data.dataset import NONE, TEST, TRAIN, VALID, Pack
+from pair_fld.data.dataset import FaceDataset, LabelSource, Split
 from pair_fld.data.packing import chunks as parts
 from pair_fld.data.packing import prepare as stage
 from pair_fld.data.packing.prepare import prepare
@@ -48,7 +48,7 @@ def test_pack_holds_checked_crops_and_points(tmp_path: Path) -> None:
     assert (report["faces"], report["train"], report["left_out"]) == (5, 5, {})
     assert seen[-1] == (5, 5)
     assert snapshot(tmp_path / "in") == before
-    pack = Pack(tmp_path / "out")
+    pack = FaceDataset(tmp_path / "out")
     crops = pack.images(np.arange(5))
     assert crops.shape == (5, 48, 48, 3)
     for k in range(5):
@@ -101,7 +101,7 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
             (folder / "labels" / f"{name}.pts").write_text(text)
     report = prepare(data_config(tmp_path, ibug("in")), tmp_path / "out")
     sentences = {Path(o["path"]).stem: (o["reason"], o["sentence"]) for o in report["list_left_out"]}
-    assert sorted(Path(p).stem for p in Pack(tmp_path / "out").faces.path) == ["edge", "good", "nan3"]
+    assert sorted(Path(p).stem for p in FaceDataset(tmp_path / "out").faces.path) == ["edge", "good", "nan3"]
     assert report["left_out"] == {
         "unreadable image": 3,
         "unreadable labels": 3,
@@ -125,8 +125,8 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
     assert sentences["emptylabel"][1].endswith("expected one face, found 0")
     assert sentences["two"][1].endswith("expected one face, found 2")
     assert "line 1: expected 'version:'" in sentences["garbage"][1]
-    faces = Pack(tmp_path / "out").faces
-    assert np.flatnonzero(~faces.valid[2]).tolist() == [0, 1, 2]
+    faces = FaceDataset(tmp_path / "out").faces
+    assert np.flatnonzero(~faces.point_mask[2]).tolist() == [0, 1, 2]
     assert report["sources"][0]["masked_points"] == 3
 
 
@@ -169,7 +169,7 @@ def test_grey_16_bit_palette_and_rotated_pictures_are_all_upright_bgr(tmp_path: 
     config = data_config(tmp_path, ibug("in", split="test"))  # test faces are never thinned out as duplicates
     report = prepare(config, tmp_path / "out")
     assert report["left_out"] == {}
-    crops = Pack(tmp_path / "out").images(np.arange(6))
+    crops = FaceDataset(tmp_path / "out").images(np.arange(6))
     for k in range(1, 5):
         np.testing.assert_array_equal(crops[k], crops[0])
     assert np.abs(crops[5].astype(int) - crops[0]).mean() < 2
@@ -183,7 +183,7 @@ def test_cmyk_jpeg_is_read_as_colour(tmp_path: Path) -> None:
     red = np.full((SIDE, SIDE, 3), (200, 30, 30), np.uint8)  # RGB
     pil.fromarray(red).convert("CMYK").save(tmp_path / "in" / "images" / "a.jpg", quality=95)
     prepare(data_config(tmp_path, ibug("in")), tmp_path / "out")
-    blue, green, red_value = (int(v) for v in Pack(tmp_path / "out").images(np.array([0]))[0, 24, 24])
+    blue, green, red_value = (int(v) for v in FaceDataset(tmp_path / "out").images(np.array([0]))[0, 24, 24])
     assert red_value > 150
     assert max(blue, green) < 80
 
@@ -195,23 +195,23 @@ def test_splits_follow_people_and_do_not_move(tmp_path: Path) -> None:
             add_face(tmp_path / "in", f"{person}_{shot}", 100 + 2 * k + shot)
     source = ibug("in", split="auto", identity=r"^(\w+)_\d")
     prepare(data_config(tmp_path, source, valid_fraction=0.3), tmp_path / "one")
-    faces = Pack(tmp_path / "one").faces
+    faces = FaceDataset(tmp_path / "one").faces
     names = [Path(p).stem.split("_")[0] for p in faces.path]
     sides = {name: set(faces.split[[n == name for n in names]].tolist()) for name in people}
     assert all(len(side) == 1 for side in sides.values())
-    assert {TRAIN, VALID} == set.union(*sides.values())
+    assert {Split.TRAIN, Split.VALID} == set.union(*sides.values())
     add_face(tmp_path / "in", "A0_0", 900)  # sorts first
     prepare(data_config(tmp_path, source, valid_fraction=0.3), tmp_path / "two")
-    later = Pack(tmp_path / "two").faces
+    later = FaceDataset(tmp_path / "two").faces
     assert {p: s for p, s in zip(later.path, later.split, strict=True) if "A0" not in p} == dict(
         zip(faces.path, faces.split, strict=True)
     )
 
 
 def test_split_fraction_is_that_of_the_hash() -> None:
-    share = np.mean([split_of(f"person:{k}", 0.2, 0) == VALID for k in range(4000)])
+    share = np.mean([split_of(f"person:{k}", 0.2, 0) == Split.VALID for k in range(4000)])
     assert share == pytest.approx(0.2, abs=0.02)  # three standard deviations of 4000 draws
-    assert {split_of(f"person:{k}", 0.0, 0) for k in range(100)} == {TRAIN}
+    assert {split_of(f"person:{k}", 0.0, 0) for k in range(100)} == {Split.TRAIN}
 
 
 def test_people_and_pictures_of_the_test_split_leave_training(tmp_path: Path) -> None:
@@ -224,11 +224,11 @@ def test_people_and_pictures_of_the_test_split_leave_training(tmp_path: Path) ->
     named = {"identity": r"^(\w+)_\d"}
     config = data_config(tmp_path, ibug("train", **named), ibug("test", split="test", **named))
     report = prepare(config, tmp_path / "out")
-    faces = Pack(tmp_path / "out").faces
+    faces = FaceDataset(tmp_path / "out").faces
     assert dict(zip(faces.path, faces.split.tolist(), strict=True)) == {
-        "train/images/Cy_0.png": TRAIN,
-        "test/images/Ann_7.png": TEST,
-        "test/images/Dee_0.png": TEST,
+        "train/images/Cy_0.png": Split.TRAIN,
+        "test/images/Ann_7.png": Split.TEST,
+        "test/images/Dee_0.png": Split.TEST,
     }
     assert [(o["reason"], o["sentence"]) for o in report["list_left_out"]] == [
         ("person who is in a stricter split", "train/images/Ann_0.png: Ann is a person of the test split"),
@@ -253,13 +253,13 @@ def test_the_faces_of_one_picture_share_a_split(tmp_path: Path) -> None:
     (tmp_path / "in" / "faces.csv").write_text("\n".join(lines))
     source = SourceConfig(name="c", kind="csv", path="in/faces.csv")
     prepare(data_config(tmp_path, source, valid_fraction=0.5, near_duplicate_distance=0), tmp_path / "out")
-    faces = Pack(tmp_path / "out").faces
+    faces = FaceDataset(tmp_path / "out").faces
     splits: dict[str, set[int]] = {}
     for path, split in zip(faces.path.tolist(), faces.split.tolist(), strict=True):
         splits.setdefault(path.split("#")[0], set()).add(split)
     assert len(faces) == 20
     assert all(len(found) == 1 for found in splits.values())
-    assert set().union(*splits.values()) == {TRAIN, VALID}
+    assert set().union(*splits.values()) == {Split.TRAIN, Split.VALID}
 
 
 def test_of_two_copies_the_one_labelled_by_people_stays(tmp_path: Path) -> None:
@@ -270,16 +270,16 @@ def test_of_two_copies_the_one_labelled_by_people_stays(tmp_path: Path) -> None:
     (tmp_path / "people" / "images" / "b.jpg").write_bytes(jpeg.tobytes())
     config = data_config(tmp_path, ibug("net", labels="machine"), ibug("people"), near_duplicate_distance=8)
     report = prepare(config, tmp_path / "out")
-    assert Pack(tmp_path / "out").faces.path.tolist() == ["people/images/b.jpg"]
+    assert FaceDataset(tmp_path / "out").faces.path.tolist() == ["people/images/b.jpg"]
     assert report["left_out"] == {"near duplicate": 1}
 
 
 def test_labels_none_keeps_the_crop_without_points(tmp_path: Path) -> None:
     add_face(tmp_path / "in", "a", 0)
     prepare(data_config(tmp_path, ibug("in", labels="none")), tmp_path / "out")
-    faces = Pack(tmp_path / "out").faces
-    assert faces.label.tolist() == [NONE]
-    assert not faces.valid.any()
+    faces = FaceDataset(tmp_path / "out").faces
+    assert faces.label.tolist() == [LabelSource.NONE]
+    assert not faces.point_mask.any()
     assert faces.frame[0, 2] > 15
 
 
@@ -289,7 +289,7 @@ def test_one_process_and_two_write_the_same_bytes(tmp_path: Path) -> None:
     one = data_config(tmp_path, ibug("in"))
     prepare(one, tmp_path / "one")
     prepare(one.model_copy(update={"num_workers": 2}), tmp_path / "two")
-    first, second = Pack(tmp_path / "one"), Pack(tmp_path / "two")
+    first, second = FaceDataset(tmp_path / "one"), FaceDataset(tmp_path / "two")
     assert first.data_hash == second.data_hash
     shards = [(tmp_path / name / "shard-00000.npy").read_bytes() for name in ("one", "two")]
     assert shards[0] == shards[1]
@@ -323,7 +323,7 @@ def test_resume_of_a_finished_pack_returns_its_report(tmp_path: Path) -> None:
         prepare(other, tmp_path / "out", resume=True)
     assert snapshot(tmp_path / "out") == before
     prepare(other, tmp_path / "out", overwrite=True)
-    assert Pack(tmp_path / "out").size == 64
+    assert FaceDataset(tmp_path / "out").size == 64
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     for name in ("faces.npz", "shard-00000.npy", "sheet-test.png"):
         assert resumed[name] == whole[name]
     assert resumed.keys() == whole.keys()
-    assert Pack(broken).data_hash == Pack(tmp_path / "whole").data_hash
+    assert FaceDataset(broken).data_hash == FaceDataset(tmp_path / "whole").data_hash
 
 
 def test_interrupted_run_notices_changed_files(tmp_path: Path) -> None:
@@ -449,9 +449,9 @@ def test_synthetic_faces_depend_on_the_seed_only(tmp_path: Path) -> None:
     report = prepare(data_config(tmp_path, source), tmp_path / "a")
     assert (report["test"], report["by_label"]) == (3, {"human": 3, "machine": 0, "none": 0})
     prepare(data_config(tmp_path, source.model_copy(update={"count": 2})), tmp_path / "b")
-    first, second = Pack(tmp_path / "a").faces, Pack(tmp_path / "b").faces
+    first, second = FaceDataset(tmp_path / "a").faces, FaceDataset(tmp_path / "b").faces
     assert second.hash.tolist() == first.hash[:2].tolist()
-    assert first.valid.all()
+    assert first.point_mask.all()
     assert len(set(first.hash.tolist())) == 3
 
 
@@ -484,7 +484,7 @@ def test_stop_while_shards_are_written_loses_nothing(tmp_path: Path, monkeypatch
     assert crops_left == ["part-00003.npy", "part-00004.npy"]  # two shards hold faces 0-11, parts 0-2
     report = prepare(config, tmp_path / "broken", resume=True)
     assert report["time"]["faces_loaded"] == 0
-    whole, broken = Pack(tmp_path / "whole"), Pack(tmp_path / "broken")
+    whole, broken = FaceDataset(tmp_path / "whole"), FaceDataset(tmp_path / "broken")
     assert broken.data_hash == whole.data_hash
     np.testing.assert_array_equal(broken.images(np.arange(20)), whole.images(np.arange(20)))
     assert not (tmp_path / "broken" / "parts").exists()

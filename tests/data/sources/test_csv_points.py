@@ -118,7 +118,7 @@ def test_lines_that_cannot_be_read_get_a_sentence_each(tmp_path: Path) -> None:
     listed = read(tmp_path, text)
     assert [s.key for s in listed.samples] == ["a.png#2"]
     config = data_config(tmp_path, SourceConfig(name="t", kind="csv", path="t.csv"))
-    assert np.flatnonzero(~load_crop(listed.samples[0], config.sources[0], 48, 2.2).valid).tolist() == [0]
+    assert np.flatnonzero(~load_crop(listed.samples[0], config.sources[0], 48, 2.2).point_mask).tolist() == [0]
     assert [(s.reason, s.sentence) for s in listed.left_out] == [
         ("labels without an image", "t.csv, line 3: no image 'gone.png'"),
         ("unreadable labels", "t.csv, line 4: 101 fields, expected 103 or more"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pair_fld.config import SourceConfig
-from pair_fld.data.dataset import HUMAN, MACHINE, NONE
+from pair_fld.data.dataset import LabelSource
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.data.sources.ytf import YTF_FRAMES
@@ -76,13 +76,16 @@ def test_ivslab_takes_the_contest_folders_and_only_51_points(tmp_path: Path) -> 
         list_samples(data_config(tmp_path, SourceConfig(name="c", kind="ivslab", path="none")))
 
 
-@pytest.mark.parametrize(("count", "masked", "label"), [(49, [43, 47], HUMAN), (68, [], HUMAN), (98, [], MACHINE)])
+@pytest.mark.parametrize(
+    ("count", "masked", "label"),
+    [(49, [43, 47], LabelSource.HUMAN), (68, [], LabelSource.HUMAN), (98, [], LabelSource.MACHINE)],
+)
 def test_other_schemes_are_brought_to_51(tmp_path: Path, count: int, masked: list[int], label: int) -> None:
     points = np.random.default_rng(0).uniform(30, 90, (count, 2))
     add_face(tmp_path / "set", "a", 0, points)
     config = data_config(tmp_path, SourceConfig(name="s", kind="ibug", path="set"))
     crop = load_crop(list_samples(config).samples[0], config.sources[0], 48, 2.2)
-    assert np.flatnonzero(~crop.valid).tolist() == masked
+    assert np.flatnonzero(~crop.point_mask).tolist() == masked
     assert (crop.points[masked] == 0).all()
     assert crop.label == label
     # point 30 of iBUG 68 is 13 of the contest; WFLW 54 is the same tip of the nose; 49 keeps its number
@@ -126,8 +129,8 @@ def test_unlabelled_uses_the_box_as_fractions_of_the_picture(tmp_path: Path) -> 
     assert crop.box_img.tolist() == [49.5, 49.5, 149.5, 99.5]
     # longer side 100 -> crop of 200 image pixels on 48: the frame has size 24 about the centre 23.5
     assert crop.frame.tolist() == [23.5, 23.5, 24.0, 0.0]
-    assert crop.label == NONE
-    assert not crop.valid.any()
+    assert crop.label == LabelSource.NONE
+    assert not crop.point_mask.any()
     boxless = source.model_copy(update={"box": None})
     with pytest.raises(PairError, match=r"expected a face box, found None\. Give .x0, y0, x1, y1. as fractions"):
         list_samples(data_config(tmp_path, boxless))

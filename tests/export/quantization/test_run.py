@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pair_fld.config import AugmentConfig, ModelConfig, QatConfig, QuantConfig, StageConfig, TrainConfig
-from pair_fld.data.dataset import Pack
+from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.quantization import calibrate
@@ -40,7 +40,7 @@ def stage(epochs: int, losses: dict[str, float]) -> StageConfig:
 @pytest.fixture(scope="module")
 def workspace(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with teacher/best.pt, student/best.pt and the teacher's answers."""
-    work, pack = tmp_path_factory.mktemp("work"), Pack(dot_pack)
+    work, pack = tmp_path_factory.mktemp("work"), FaceDataset(dot_pack)
     teacher = train_teacher(stage(8, {"wing": 1.0}), pack, RunSpec(work / "teacher"))
     distill(stage(8, {"wing": 0.5, "kd_wing": 1.0}), pack, [teacher], RunSpec(work / "student"))
     return work
@@ -48,7 +48,7 @@ def workspace(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_written_and_recorded(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     checkpoint = workspace / "student/best.pt"
-    report = quantize_checkpoint(checkpoint, Pack(dot_pack), QuantConfig(**LOOSE), tmp_path)
+    report = quantize_checkpoint(checkpoint, FaceDataset(dot_pack), QuantConfig(**LOOSE), tmp_path)
     assert [f.file for f in report.files] == [
         "model-fp32.onnx", "model-fp32.tflite", "model-int8-static.onnx", "model-int8-static.tflite",
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def test_what_is_written_and_recorded(workspace: Path, dot_pack: Path, tmp_path:
 def test_the_table_of_a_broken_bound_names_layers(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     config = QuantConfig(**LOOSE | {"max_drift_px": 1e-3})
     with pytest.raises(QuantizeGateError) as caught:
-        quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, tmp_path)
+        quantize_checkpoint(workspace / "student/best.pt", FaceDataset(dot_pack), config, tmp_path)
     report = caught.value.report
     assert [s.split(":")[0] for s in report.broken] == ["model-int8-static.onnx", "model-int8-static.tflite"]
     assert all("px from the checkpoint, bound 0.001 px" in s for s in report.broken)
@@ -95,7 +95,7 @@ def test_a_float_convolution_in_an_int8_file_breaks_a_gate(
     with pytest.raises(
         QuantizeGateError, match=r"model-int8-static\.tflite: heavy operators that are not int8"
     ) as caught:
-        quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), QuantConfig(**LOOSE), tmp_path)
+        quantize_checkpoint(workspace / "student/best.pt", FaceDataset(dot_pack), QuantConfig(**LOOSE), tmp_path)
     assert caught.value.report.broken == (
         "model-int8-static.onnx: heavy operators that are not int8: 1 Conv float32, bound 0",
         "model-int8-static.tflite: heavy operators that are not int8: 1 CONV_2D float32, bound 0",
@@ -105,7 +105,7 @@ def test_a_float_convolution_in_an_int8_file_breaks_a_gate(
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
 def test_the_released_file_is_all_int8(workspace: Path, dot_pack: Path, tmp_path: Path, form: str) -> None:
     config = QuantConfig(**LOOSE)
-    quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, tmp_path)
+    quantize_checkpoint(workspace / "student/best.pt", FaceDataset(dot_pack), config, tmp_path)
     cost = model_cost(tmp_path / f"model-{config.release}.{form}")
     assert cost.heavy_not_int8() == {}
     heavy = {key: n for key, n in cost.ops.items() if "conv" in key[0].lower()}
@@ -119,7 +119,7 @@ def test_fine_tuning(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     config = QuantConfig(**LOOSE, qat=QatConfig(steps=40, lr=1e-3))
     tuning = FineTuning(RunSpec(tmp_path / "qat"), cache=workspace)
     report = quantize_checkpoint(
-        workspace / "student/best.pt", Pack(dot_pack), config, tmp_path / "out", fine_tuning=tuning
+        workspace / "student/best.pt", FaceDataset(dot_pack), config, tmp_path / "out", fine_tuning=tuning
     )
     fine = report.qat
     assert fine is not None
@@ -150,7 +150,7 @@ def test_stopped_fine_tuning_continues_exactly(workspace: Path, dot_pack: Path, 
     def attempt(name: str, progress: Progress = no_progress) -> None:
         tuning = FineTuning(RunSpec(tmp_path / f"{name}-qat", resume=True), cache=workspace, progress=progress)
         out = tmp_path / name
-        quantize_checkpoint(workspace / "student/best.pt", Pack(dot_pack), config, out, fine_tuning=tuning)
+        quantize_checkpoint(workspace / "student/best.pt", FaceDataset(dot_pack), config, out, fine_tuning=tuning)
 
     attempt("whole")
     with pytest.raises(Stop):
@@ -165,7 +165,8 @@ def test_stopped_fine_tuning_continues_exactly(workspace: Path, dot_pack: Path, 
 
 
 def test_fine_tuning_needs_the_students_own_teacher(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
-    student, pack, config = workspace / "student/best.pt", Pack(dot_pack), QuantConfig(**LOOSE, qat=QatConfig(steps=1))
+    student, pack = workspace / "student/best.pt", FaceDataset(dot_pack)
+    config = QuantConfig(**LOOSE, qat=QatConfig(steps=1))
 
     def attempt(name: str, teacher: Path, cache: Path) -> None:
         run = RunSpec(tmp_path / f"{name}-qat")
