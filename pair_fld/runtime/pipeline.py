@@ -43,6 +43,8 @@ DEFAULT_MIN_SCORE = 0.0  # what is no face is thrown out before; this is for cal
 MISSED_SHIFT, MISSED_GROWTH, MISSED_TURN = 0.05, 0.12, 9.0
 # Two faces whose 51-point boxes overlap by more than this are one that was found twice.
 SAME_FACE_IOU = 0.4
+# So are two that overlap less, if one stands on its head: no face lies upside down on another.
+SAME_FACE_IOU_REVERSED = 0.1
 
 
 class FaceDetector(Protocol):
@@ -134,7 +136,7 @@ class Pipeline:
             framed = [(d, frame) for d in detections if (frame := self._frame(d)) is not None]
             frames = [image.enlarge_frame(frame) for _, frame in framed]
             presence = MIN_PRESENCE_FURTHER if number else MIN_PRESENCE
-            found = _distinct(found + self.predict(image, frames, [d.score for d, _ in framed], presence))
+            found = distinct_faces(found + self.predict(image, frames, [d.score for d, _ in framed], presence))
         return order_right_to_left([face for face in found if (face.score or 0.0) >= self.min_score])
 
     def _sighting(self, face: Face, factor: int) -> Sighting:
@@ -260,12 +262,14 @@ def _refined(frame: Frame, points: np.ndarray) -> Frame:
         return frame
 
 
-def _distinct(faces: Sequence[Face]) -> list[Face]:
+def distinct_faces(faces: Sequence[Face]) -> list[Face]:
     """Faces, best score first, without those that fell onto a better one."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -(face.score or 0.0)):
         others = np.array([other.box for other in kept]).reshape(-1, 4)
-        if not (box_iou(face.box, others) > SAME_FACE_IOU).any():
+        turns = np.array([(face.frame.roll - other.frame.roll + 180) % 360 - 180 for other in kept])
+        bounds = np.where(np.abs(turns) > 90, SAME_FACE_IOU_REVERSED, SAME_FACE_IOU)
+        if not (box_iou(face.box, others) > bounds).any():
             kept.append(face)
     return kept
 

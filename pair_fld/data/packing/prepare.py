@@ -1,4 +1,4 @@
-"""`prepare`: sources -> checked, split, de-duplicated, packed loose crops (a folder that `pack.Pack` reads).
+"""`prepare`: sources -> checked, split, de-duplicated, packed loose crops (a folder that `dataset.FaceDataset` reads).
 
 Steps: list the samples; load them in parts (resumable, in parallel); decide what stays; write the shards from
 the parts, which are removed as they are used up; write the rows, the contact sheets and, last, run.json.
