@@ -21,7 +21,7 @@ from pair_fld.runtime.search import search_steps
 GOOD_NME = 0.08  # outer corners: a face below it counts as right
 FACE_NME, NO_FACE_NME = 0.2, 0.5  # below: a face that was found; above: none, or one that is seen upside down
 SAME_FACE = 0.15  # IoU of a detection's box and a label's, from which they are one face
-_LEAST = 60  # candidates, a third of them right: fewer tell nothing
+_LEAST, _LEAST_OF_A_KIND = 60, 12  # candidates, and right or wrong ones among them: fewer tell nothing
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def learn_confidence(candidates: Candidates) -> Confidence:
         ValueError: too few candidates, or too few of one kind.
     """
     good = candidates.nme < GOOD_NME
-    if len(good) < _LEAST or not len(good) / 10 <= good.sum() <= len(good) * 0.97:
+    if len(good) < _LEAST or min(good.sum(), (~good).sum()) < _LEAST_OF_A_KIND:
         raise ValueError(
             f"expected {_LEAST} or more candidates, right ones and wrong ones among them, found {len(good)} with "
             f"{good.sum()} right"
