@@ -68,14 +68,14 @@ class FitReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Frames:
+class Frames:
     """Frames of m faces as complex numbers (m,): image point = scale * local point + origin (`runtime.frame`)."""
 
     scale: np.ndarray
     origin: np.ndarray
 
     @classmethod
-    def fit(cls, points_img: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> _Frames:
+    def fit(cls, points_img: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> Frames:
         """The frames of (m, P, 2) points by their (P, 2) reference, as `runtime.frame.fit_frame` finds them."""
         z, r = points_img @ [1, 1j], (reference @ [1, 1j])[None]
         weight = np.ones(z.shape) if mask is None else mask.astype(np.float64)
@@ -106,7 +106,7 @@ class _Flip:
 
     rows: np.ndarray
     features: np.ndarray
-    frames: _Frames
+    frames: Frames
     reference: np.ndarray
     mean: np.ndarray
     axes: np.ndarray
@@ -172,11 +172,11 @@ def _prepare(pairs: Pairs, flip: int) -> _Flip | None:
         return None
     points = pairs.points[rows, flip]
     # the mean shape in the frames of the labels; then every face is aligned to it by its own N points alone
-    labelled = _Frames.fit(pairs.target[rows], MEAN_FACE, pairs.mask[rows])
+    labelled = Frames.fit(pairs.target[rows], MEAN_FACE, pairs.mask[rows])
     reference = np.median(labelled.to_local(points), axis=0)
-    frames = _Frames.fit(points, reference)
+    frames = Frames.fit(points, reference)
     usable = np.isfinite(frames.scale) & (np.abs(frames.scale) > 0)
-    rows, points, frames = rows[usable], points[usable], _Frames(frames.scale[usable], frames.origin[usable])
+    rows, points, frames = rows[usable], points[usable], Frames(frames.scale[usable], frames.origin[usable])
     local = frames.to_local(points).reshape(len(rows), -1)
     mean = local.mean(axis=0)
     centred = local - mean

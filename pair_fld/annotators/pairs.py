@@ -45,10 +45,10 @@ class Pairs:
         return replace(self, **rows)
 
 
-Finder = Callable[[Sample], Annotation | None]
+Lookup = Callable[[Sample], Annotation | None]
 
 
-def finder_of(labels: str, data: Callable[[str], DataConfig]) -> Finder:
+def lookup_of(labels: str, data: Callable[[str], DataConfig]) -> Lookup:
     """Looks up the N points of a face: in a folder of `pairfld annotate`, or in labelled images of any scheme.
 
     Args:
@@ -70,7 +70,7 @@ def finder_of(labels: str, data: Callable[[str], DataConfig]) -> Finder:
     return find
 
 
-def read_pairs(find: Finder, targets: Sequence[DataConfig], progress: Progress = no_progress) -> Pairs:
+def read_pairs(find: Lookup, targets: Sequence[DataConfig], progress: Progress = no_progress) -> Pairs:
     """The faces of the human-labelled, not tested sources of `targets` (of all labelled ones where there are none).
 
     Raises:

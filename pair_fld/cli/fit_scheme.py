@@ -45,12 +45,12 @@ def fit_scheme(
     """
     from pair_fld.annotators.fit_scheme import fit_scheme as fit
     from pair_fld.annotators.images import data_of
-    from pair_fld.annotators.pairs import finder_of, read_pairs
+    from pair_fld.annotators.pairs import lookup_of, read_pairs
     from pair_fld.runtime.main import make_writable
 
     OutputGuard([labels, *targets], overwrite=overwrite).check(target)  # before the work
     make_writable(target.parent)
-    find = finder_of(labels, lambda name: data_of(name, root))
+    find = lookup_of(labels, lambda name: data_of(name, root))
     with progress("read") as bar:
         pairs = read_pairs(find, [data_of(name, root) for name in targets], bar)
     with progress("fit") as bar:

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pair_fld.annotators.fit_scheme import _Frames, fit_scheme
+from pair_fld.annotators.fit_scheme import Frames, fit_scheme
 from pair_fld.annotators.images import data_of
-from pair_fld.annotators.pairs import finder_of, read_pairs
+from pair_fld.annotators.pairs import lookup_of, read_pairs
 from pair_fld.config import DataConfig, PercentOffset, ReferenceConfig, SourceConfig
 from pair_fld.data.load_face import read_face
 from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_set(root, "b", B, SHIFT)
     write_set(root, "fresh", FRESH)
     write_annotations(root / "labels", root, {"a": A, "b": B, "fresh": FRESH})
-    point_map, report = fit_scheme(read_pairs(finder_of(str(root / "labels"), data_of), [config(root)]))
+    point_map, report = fit_scheme(read_pairs(lookup_of(str(root / "labels"), data_of), [config(root)]))
     point_map.save(root / "map.npz")
     (root / "report.json").write_text(json.dumps(report.to_json()))
     return root
@@ -75,7 +75,7 @@ def test_faces_that_it_did_not_see_come_out_at_the_first_sources_zero_point(data
 
 
 def test_zero_names_another_source(data: Path):
-    pairs = read_pairs(finder_of(str(data / "labels"), data_of), [config(data)])
+    pairs = read_pairs(lookup_of(str(data / "labels"), data_of), [config(data)])
     report = fit_scheme(pairs, zero="b", ridges=(1e-3,))[1]
     assert report.shifts["a"].x == pytest.approx(-SHIFT[0], abs=0.2)
     with pytest.raises(PairError, match="one of a, b"):
@@ -88,7 +88,7 @@ def test_frames_in_bulk_are_those_of_the_runtime():
     faces = np.stack([labels_of(seed) for seed in range(5)])
     mask = np.ones((5, 51), bool)
     mask[2, :19] = False
-    bulk = _Frames.fit(faces, MEAN_FACE, mask)
+    bulk = Frames.fit(faces, MEAN_FACE, mask)
     for k in range(5):
         one = fit_frame(faces[k], MEAN_FACE, mask[k])
         assert abs(bulk.scale[k]) == pytest.approx(one.size)
@@ -143,6 +143,7 @@ def test_zero_points_are_estimated_and_brought_together(data: Path):
     np.testing.assert_allclose(labels.points, labels_of(seed), atol=0.1)
     as_it_stands = read_face(sample, both.sources[1])[1]
     assert as_it_stands is not None
+    assert sample.label is not None
     np.testing.assert_allclose(as_it_stands.points, read_one_face(sample.label), atol=1e-9)
     lonely = config(data, offset="auto")
     with pytest.raises(PairError, match="a `reference` for its `offset: auto`"):

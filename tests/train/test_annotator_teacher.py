@@ -5,7 +5,7 @@ import pytest
 
 from pair_fld.annotators.fit_scheme import fit_scheme
 from pair_fld.annotators.images import data_of
-from pair_fld.annotators.pairs import finder_of, read_pairs
+from pair_fld.annotators.pairs import lookup_of, read_pairs
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.annotations import annotation_path
 from pair_fld.data.dataset import FaceDataset
@@ -30,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FaceDataset]:
         sources=[SourceConfig(name="set", kind="ibug", path="set", split="train")],
         root=str(root), pack_size=64, num_workers=1, near_duplicate_distance=0,
     )  # fmt: skip
-    fit_scheme(read_pairs(finder_of(str(labels), data_of), [config]))[0].save(labels / "map.npz")
+    fit_scheme(read_pairs(lookup_of(str(labels), data_of), [config]))[0].save(labels / "map.npz")
     for flip in (0, 1):
         annotation_path(labels, flip, "set/images/4.png").write_text("")
     annotation_path(labels, 1, "set/images/6.png").write_text("")

@@ -6,16 +6,19 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from pair_fld.config import DataConfig, SourceConfig
-from pair_fld.data.sample import Excluded, Sample
+from pair_fld.data.sample import BAD_LABELS, NO_IMAGE, NO_LABELS, Excluded, Sample
 from pair_fld.data.sources.files import FileList, list_files
 from pair_fld.errors import PairError
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,16 @@ class Listed:
     samples: list[Sample] = field(default_factory=list)
     left_out: list[Excluded] = field(default_factory=list)
     passed_over: list[Counter[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FileFace:
+    """One face as a label file has it; the attributes are `Sample`'s."""
+
+    points: np.ndarray
+    visibility: np.ndarray | None = None
+    box: tuple[float, float, float, float] | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Listing:
@@ -75,6 +88,29 @@ class Listing:
             Sample(path, key, self.number, identity, label, points, index, visibility=visibility, box=box, tags=tags)
         )
 
+    def add_faces(
+        self, label_file: Path, name: str, image: Path, faces: Sequence[E], read: Callable[[E], FileFace], what: str
+    ) -> None:
+        """All faces that a label file has of one image; what cannot be used is left out with a sentence.
+
+        Args:
+            name: of the image, as the file writes it. image: where that is. faces: the file's entries for it, in order.
+            read: an entry -> a face; ValueError says why it is none. what: an entry is called, for an image without.
+        """
+        if not faces:
+            self.leave_out(image, NO_LABELS, f"{label_file.name}: no {what} for {name}")
+        for number, entry in enumerate(faces):
+            suffix = f"#{number}" if len(faces) > 1 else ""
+            try:
+                face = read(entry)
+            except ValueError as error:
+                self.leave_out(image, BAD_LABELS, f"{label_file.name}, {name}, face {number}: {error}", suffix)
+                continue
+            if is_file(image):
+                self.add(image, suffix=suffix, **vars(face))
+            else:
+                self.leave_out(image, NO_IMAGE, f"{label_file.name}: no image {name!r}", suffix)
+
     def leave_out(self, path: Path, reason: str, sentence: str, suffix: str = "") -> None:
         """A file or face that cannot be used. reason: a constant of `data.sample`."""
         self.left_out.append(Excluded(self.key(path) + suffix, self.number, reason, sentence))
@@ -95,20 +131,20 @@ class Listing:
                 return self.path / name
         raise PairError(self.path, f"{what} for source {self.source.name!r}", "a folder", "Give the file's path.")
 
-    def image_finder(self, label_file: Path, usual: Iterable[str] = ("images",)) -> ImageFinder:
+    def image_lookup(self, label_file: Path, usual: Iterable[str] = ("images",)) -> ImageLookup:
         """Looks up images of a label file: below the source's `images`, else beside the file and where it usual is."""
         if self.source.images is not None:
             folder = self.root / self.source.images
             if not folder.is_dir():
                 subject = f"`images` of source {self.source.name!r}"
                 raise PairError(subject, "a folder", str(folder), "Correct the path, relative to `root`.")
-            return ImageFinder((folder,))
+            return ImageLookup((folder,))
         beside = (label_file.parent, label_file.parent.parent)
-        return ImageFinder((*beside, *(folder / name for folder in beside for name in usual)))
+        return ImageLookup((*beside, *(folder / name for folder in beside for name in usual)))
 
 
 @dataclass(frozen=True)
-class ImageFinder:
+class ImageLookup:
     """Turns the image names of a label file into paths."""
 
     folders: tuple[Path, ...]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pair_fld.data.sample import BAD_LABELS, BEHIND, NO_IMAGE, NO_LABELS
-from pair_fld.data.sources.base import ImageFinder, Listing, is_file
+from pair_fld.data.sources.base import ImageLookup, Listing, is_file
 from pair_fld.data.sources.named_points import point_indices
 from pair_fld.data.sources.texts import named_kind, read_label_json, read_text
 from pair_fld.errors import PairError
@@ -30,7 +30,7 @@ def list_coco(listing: Listing) -> None:
     if not isinstance(tree, dict) or not all(isinstance(tree.get(k), list) for k in ("images", "annotations")):
         found = named_kind(read_text(path, EXPECTED)) or "other JSON"
         raise PairError(path, EXPECTED, found, "Correct the source's `kind` or `path`.")
-    finder = listing.image_finder(path, _USUAL)
+    lookup = listing.image_lookup(path, _USUAL)
     try:
         names = {image["id"]: str(image["file_name"]) for image in tree["images"]}
         points_of = {c["id"]: c.get("keypoints") for c in tree.get("categories") or []}
@@ -45,7 +45,7 @@ def list_coco(listing: Listing) -> None:
                 continue
             labelled.add(annotation["image_id"])
             _add(
-                listing, finder, names[annotation["image_id"]], annotation, points_of.get(annotation.get("category_id"))
+                listing, lookup, names[annotation["image_id"]], annotation, points_of.get(annotation.get("category_id"))
             )
         except (KeyError, TypeError, AttributeError) as error:
             listing.leave_out(path, BAD_LABELS, f"{where}: no usable {error}", f"#{number}")
@@ -53,11 +53,11 @@ def list_coco(listing: Listing) -> None:
             listing.leave_out(path, BAD_LABELS, f"{where}: {error}", f"#{number}")
     for image, name in names.items():
         if image not in labelled:
-            listing.leave_out(finder.path(name), NO_LABELS, f"{path.name}: no keypoints for {name}")
+            listing.leave_out(lookup.path(name), NO_LABELS, f"{path.name}: no keypoints for {name}")
 
 
-def _add(listing: Listing, finder: ImageFinder, name: str, annotation: Any, point_names: Any) -> None:
-    image, suffix = finder.path(name), f"#{annotation['id']}"
+def _add(listing: Listing, lookup: ImageLookup, name: str, annotation: Any, point_names: Any) -> None:
+    image, suffix = lookup.path(name), f"#{annotation['id']}"
     table = np.array(annotation["keypoints"], np.float64)
     if table.ndim != 1 or table.size % 3:
         raise ValueError(f"{table.size} numbers are no list of x, y, v")

@@ -65,7 +65,7 @@ def list_csv(listing: Listing) -> None:
         raise PairError(table, f"{EXPECTED}, a face a line", "an empty file", "Check the path.")
     named = _is_header(rows[0][1], decimal_comma)
     columns = _named_columns(table, rows, decimal_comma) if named else None
-    finder = listing.image_finder(table)
+    lookup = listing.image_lookup(table)
     for number, row in rows[1:] if named else rows:
         where, suffix = f"{table.name}, line {number}", f"#{number}"
         mine = columns or _positions(row, decimal_comma)
@@ -73,7 +73,7 @@ def list_csv(listing: Listing) -> None:
             listing.leave_out(table, BAD_LABELS, f"{where}: no path of an image", suffix)
             continue
         name = row[mine.path].strip() if mine.path < len(row) else ""
-        path = finder.path(name)
+        path = lookup.path(name)
         try:
             points = _points(row, mine, decimal_comma)
             scheme_of(len(points), listing.source.scheme)

@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from pair_fld.data.sample import BAD_LABELS, BEHIND, NO_IMAGE, NO_LABELS
-from pair_fld.data.sources.base import Listing, is_file
+from pair_fld.data.sample import BEHIND
+from pair_fld.data.sources.base import FileFace, Listing
 from pair_fld.data.sources.named_points import point_indices
 from pair_fld.data.sources.texts import read_label_xml
 from pair_fld.errors import PairError
@@ -27,27 +27,19 @@ def list_cvat(listing: Listing) -> None:
     """
     path = listing.need_file(("annotations.xml",), EXPECTED)
     tree = read_label_xml(path, "annotations", EXPECTED)
+
+    def read(face: Element) -> FileFace:
+        points, visibility = _face(face, listing.source.scheme)
+        return FileFace(points, visibility, tags=_tags(face))
+
     images = tree.findall("image")
     if not images and tree.find("track") is not None:
         raise PairError(path, EXPECTED, "one of CVAT for video", "Export the task as CVAT for images 1.1.")
-    finder = listing.image_finder(path)
+    lookup = listing.image_lookup(path)
     for image in images:
         name = image.get("name", "")
-        image_path = finder.path(name)
         faces = [element for element in image if element.tag in ("skeleton", "points")]
-        if not faces:
-            listing.leave_out(image_path, NO_LABELS, f"{path.name}: no points or skeleton for {name}")
-        for number, face in enumerate(faces):
-            suffix = f"#{number}" if len(faces) > 1 else ""
-            try:
-                points, visibility = _face(face, listing.source.scheme)
-            except ValueError as error:
-                listing.leave_out(image_path, BAD_LABELS, f"{path.name}, {name}, face {number}: {error}", suffix)
-                continue
-            if is_file(image_path):
-                listing.add(image_path, points=points, visibility=visibility, suffix=suffix, tags=_tags(face))
-            else:
-                listing.leave_out(image_path, NO_IMAGE, f"{path.name}: no image {name!r}", suffix)
+        listing.add_faces(path, name, lookup.path(name), faces, read, "points or skeleton")
 
 
 def _face(face: Element, scheme: str | None) -> tuple[np.ndarray, np.ndarray]:

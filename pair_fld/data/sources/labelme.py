@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.data.sample import BAD_LABELS, BEHIND, NO_IMAGE, NO_LABELS, SELF_HIDDEN
-from pair_fld.data.sources.base import ImageFinder, Listing, is_file
+from pair_fld.data.sample import BAD_LABELS, BEHIND, NO_LABELS, SELF_HIDDEN
+from pair_fld.data.sources.base import FileFace, ImageLookup, Listing, is_file
 from pair_fld.data.sources.files import IMAGE_SUFFIXES
 from pair_fld.data.sources.named_points import point_indices
 from pair_fld.data.sources.texts import named_kind, read_label_json, read_text
@@ -37,8 +37,8 @@ def list_labelme(listing: Listing) -> None:
         except PairError as error:
             listing.leave_out(path, BAD_LABELS, str(error))
             continue
-        finder = listing.image_finder(path)
-        image = _image(finder, path, tree.get("imagePath"))
+        lookup = listing.image_lookup(path)
+        image = _image(lookup, path, tree.get("imagePath"))
         used.add(image)
         _list_faces(listing, path, image, tree["shapes"])
     for path in found.of(IMAGE_SUFFIXES):
@@ -46,9 +46,9 @@ def list_labelme(listing: Listing) -> None:
             listing.leave_out(path, NO_LABELS, f"{path.name}: no file of labelme names it")
 
 
-def _image(finder: ImageFinder, path: Path, name: Any) -> Path:
+def _image(lookup: ImageLookup, path: Path, name: Any) -> Path:
     """The image that a file names, else the one of the file's own name."""
-    named = finder.path(name if isinstance(name, str) else "")
+    named = lookup.path(name if isinstance(name, str) else "")
     if is_file(named):
         return named
     beside = (path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)
@@ -66,21 +66,14 @@ def _list_faces(listing: Listing, path: Path, image: Path, shapes: list[Any]) ->
     except (KeyError, TypeError, AttributeError) as error:
         listing.leave_out(image, BAD_LABELS, f"{path.name}: a shape without {error}")
         return
-    if not groups:
-        listing.leave_out(image, NO_LABELS, f"{path.name}: no shapes that are points")
-    for number, (group, face) in enumerate(groups.items()):
-        suffix = f"#{number}" if len(groups) > 1 else ""
+
+    def read(face: list[Any]) -> FileFace:
         try:
-            points, visibility = _face(face, listing.source.scheme)
+            return FileFace(*_face(face, listing.source.scheme))
         except (KeyError, TypeError, AttributeError) as error:
-            listing.leave_out(image, BAD_LABELS, f"{path.name}, group {group}: no usable {error}", suffix)
-        except ValueError as error:
-            listing.leave_out(image, BAD_LABELS, f"{path.name}, group {group}: {error}", suffix)
-        else:
-            if is_file(image):
-                listing.add(image, points=points, visibility=visibility, suffix=suffix)
-            else:
-                listing.leave_out(image, NO_IMAGE, f"{path.name}: no image {image.name!r}", suffix)
+            raise ValueError(f"no usable {error}") from None
+
+    listing.add_faces(path, image.name, image, list(groups.values()), read, "shapes that are points")
 
 
 def _face(shapes: list[Any], scheme: str | None) -> tuple[np.ndarray, np.ndarray]:

@@ -33,11 +33,11 @@ def list_wflw(listing: Listing) -> None:
         found = named_kind(text) or (f"{len(lines[0][1])} fields in the first line" if lines else "an empty file")
         raise PairError(path, EXPECTED, found, "Correct the source's `kind` or `path`.")
     # WFLW_annotations/list_98pt_rect_attr_train_test/ beside WFLW_images/
-    finder = listing.image_finder(path, ("images", "WFLW_images", "../WFLW_images"))
+    lookup = listing.image_lookup(path, ("images", "WFLW_images", "../WFLW_images"))
     for number, fields in lines:
         *values, name = fields
         numbers = [to_number(value) for value in values]
-        where, suffix, image = f"{path.name}, line {number}", f"#{number}", finder.path(name)
+        where, suffix, image = f"{path.name}, line {number}", f"#{number}", lookup.path(name)
         if len(numbers) not in (_POINTS, _WHOLE) or None in numbers:
             sentence = f"{where}: expected {_WHOLE} numbers and a path, found {len(fields)} fields"
             listing.leave_out(path, BAD_LABELS, sentence, suffix)

@@ -194,7 +194,7 @@ def test_labelme_files_that_contradict_the_format_get_a_sentence(root: Path) -> 
     (root / "images" / "d.json").write_text('{"annotations": []}')
     (root / "images" / "e.json").write_text("{")
     sentences = [sentence for _, sentence in reasons(read(root, "labelme", "images"))]
-    assert "c.json, group None: 'ear' is neither a number nor a point's name" in sentences
+    assert "c.json, c.png, face 0: 'ear' is neither a number nor a point's name" in sentences
     assert "b.png: no file of labelme names it" in sentences
     assert any("d.json: expected a labelme file (shapes, imagePath), found a JSON file" in s for s in sentences)
     assert any("e.json: expected a labelme file (shapes, imagePath), found damaged JSON" in s for s in sentences)
@@ -230,7 +230,7 @@ def test_imglab_reads_numbered_parts(root: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        (part(0, 1, 2) + part(0, 3, 4), "faces.xml, images/a.png, box 0: the point '00' twice"),
+        (part(0, 1, 2) + part(0, 3, 4), "faces.xml, images/a.png, face 0: the point '00' twice"),
         ("".join(part(k, 1, 2) for k in range(51)).replace("x='1'", "x='one'"), "x='one' of a part is no number"),
         ("".join(part(k, 1, 2) for k in range(70)), "or a source with a `scheme`, found 70"),
     ],
