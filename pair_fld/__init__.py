@@ -1,8 +1,8 @@
 """pair_fld: from labelled faces to a tiny, measured, verified facial-landmark model and its contest archive.
 
->>> import pair_fld
+>>> from pair_fld import Landmarker
 >>> from pair_fld.data.synthetic import render_scene
->>> landmarker = pair_fld.load()
+>>> landmarker = Landmarker()
 >>> for face in landmarker(render_scene(1, 0, 512, faces=1).image):
 ...     print(face.points.shape, face.box.shape, face.score > 0.5)
 (51, 2) (4,) True
@@ -15,17 +15,19 @@ from pair_fld.lazy import attach
 
 if TYPE_CHECKING:
     from pair_fld.errors import GateError, PairError
-    from pair_fld.inference.landmarker import Landmarker, load
+    from pair_fld.inference.landmarker import Landmarker
     from pair_fld.runtime.face import Face
+    from pair_fld.runtime.tracker import TrackerConfig
 
 __version__ = "0.1.0"
-__all__ = ["Face", "GateError", "Landmarker", "PairError", "load"]
+__all__ = ["Face", "GateError", "Landmarker", "PairError", "TrackerConfig"]
 
 __getattr__ = attach(
     __name__,
     {
         "errors": ["GateError", "PairError"],
-        "inference.landmarker": ["Landmarker", "load"],
+        "inference.landmarker": ["Landmarker"],
         "runtime.face": ["Face"],
+        "runtime.tracker": ["TrackerConfig"],
     },
 )

@@ -1,4 +1,4 @@
-"""Faces of images in Python: `pair_fld.load()` opens an archive, calling it gives the faces of an image."""
+"""Faces in Python: `Landmarker()` opens an archive, calling it gives the faces of an image or of a video's frames."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import weakref
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
-from pair_fld.errors import PairError
 from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
-from pair_fld.runtime.face import Face
-from pair_fld.runtime.pipeline import PipelineOptions
+from pair_fld.runtime.landmarker import Landmarker as _RuntimeLandmarker
+from pair_fld.runtime.pipeline import Pipeline, PipelineOptions
 
 
-class Landmarker:
-    """Detects the faces in images and predicts their 51 landmarks, with the models of one archive.
+class Landmarker(_RuntimeLandmarker):
+    """Detects the faces in images, or follows them through the frames of one video, and predicts their 51 landmarks.
 
-    One landmarker serves one thread at a time.
+    It is `runtime.landmarker.Landmarker`, which opens archives still packed, too. One landmarker serves one thread at
+    a time, and in mode "video" one video.
 
     Args:
         archive: zip of `pairfld package`, or its unpacked folder; None: the shipped one.
+        mode: "image": every image for itself. "video": faces are followed, smoothed, and have identities.
         options: refinement, views and scores; None: as the archive says.
+        tracking: how faces are followed.
 
     Raises:
-        PairError: it is no such archive.
+        PairError: it is no such archive. ValueError: `mode` is another.
 
     >>> from pair_fld.data.synthetic import render_scene
     >>> image = render_scene(1, 0, 512, faces=1).image  # (512, 512, 3) uint8, channels in the order BGR
@@ -36,34 +36,16 @@ class Landmarker:
     [140.0, 160.0, 330.0, 340.0]
     >>> 0.5 < face.score < 1.0
     True
+
+    >>> landmarker = Landmarker(mode="video")
+    >>> [[face.identity for face in landmarker(image, time)] for time in (0.0, 0.04, 0.08)]
+    [[1], [1], [1]]
     """
 
-    def __init__(self, archive: str | Path | None = None, options: PipelineOptions | None = None) -> None:
+    def _open(self, archive: str | Path | None, options: PipelineOptions | None) -> Pipeline:
         path = shipped_archive() if archive is None else Path(archive)
         stack = ExitStack()
         folder = stack.enter_context(unpacked(path))
         weakref.finalize(self, stack.close)  # a runtime may read the files for as long as it lives
-        (self._pipeline,) = open_pipelines(folder, path, 1, options)
-
-    def __call__(self, image: str | Path | np.ndarray) -> list[Face]:
-        """The faces of an image, from its right to its left.
-
-        Args:
-            image: a file, or (H, W, 3) uint8 BGR.
-
-        Raises:
-            PairError: an array of another shape or type.
-            OSError: the file cannot be read.
-            ValueError: it is no image.
-        """
-        if not isinstance(image, np.ndarray):
-            return self._pipeline.faces_of_file(Path(image))
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            found = f"{image.shape} of {image.dtype}"
-            raise PairError("image", "an array (H, W, 3) of uint8, BGR", found, "Convert it, e.g. with cv2.cvtColor.")
-        return self._pipeline.faces(image)
-
-
-def load(archive: str | Path | None = None, options: PipelineOptions | None = None) -> Landmarker:
-    """A `Landmarker` with the models of an archive, the shipped one's by default. Raises as it."""
-    return Landmarker(archive, options)
+        (pipeline,) = open_pipelines(folder, path, 1, options)
+        return pipeline

@@ -21,12 +21,14 @@ class Face:
         score: probability that this is a face whose NME (outer corners) is below 0.08, 0 ... 1; None where nobody
             asked the model, as for faces read from a file.
         frame: centre, size and roll of the face, fitted to the points.
+        identity: number of the face in a video, the same from frame to frame; None in an image.
     """
 
     points: np.ndarray
     deviations: np.ndarray | None
     score: float | None
     frame: Frame
+    identity: int | None = None
 
     @property
     def box(self) -> np.ndarray:

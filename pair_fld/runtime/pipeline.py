@@ -125,19 +125,28 @@ class Pipeline:
         """`faces` of an image file. Raises OSError, ValueError as `image.read_image`."""
         return self.faces_of(ImageFile.open(path))
 
-    def faces_of(self, image: ImageFile) -> list[Face]:
-        """The story of the whole package: look, coarse to fine, until a certain face makes looking further idle."""
+    def faces_of(self, image: ImageFile, turned: bool = True) -> list[Face]:
+        """The story of the whole package: look, coarse to fine, until a certain face makes looking further idle.
+
+        turned: False leaves out the steps of turned views.
+        """
         height, width = image.reduced.shape[:2]
         found: list[Face] = []
         for number, step in enumerate(search_steps(width, height, self.detector)):
+            if step.turned and not turned:
+                continue
             if not step.wanted([self._sighting(face, image.factor) for face in found]):
                 continue
-            detections = self.detector.detect_in(image.reduced, step.views)
-            framed = [(d, frame) for d in detections if (frame := self._frame(d)) is not None]
-            frames = [image.enlarge_frame(frame) for _, frame in framed]
             presence = MIN_PRESENCE_FURTHER if number else MIN_PRESENCE
-            found = distinct_faces(found + self.predict(image, frames, [d.score for d, _ in framed], presence))
+            found = distinct_faces(found + self.faces_in(image, step.views, presence))
         return order_right_to_left([face for face in found if (face.score or 0.0) >= self.min_score])
+
+    def faces_in(self, image: ImageFile, views: Sequence[Frame], presence: float = MIN_PRESENCE) -> list[Face]:
+        """The faces in these views (of the reduced image) that have this presence at least."""
+        detections = self.detector.detect_in(image.reduced, views)
+        framed = [(d, frame) for d in detections if (frame := self._frame(d)) is not None]
+        frames = [image.enlarge_frame(frame) for _, frame in framed]
+        return self.predict(image, frames, [d.score for d, _ in framed], presence)
 
     def _sighting(self, face: Face, factor: int) -> Sighting:
         """A face for the search, in pixels of the reduced image. A model without a confidence takes all for certain."""

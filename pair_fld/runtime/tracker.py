@@ -1,0 +1,260 @@
+"""Faces of a video: followed from frame to frame by their last landmarks, each with an identity.
+
+The landmark model alone follows a face: the frame of its last points, moved on by its speed, cuts the next crop. The
+detector looks at the whole image when no face is followed and every `scan_every` frames for newcomers, and about a
+face that is lost or uncertain. A lost face keeps its identity for `remember` seconds: it is the found one that lies
+where it should be by now and has its colours. After a cut all begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .confidence import MIN_PRESENCE
+from .detection import box_iou
+from .face import Face
+from .frame import Frame, fit_frame, frame_matrix, frame_residual
+from .geometry import warp
+from .image_file import ImageFile
+from .one_euro import FaceFilter
+from .pipeline import SAME_FACE_IOU, Pipeline, order_right_to_left
+
+# A followed face has no detection behind it; this stands in its place among the features of its score.
+TRACKED_DETECTOR_SCORE = 0.9
+LOCAL_VIEW = 3.5  # side of the view about a lost face, as a multiple of its size
+RECHECK_EVERY = 5  # frames between looks about a lost or uncertain face
+SPEED_MEMORY = 0.15  # seconds over which a face's speed is averaged
+MAX_STEP = 0.3  # of its size: the farthest that a face is moved on by its speed from one frame to the next
+COAST = 0.5  # seconds for which a lost face is moved on
+REACH = 1.5  # of its size per second, and once more at once: how far a lost face may be found from where it should be
+COLOURS, COLOURS_MARGIN, COLOURS_MEMORY = 8, 1.1, 0.2  # side and margin of the small image of a face's colours; share
+CUT_SIDE = 32  # samples along the longer side of an image that tell a cut
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """How faces are followed.
+
+    Attributes:
+        scan_every: frames between looks at the whole image for newcomers, > 0.
+        uncertain: score below which the detector looks about a followed face.
+        remember: seconds for which a lost face keeps its identity.
+        smoothing: strength of the One-Euro filter, see `one_euro.FaceFilter`; 0: none.
+        cut: correlation of two images' brightness below which they are of two scenes.
+    """
+
+    scan_every: int = 15
+    uncertain: float = 0.5
+    remember: float = 2.0
+    smoothing: float = 1.0
+    cut: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.scan_every < 1 or self.remember < 0 or self.smoothing < 0:
+            raise ValueError(
+                "expected scan_every of 1 or more, remember and smoothing of 0 or more, "
+                f"found {self.scan_every}, {self.remember} and {self.smoothing}"
+            )
+
+
+class Track:
+    """One face that is or was followed.
+
+    Attributes:
+        identity: from 1, in the order in which faces were first found. face: as it was found last, unsmoothed.
+        seen: when that was, seconds. lost: whether it is no longer seen. speed: (2,) image pixels per second.
+        colours: (8, 8, 3) float, the face's colours over their mean; averaged over time.
+    """
+
+    def __init__(self, identity: int, face: Face, time: float, smoothing: float) -> None:
+        self.identity, self.face, self.seen, self.lost = identity, face, time, False
+        self.speed = np.zeros(2)
+        self.colours: np.ndarray | None = None
+        self.rechecked = 0  # frames since the detector looked about it
+        self._smoothing, self._filter, self._filtered = smoothing, FaceFilter(smoothing), time
+
+    def expected(self, time: float) -> Frame:
+        """Where the face should be by now."""
+        frame, elapsed = self.face.frame, min(time - self.seen, COAST)
+        step = self.speed * elapsed
+        if not self.lost:  # a wrong speed must not push a crop off its face
+            step = step * min(1.0, MAX_STEP * frame.size / max(float(np.hypot(*step)), 1e-9))
+        return Frame((frame.centre[0] + float(step[0]), frame.centre[1] + float(step[1])), frame.size, frame.roll)
+
+    def update(self, face: Face, time: float) -> None:
+        """The face was found in a new frame."""
+        elapsed = max(time - self.seen, 1e-3)
+        if self.lost:
+            self.speed, self._filter = np.zeros(2), FaceFilter(self._smoothing)
+        else:
+            speed = np.subtract(face.frame.centre, self.face.frame.centre) / elapsed
+            self.speed = self.speed + elapsed / (elapsed + SPEED_MEMORY) * (speed - self.speed)
+        self.face, self.seen, self.lost = face, time, False
+
+    def smoothed(self, time: float) -> Face:
+        """The face for the caller: smoothed, with its identity. Once per frame."""
+        points = self._filter(self.face.points, self.face.frame, max(time - self._filtered, 1e-3))
+        self._filtered = time
+        return replace(self.face, points=points, frame=fit_frame(points), identity=self.identity)
+
+
+class Tracker:
+    """Follows the faces of one video. Call it with every frame in turn.
+
+    Args:
+        pipeline: detector and landmark model. config: see `TrackerConfig`.
+    """
+
+    def __init__(self, pipeline: Pipeline, config: TrackerConfig | None = None) -> None:
+        self.pipeline, self.config = pipeline, config or TrackerConfig()
+        self._tracks: list[Track] = []
+        self._count = 0  # identities given
+        self._frames_since_scan = 0
+        self._time: float | None = None
+        self._brightness = np.zeros(0)
+
+    def __call__(self, image_bgr: np.ndarray, time: float) -> list[Face]:
+        """The faces of the next frame, from its right to its left.
+
+        Args:
+            image_bgr: (H, W, 3) uint8. time: of the frame, seconds; greater than the last one's.
+
+        Raises:
+            ValueError: time does not go forward.
+        """
+        if not np.isfinite(time) or (self._time is not None and time <= self._time):
+            raise ValueError(f"expected a time after {self._time} s, found {time} s")
+        self._time = time
+        image = ImageFile.of_array(image_bgr)
+        if self._is_cut(image_bgr):
+            self._tracks = []
+        self._follow(image, time)
+        self._part(image, time)
+        self._look(image, time)
+        self._tracks = [t for t in self._tracks if not t.lost or time - t.seen <= self.config.remember]
+        faces = [track.smoothed(time) for track in self._tracks if not track.lost]
+        return order_right_to_left([face for face in faces if (face.score or 0.0) >= self.pipeline.min_score])
+
+    def _is_cut(self, image_bgr: np.ndarray) -> bool:
+        """Whether this frame is of another scene than the last: its brightness does not go with the last one's."""
+        step = max(1, max(image_bgr.shape[:2]) // CUT_SIDE)
+        now = image_bgr[step // 2 :: step, step // 2 :: step].astype(np.float64).mean(axis=2).ravel()
+        before, self._brightness = self._brightness, now - now.mean()
+        if before.shape != now.shape:
+            return len(before) > 0
+        power = np.sqrt(np.square(before).sum() * np.square(self._brightness).sum())
+        return bool(power > 0 and before @ self._brightness < self.config.cut * power)
+
+    def _follow(self, image: ImageFile, time: float) -> None:
+        for track in self._live():
+            found = self.pipeline.predict(image, [track.expected(time)], [TRACKED_DETECTOR_SCORE], MIN_PRESENCE)
+            if found:
+                track.update(found[0], time)
+            else:
+                track.lost, track.rechecked = True, RECHECK_EVERY
+
+    def _live(self) -> list[Track]:
+        return [track for track in self._tracks if not track.lost]
+
+    def _part(self, image: ImageFile, time: float) -> None:
+        """Two tracks on one face: the one whose colours it has less is lost, behind the other."""
+        live = self._live()
+        if len(self._tracks) < 2:
+            return
+        colours = {track.identity: _colours(image, track.face.frame) for track in live}
+        hidden: set[int] = set()
+        crowded: set[int] = set()
+        for i, one in enumerate(live):
+            for other in live[i + 1 :]:
+                overlap = _overlap(one.face, other.face)
+                if overlap > 0:
+                    crowded |= {one.identity, other.identity}
+                if overlap > SAME_FACE_IOU:
+                    worse = max(one, other, key=lambda t: _unlike(t.colours, colours[t.identity]))
+                    hidden.add(worse.identity)
+        for track in live:
+            if track.identity in hidden:
+                track.lost, track.rechecked = True, 0
+            elif track.identity not in crowded:
+                track.colours = _blend(track.colours, colours[track.identity])
+
+    def _look(self, image: ImageFile, time: float) -> None:
+        """What the detector has to say, when it is due."""
+        live = self._live()
+        self._frames_since_scan += 1
+        if not live:
+            found = self.pipeline.faces_of(image)
+        elif self._frames_since_scan >= self.config.scan_every:
+            found = self.pipeline.faces_of(image, turned=False)
+        else:
+            views = [_local_view(track.expected(time)) for track in self._tracks if self._is_due(track)]
+            self._admit(self.pipeline.faces_in(image, views) if views else [], image, time)
+            return
+        self._frames_since_scan = 0
+        self._admit(found, image, time)
+
+    def _is_due(self, track: Track) -> bool:
+        """Whether the detector should look about this face."""
+        if not track.lost and (track.face.score is None or track.face.score >= self.config.uncertain):
+            return False
+        track.rechecked += 1
+        if track.rechecked < RECHECK_EVERY:
+            return False
+        track.rechecked = 0
+        return True
+
+    def _admit(self, found: Sequence[Face], image: ImageFile, time: float) -> None:
+        """Detected faces: better views of followed ones, lost ones, or new ones."""
+        for face in found:
+            same = [track for track in self._live() if _overlap(face, track.face) > SAME_FACE_IOU]
+            if same:
+                track = same[0]
+                if (face.score or 0.0) > (track.face.score or 0.0) and (
+                    track.face.score or 0.0
+                ) < self.config.uncertain:
+                    track.face = face
+                continue
+            colours = _colours(image, face.frame)
+            costs = {t.identity: self._cost(t, face, colours, time) for t in self._tracks if t.lost}
+            best = min(costs, key=lambda identity: costs[identity], default=0)
+            if best and costs[best] < 1:
+                track = next(t for t in self._tracks if t.identity == best)
+                track.update(face, time)
+            else:
+                self._count += 1
+                track = Track(self._count, face, time, self.config.smoothing)
+                self._tracks.append(track)
+            track.colours = _blend(track.colours, colours)
+
+    def _cost(self, track: Track, face: Face, colours: np.ndarray, time: float) -> float:
+        """How badly a found face goes with a lost one: below 1 they may be one."""
+        shift_x, shift_y, growth, _ = frame_residual(track.expected(time), face.frame)
+        reach = REACH * (1 + time - track.seen)
+        apart = float(np.hypot(shift_x, shift_y)) / reach + abs(float(growth)) / reach
+        return apart * 0.5 + _unlike(track.colours, colours) / 0.5 if apart < 1 else np.inf
+
+
+def _local_view(frame: Frame) -> Frame:
+    return Frame(frame.centre, frame.size * LOCAL_VIEW, frame.roll)
+
+
+def _overlap(one: Face, other: Face) -> float:
+    return float(box_iou(one.box, other.box[None])[0])
+
+
+def _colours(image: ImageFile, frame: Frame) -> np.ndarray:
+    """A small image of the face over its mean, so that light falls out."""
+    small = warp(image.whole, frame_matrix(frame, COLOURS, COLOURS_MARGIN), COLOURS).astype(np.float64)
+    return small / max(float(small.mean()), 1.0)
+
+
+def _unlike(one: np.ndarray | None, other: np.ndarray) -> float:
+    """Mean difference of two faces' colours; 0 where nothing is known."""
+    return 0.0 if one is None else float(np.abs(one - other).mean())
+
+
+def _blend(average: np.ndarray | None, new: np.ndarray) -> np.ndarray:
+    return new if average is None else average + COLOURS_MEMORY * (new - average)
