@@ -14,12 +14,11 @@ import numpy as np
 
 from pair_fld.config import ReferenceConfig
 from pair_fld.data import audit as checks
-from pair_fld.data.annotations import Annotations
 from pair_fld.data.audit import Verdict, rank, sharpness
 from pair_fld.data.dataset import SPLITS, FaceDataset, LabelSource
 from pair_fld.data.packing.contact_sheet import ORANGE, contact_sheet
 from pair_fld.data.packing.duplicates import SAME_PICTURE, difference_hash, find_near, thumbnail
-from pair_fld.data.point_map import load_point_map
+from pair_fld.data.second_opinion import open_reference
 from pair_fld.io import atomic_path
 from pair_fld.progress import Progress, no_progress
 
@@ -90,20 +89,20 @@ def _reference(
     pack: FaceDataset, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); its points (51,)."""
-    labels, point_map = Annotations(reference.labels), load_point_map(reference.scheme)
+    opened = open_reference(reference)
     root = Path(pack.config.root)
     said, asked = np.full((len(rows), 51, 2), np.nan), np.zeros(len(rows), bool)
     for k, row in enumerate(rows.tolist()):
         if k % CHUNK == 0:
             progress(k, len(rows), "reference")
         key = str(pack.faces.path[row])
-        annotation = labels.find(key, root / key.partition("#")[0])
+        annotation = opened.labels.find(key, root / key.partition("#")[0])
         if annotation is None:
             continue
         asked[k] = True
-        if (merged := point_map.merge(annotation)) is not None:
+        if (merged := opened.point_map.merge(annotation)) is not None:
             said[k] = merged[0]
-    return said, asked, point_map.mask
+    return said, asked, opened.point_map.mask
 
 
 def write_csv(audit: Audit, pack: FaceDataset, path: Path) -> None:

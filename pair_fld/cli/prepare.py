@@ -66,6 +66,7 @@ def prepare(
     """
     from pair_fld.data.packing.prepare import prepare as pack_faces
     from pair_fld.data.sample import STORED_FRAME
+    from pair_fld.data.second_opinion import with_what_is_there
     from pair_fld.data.sources.files import passed_over_sentence
 
     place = workspace(recipe, work, overrides, data=data)
@@ -76,6 +77,8 @@ def prepare(
     if not resume:  # before the sources are listed, which may take minutes
         sources = [Path(config.root) / source.path for source in config.sources if source.path is not None]
         check_claim(target, "prepare", overwrite, sources)
+    if (sentence := with_what_is_there(config)[1]) is not None:
+        say(sentence)
     with progress("prepare") as bar:
         report = pack_faces(config, target, resume=resume, overwrite=overwrite, progress=bar)
     if as_json:
@@ -96,19 +99,24 @@ def prepare(
 
 
 def _table(report: dict[str, Any], target: Path) -> Table:
-    """The sources and, where a reference knows them, how far their labels are shifted."""
+    """The sources and, where there is a reference, how far their labels are shifted, and what it changed in them."""
     columns = ("name", "kind", "labels", "listed", "train", "valid", "test")
     shifted = any(source.get("shift") for source in report["sources"])
     caption = (
         "shift: labels against the reference, % of the eye distance, x to the right and y down" if shifted else None
     )
+    consulted = any(source.get("second_opinion") for source in report["sources"])
     table = Table(title=Text(f"{report['faces']} faces in {target}"), caption=caption)
     for heading in ("source", *columns[1:], *(("shift x", "shift y", "spread", "offset") if shifted else ())):
         table.add_column(heading, justify="left" if heading in ("source", "kind", "labels", "offset") else "right")
+    if consulted:
+        table.add_column("second opinion")
     for source in report["sources"]:
         row = [str(source[key]) for key in columns]
         if shifted:
             row += _shift_cells(source.get("shift"), source.get("offset"))
+        if consulted:
+            row.append(_opinion(source.get("second_opinion")))
         table.add_row(*row)
     return table
 
@@ -121,3 +129,14 @@ def _shift_cells(shift: dict[str, Any] | None, offset: Any) -> list[str]:
     if isinstance(offset, dict):
         return [*cells, "{:+.2f} {:+.2f} %".format(*offset["percent"])]
     return [*cells, offset if isinstance(offset, str) else "{:+g} {:+g} px".format(*offset)]
+
+
+def _opinion(counts: dict[str, int] | None) -> str:
+    """What a second opinion changed, in words."""
+    if counts is None:
+        return "-"
+    if counts["relabelled_faces"]:
+        return f"{counts['relabelled_faces']} relabelled"
+    share = 100 * counts["averaged_points"] / max(counts["labelled_points"], 1)
+    filled = counts["filled_points"]
+    return f"{share:.0f} % averaged" + (f", {filled} filled" if filled else "")

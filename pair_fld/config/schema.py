@@ -63,10 +63,29 @@ class PercentOffset(Strict):
 
 class ReferenceConfig(Strict):
     """What the sources' zero points are compared with: a folder of `pairfld annotate`, and the map of
-    `pairfld fit-scheme` that leads from its points to the 51. Paths are relative to the working directory."""
+    `pairfld fit-scheme` that leads from its points to the 51. Paths are relative to the working directory.
+
+    optional: where it is not there, `prepare` says so and goes on with the labels as their files have them.
+    """
 
     labels: str
     scheme: str
+    optional: bool = False
+
+
+class SecondOpinionConfig(Strict):
+    """Labels averaged with the reference's answers where the two agree. Bounds in percent of the eye distance.
+
+    weight: of the reference's answer in the mean; the label has the rest.
+    agreement: an answer further from its point's label is not used.
+    flips: an answer is used where those on the image and on its mirror image are at most so far apart.
+    fill_missing: give points that a label lacks the reference's place, where half of its other points agree.
+    """
+
+    weight: float = Field(default=0.35, ge=0, le=1)
+    agreement: float = Field(default=6.0, gt=0)
+    flips: float = Field(default=4.0, gt=0)
+    fill_missing: bool = False
 
 
 class SourceConfig(Strict):
@@ -81,6 +100,8 @@ class SourceConfig(Strict):
     one for 49, 51, 68 or 98 points.
     offset: what to add to the labels: pixels, e.g. [-1, -1] for a source that counts from 1, or {percent: [x, y]} of
     the eye distance; `auto` brings them to the zero point of the data's `reference` when they are packed.
+    second_opinion: in place of the data's; `false` for none. Faces to measure on have none in any case.
+    relabel: the reference's answers in place of labels; faces without one, or with another on each flip, are left out.
     exif: whether labels refer to the image as an EXIF rotation turns it (apply) or as it is stored (ignore).
     missing: coordinates that mark a point as not labelled, as the file has them.
     max_missing: points that a label may lack beyond those its scheme lacks; more and the face is left out.
@@ -98,6 +119,8 @@ class SourceConfig(Strict):
     identity: str | None = None  # regular expression on the file name; group 1 names the person
     scheme: str | None = None
     offset: Literal["keep", "auto"] | tuple[float, float] | PercentOffset = "keep"
+    second_opinion: SecondOpinionConfig | Literal[False] | None = None
+    relabel: bool = False
     exif: Literal["apply", "ignore"] = "apply"
     missing: tuple[tuple[float, float], ...] = ((0.0, 0.0), (-1.0, -1.0))
     max_missing: int = Field(default=25, ge=0, le=51)
@@ -117,10 +140,16 @@ class DataConfig(Strict):
     pack_margin: float = Field(default=2.2, gt=1, le=10)  # side of a packed crop over the longer side of its box
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
     reference: ReferenceConfig | None = None  # estimates how far each source's labels are shifted
+    second_opinion: SecondOpinionConfig | None = None  # of the reference, on all labels that are learnt from
     audit: Literal["warn", "drop", "off"] = "warn"  # labels that are not the shape of a face: say so, or leave them out
     near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit image hashes
     seed: Seed = 0
     num_workers: Processes = 0  # loading processes; 0: one per core
+
+    @field_validator("audit", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads a bare off as false
 
 
 class ProtocolConfig(Strict):

@@ -27,6 +27,7 @@ from pair_fld.data.sample import (
     SkipSample,
 )
 from pair_fld.data.schemes import scheme_of
+from pair_fld.data.second_opinion import Consultation, consult
 from pair_fld.data.zero_points import eye_distance, remove_shift
 from pair_fld.runtime.frame import Frame, fit_frame, frame_from_box, frame_matrix
 from pair_fld.runtime.geometry import points_box, transform_points, warp
@@ -39,8 +40,13 @@ MIN_BOX = 8.0  # pixels: a smaller face shows nothing to locate
 MIN_ASPECT = 0.1  # shorter over longer side of the box; below, the points lie on a line
 
 
-def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) -> Crop:
+def load_crop(
+    sample: Sample, source: SourceConfig, size: int, margin: float, consultation: Consultation | None = None
+) -> Crop:
     """Decode, check and cut one face.
+
+    Args:
+        consultation: what a second opinion is asked for.
 
     Raises:
         SkipSample: the picture or its label cannot be used; the sentence says why.
@@ -49,6 +55,10 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
     height, width = image.shape[:2]
     kind = LABEL_SOURCES.index(source.labels)
     fits_stored: bool | None = None
+    consulted = None if consultation is None else consult(sample, labels, consultation)
+    if consulted is not None:
+        labels = consulted.labels
+        kind = LabelSource.MACHINE if consulted.relabelled else kind
     if labels is None:
         kind = LabelSource.NONE
         points_img, valid = np.zeros((NUM_POINTS, 2)), np.zeros(NUM_POINTS, bool)
@@ -82,6 +92,9 @@ def load_crop(sample: Sample, source: SourceConfig, size: int, margin: float) ->
         tags=sample.tags,
         warning=STORED_FRAME if fits_stored else "",
         turned=fits_stored is not None,
+        averaged=0 if consulted is None else consulted.averaged,
+        filled=0 if consulted is None else consulted.filled,
+        relabelled=consulted is not None and consulted.relabelled,
     )
 
 

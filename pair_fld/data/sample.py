@@ -18,6 +18,7 @@ WRONG_COUNT = "wrong number of points"
 MISSING_POINTS = "too many missing points"
 OUTSIDE = "points outside the image"
 NO_FACE = "no face found by the annotator"
+FLIPS_APART = "the annotator contradicts itself on both flips"
 DEGENERATE = "degenerate face box"
 EXACT_DUPLICATE = "exact duplicate"
 NEAR_DUPLICATE = "near duplicate"
@@ -112,6 +113,7 @@ class Crop:
         tags: as the sample's.
         warning: why the labels may be wrong, a constant of this module, or empty.
         turned: whether an EXIF rotation turned the image before the labels were laid on it.
+        averaged, filled, relabelled: points and face that a second opinion changed, see `second_opinion.Consulted`.
     """
 
     image: np.ndarray
@@ -127,3 +129,6 @@ class Crop:
     tags: tuple[str, ...] = ()
     warning: str = ""
     turned: bool = False
+    averaged: int = 0
+    filled: int = 0
+    relabelled: bool = False

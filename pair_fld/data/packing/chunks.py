@@ -24,6 +24,7 @@ from pair_fld.config import SourceConfig
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.packing.duplicates import THUMB, difference_hash, thumbnail
 from pair_fld.data.sample import Crop, Excluded, Sample, SkipSample
+from pair_fld.data.second_opinion import Consultation
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 from pair_fld.processes import cores, spawn_context
@@ -35,7 +36,7 @@ PART = 128
 
 @dataclass(frozen=True)
 class PartJob:
-    """One part: `samples` are numbers first, first + 1, ... of the whole list."""
+    """One part: `samples` are numbers first, first + 1, ... of the whole list. sources, consultations: of all."""
 
     folder: Path
     number: int
@@ -44,6 +45,7 @@ class PartJob:
     sources: list[SourceConfig]
     size: int
     margin: float
+    consultations: list[Consultation | None]
 
     @property
     def crops(self) -> Path:
@@ -55,11 +57,16 @@ class PartJob:
 
 
 def make_jobs(
-    folder: Path, samples: list[Sample], sources: list[SourceConfig], size: int, margin: float
+    folder: Path,
+    samples: list[Sample],
+    sources: list[SourceConfig],
+    consultations: list[Consultation | None],
+    size: int,
+    margin: float,
 ) -> list[PartJob]:
     """Cut the list of samples into parts."""
     return [
-        PartJob(folder, number, first, samples[first : first + PART], sources, size, margin)
+        PartJob(folder, number, first, samples[first : first + PART], sources, size, margin, consultations)
         for number, first in enumerate(range(0, len(samples), PART))
     ]
 
@@ -120,7 +127,8 @@ def _do_part(job: PartJob) -> None:
     left_out: list[Excluded] = []
     for offset, sample in enumerate(job.samples):
         try:
-            crops.append(load_crop(sample, job.sources[sample.source], job.size, job.margin))
+            source, consultation = job.sources[sample.source], job.consultations[sample.source]
+            crops.append(load_crop(sample, source, job.size, job.margin, consultation))
             index.append(job.first + offset)
         except SkipSample as skip:
             left_out.append(Excluded(sample.key, sample.source, skip.reason, str(skip)))
@@ -150,6 +158,7 @@ class LoadedFaces:
         tags: (n,) str, separated by commas.
         warning: (n,) str, see `Crop`.
         turned: (n,) bool, see `Crop`.
+        averaged, filled: (n,) uint8, relabelled: (n,) bool, see `Crop`.
         hash: (n,) str, sha256 of the crop's bytes.
         near_hash: (n,) uint64, difference hash of the crop.
         thumb: (n, THUMB * THUMB) uint8, thumbnail of the crop.
@@ -169,6 +178,9 @@ class LoadedFaces:
     tags: np.ndarray
     warning: np.ndarray
     turned: np.ndarray
+    averaged: np.ndarray
+    filled: np.ndarray
+    relabelled: np.ndarray
     hash: np.ndarray
     near_hash: np.ndarray
     thumb: np.ndarray
@@ -202,6 +214,9 @@ class LoadedFaces:
             tags=column([",".join(c.tags) for c in crops], (), str),
             warning=column([c.warning for c in crops], (), str),
             turned=column([c.turned for c in crops], (), bool),
+            averaged=column([c.averaged for c in crops], (), np.uint8),
+            filled=column([c.filled for c in crops], (), np.uint8),
+            relabelled=column([c.relabelled for c in crops], (), bool),
             hash=column([c.hash for c in crops], (), "U64"),
             near_hash=column([difference_hash(c.image) for c in crops], (), np.uint64),
             thumb=column([thumbnail(c.image) for c in crops], (THUMB * THUMB,), np.uint8),

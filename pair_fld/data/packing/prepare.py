@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from pair_fld.config import DataConfig, current_keys
+from pair_fld.data.annotations import RECORD as ANNOTATION_RECORD
 from pair_fld.data.annotations import Annotations
 from pair_fld.data.audit import CERTAIN, check_shapes, image_points
 from pair_fld.data.dataset import LABEL_SOURCES, SHARD, SPLITS, FaceTable, LabelSource
@@ -31,6 +32,7 @@ from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.splits import Selection, select
 from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
 from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sample
+from pair_fld.data.second_opinion import consultations, open_reference, with_what_is_there
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, read_record, write_json
@@ -67,6 +69,7 @@ def prepare(
         PairError: the configuration or a folder cannot be used, or no face is left.
     """
     out = Path(out)
+    config = with_what_is_there(config)[0]
     if resume and (report := _finished_report(config, out)) is not None:
         return report
     started = time.monotonic()
@@ -74,11 +77,17 @@ def prepare(
     listed = list_samples(config)
     samples, left_out = listed.samples, listed.left_out
     shifts = source_shifts(config, samples)
+    asked = consultations(config, shifts)
     sources = at_one_zero_point(config, shifts)
     offsets = [source.model_dump(mode="json")["offset"] for source in sources]
-    plan = {"config": _essence(config), "samples": _fingerprint(samples), "offsets": offsets}
+    plan = {
+        "config": _essence(config),
+        "samples": _fingerprint(samples),
+        "offsets": offsets,
+        "reference": _reference_hash(config),
+    }
     _open_folder(out, plan, resume=resume, overwrite=overwrite)
-    jobs = make_jobs(out / PARTS, samples, sources, config.pack_size, config.pack_margin)
+    jobs = make_jobs(out / PARTS, samples, sources, asked, config.pack_size, config.pack_margin)
     with _writing_faults(out):
         loaded = _load(jobs, config.num_workers, progress)
     loading = time.monotonic() - started
@@ -98,6 +107,8 @@ def prepare(
     for entry, offset, shift in zip(report["sources"], offsets, shifts, strict=True):
         entry["shift"] = None if shift is None else shift.to_json()
         entry["offset"] = offset  # as it was applied
+    for number, entry in enumerate(report["sources"]):
+        entry["second_opinion"] = _opinion_counts(number, samples, rows, selection) if asked[number] else None
     for entry, source in zip(report["sources"], config.sources, strict=True):
         if source.kind == "annotation":  # for the card of what learns from it
             entry["annotator"] = Annotations(Path(config.root) / (source.path or "")).record.get("about", {})
@@ -220,6 +231,8 @@ def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         raise PairError(out, "an unfinished run of this configuration", "one of another configuration", remedy)
     if old.get("samples") != new["samples"]:
         raise PairError(out, "the source files of the interrupted run", "added, removed or changed files", remedy)
+    if old.get("reference") != new["reference"]:
+        raise PairError(out, "the reference of the interrupted run", "another one", remedy)
     if old.get("offsets", new["offsets"]) != new["offsets"]:
         raise PairError(out, "the zero points of the interrupted run", "another reference", remedy)
 
@@ -350,6 +363,27 @@ def _warnings(
         if reason
     ]
     return dict(Counter(entry["reason"] for entry in listed)), listed
+
+
+def _opinion_counts(source: int, samples: list[Sample], rows: LoadedFaces, selection: Selection) -> dict[str, int]:
+    """What a second opinion changed in the packed faces of a source."""
+    mine = np.array([k for k in selection.kept if samples[rows.index[k]].source == source], int)
+    relabelled, filled = rows.relabelled[mine], int(rows.filled[mine].sum(dtype=int))
+    return {
+        "labelled_points": int(rows.point_mask[mine][~relabelled].sum()) - filled,
+        "averaged_points": int(rows.averaged[mine].sum(dtype=int)),
+        "filled_points": filled,
+        "relabelled_faces": int(relabelled.sum()),
+    }
+
+
+def _reference_hash(config: DataConfig) -> str | None:
+    """Of what the reference's answers follow from: its record and its map."""
+    if config.reference is None:
+        return None
+    open_reference(config.reference)  # which says in a sentence what cannot be read
+    record = (Path(config.reference.labels) / ANNOTATION_RECORD).read_bytes()
+    return hashlib.sha256(record + Path(config.reference.scheme).read_bytes()).hexdigest()
 
 
 def _common(left_out: list[Excluded]) -> str:

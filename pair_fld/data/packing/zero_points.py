@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pair_fld.config import DataConfig, PercentOffset, SourceConfig
-from pair_fld.data.annotations import Annotations
 from pair_fld.data.load_face import to_labels
-from pair_fld.data.point_map import PointMap, load_point_map
 from pair_fld.data.sample import Sample, SkipSample
+from pair_fld.data.second_opinion import Reference, open_reference
 from pair_fld.data.zero_points import Shift, estimate_shift, eye_distance
 from pair_fld.errors import PairError
 from pair_fld.runtime.landmark_files import read_one_face
@@ -31,11 +30,11 @@ def source_shifts(config: DataConfig, samples: Sequence[Sample]) -> list[Shift |
             remedy = "Add `reference: {labels: ..., scheme: ...}`, or take `offset: auto` out."
             raise PairError(f"source {asked[0]!r}", "a `reference` for its `offset: auto`", "none", remedy)
         return [None] * len(config.sources)
-    labels, point_map = Annotations(config.reference.labels), load_point_map(config.reference.scheme)
+    reference = open_reference(config.reference)
     shifts: list[Shift | None] = []
     for number, source in enumerate(config.sources):
         mine = [sample for sample in samples if sample.source == number]
-        shift = _shift(mine, source, labels, point_map)
+        shift = _shift(mine, source, reference)
         if shift is None and source.offset == "auto":
             found = f"fewer than {LEAST_FACES} faces that are labelled and annotated"
             remedy = "Annotate its images with pairfld annotate, or take `offset: auto` out."
@@ -54,16 +53,15 @@ def at_one_zero_point(config: DataConfig, shifts: Sequence[Shift | None]) -> lis
     return out
 
 
-def _shift(samples: Sequence[Sample], source: SourceConfig, labels: Annotations, point_map: PointMap) -> Shift | None:
+def _shift(samples: Sequence[Sample], source: SourceConfig, reference: Reference) -> Shift | None:
     if source.labels == "none" or source.kind == "synthetic" or not samples:
         return None
     as_stands = source.model_copy(update={"offset": "keep"}) if source.offset == "auto" else source
-    points, mask, reference = [], [], []
+    points, mask, answers = [], [], []
     for k in np.unique(np.linspace(0, len(samples) - 1, min(FACES, len(samples))).astype(int)):
         sample = samples[int(k)]
-        annotation = labels.find(sample.key, sample.path)
-        merged = None if annotation is None else point_map.merge(annotation)
-        if merged is None:
+        answer = reference.answer(sample.key, sample.path)
+        if answer is None:
             continue
         try:
             raw = sample.points if sample.label is None else read_one_face(sample.label)
@@ -72,10 +70,10 @@ def _shift(samples: Sequence[Sample], source: SourceConfig, labels: Annotations,
             continue  # counted when it is loaded
         if face is not None and face.point_mask.any():
             points.append(face.points)
-            mask.append(face.point_mask & point_map.mask)
-            reference.append(merged[0])
+            mask.append(face.point_mask)
+            answers.append(answer[0])
     if len(points) < LEAST_FACES:
         return None
     known, seen = np.stack(points), np.stack(mask)
-    shift = estimate_shift(known, np.stack(reference), seen, eye_distance(known, seen))
+    shift = estimate_shift(known, np.stack(answers), seen, eye_distance(known, seen))
     return shift if shift.faces >= LEAST_FACES else None
