@@ -15,10 +15,27 @@ from .detection import sigmoid
 from .frame import Frame, fit_frame, frame_residual, place
 
 FEATURES = ("spread", "worst_spread", "shape", "shift", "growth", "turn", "detector")
-# What falls below it is thrown out as no face: in the first views, and in the many further ones, turned and fine, each
-# of which is one more chance to take something for a face.
-MIN_PRESENCE, MIN_PRESENCE_FURTHER = 0.2, 0.6
 _LEAST = 1e-4  # under logarithms
+
+
+@dataclass(frozen=True)
+class FaceBounds:
+    """What a detection must reach to count as a face.
+
+    Attributes:
+        presence: see `Confidence.presence`.
+        detector: the detector's score, 0 ... 1, which decides alone for a model without a confidence.
+    """
+
+    presence: float
+    detector: float
+
+
+# In the first views, and in the many further ones, turned and fine, each of which is one more chance to take something
+# for a face. BlazeFace alone, on 160 training images of lfpw, aflw and helen and on drawn ones: upright faces have
+# scores from 0.7 up, turned ones from 0.8 up; drawn images without a face reach 0.75 upright and 0.79 in further views.
+FIRST_BOUNDS = FaceBounds(presence=0.2, detector=0.6)
+FURTHER_BOUNDS = FaceBounds(presence=0.6, detector=0.8)
 
 
 @dataclass(frozen=True)
@@ -65,20 +82,6 @@ class Confidence:
             "power": float(f"{self.power:.5g}"),
             "faces": self.faces,
         }
-
-
-# Of the heatmap student in the baseline archive, learnt on 1,187 candidates on faces that it was not trained on
-# (helen/train, helen256/train, afw, aflw/train; a tenth from lfpw/train), as they are, turned, occluded and blurred,
-# and 1,100 on drawn images without a face. It serves heatmap models whose metadata says nothing of their confidence.
-DEFAULT_CONFIDENCE = Confidence(
-    weights=np.array([-15.346, 0.24886, -2.3287, -3.6927, -8.69, -1.251, 1.4395]),
-    bias=-39.695,
-    presence_weights=np.array([-13.097, 0.35101, -1.8634, 4.48, -6.8094, -3.8866, 1.576]),
-    presence_bias=-33.005,
-    gain=14.534,
-    power=2.7891,
-    faces=5628,
-)
 
 
 def confidence_from_json(tree: dict[str, Any]) -> Confidence:

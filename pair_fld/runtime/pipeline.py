@@ -16,10 +16,10 @@ import numpy as np
 
 from .calibration import DetectorCalibration, calibration_from_json
 from .confidence import (
-    DEFAULT_CONFIDENCE,
-    MIN_PRESENCE,
-    MIN_PRESENCE_FURTHER,
+    FIRST_BOUNDS,
+    FURTHER_BOUNDS,
     Confidence,
+    FaceBounds,
     confidence_from_json,
     face_features,
 )
@@ -112,10 +112,8 @@ class Pipeline:
         if self.refine > MAX_REFINE:
             raise ValueError(f"expected at most {MAX_REFINE} refinement passes, found {self.refine}")
         tree = metadata.get("confidence")
-        heatmaps = metadata.get("output", {}).get("kind") == "heatmap"
-        self.confidence: Confidence | None = DEFAULT_CONFIDENCE if heatmaps else None
-        if tree is not None:
-            self.confidence = confidence_from_json(tree)
+        # what another model's numbers mean is nobody's guess: without its own, the detector's score stands
+        self.confidence: Confidence | None = None if tree is None else confidence_from_json(tree)
 
     def faces(self, image_bgr: np.ndarray) -> list[Face]:
         """Every face of a (H, W, 3) uint8 BGR image, from the image's right to left."""
@@ -137,20 +135,22 @@ class Pipeline:
                 continue
             if not step.wanted([self._sighting(face, image.factor) for face in found]):
                 continue
-            presence = MIN_PRESENCE_FURTHER if number else MIN_PRESENCE
-            found = distinct_faces(found + self.faces_in(image, step.views, presence))
+            bounds = FURTHER_BOUNDS if number else FIRST_BOUNDS
+            found = distinct_faces(found + self.faces_in(image, step.views, bounds))
         return order_right_to_left([face for face in found if (face.score or 0.0) >= self.min_score])
 
-    def faces_in(self, image: ImageFile, views: Sequence[Frame], presence: float = MIN_PRESENCE) -> list[Face]:
-        """The faces in these views (of the reduced image) that have this presence at least."""
+    def faces_in(self, image: ImageFile, views: Sequence[Frame], bounds: FaceBounds = FIRST_BOUNDS) -> list[Face]:
+        """The faces in these views (of the reduced image) that reach these bounds."""
         detections = self.detector.detect_in(image.reduced, views)
         framed = [(d, frame) for d in detections if (frame := self._frame(d)) is not None]
         frames = [image.enlarge_frame(frame) for _, frame in framed]
-        return self.predict(image, frames, [d.score for d, _ in framed], presence)
+        return self.predict(image, frames, [d.score for d, _ in framed], bounds)
 
     def _sighting(self, face: Face, factor: int) -> Sighting:
-        """A face for the search, in pixels of the reduced image. A model without a confidence takes all for certain."""
-        score = 1.0 if self.confidence is None else face.score or 0.0
+        """A face for the search, in pixels of the reduced image."""
+        score = face.score or 0.0
+        if self.confidence is None and score >= FURTHER_BOUNDS.detector:
+            score = 1.0  # a detector's own score seldom reaches what a calibrated one does for a certain face
         return Sighting(face.frame.size / factor, face.frame.roll, score)
 
     def _frame(self, detection: Detection) -> Frame | None:
@@ -164,14 +164,14 @@ class Pipeline:
         image: ImageFile,
         frames: Sequence[Frame],
         detector_scores: Sequence[float],
-        presence: float = MIN_PRESENCE,
+        bounds: FaceBounds = FIRST_BOUNDS,
     ) -> list[Face]:
-        """The faces in `frames` (_img of the whole image); those of a lesser presence are left out as no faces."""
+        """The faces in `frames` (_img of the whole image); what does not reach `bounds` is left out as no face."""
         frames, points, spreads = self.settle(image, frames)
         faces = []
         for k, frame in enumerate(frames):
             spread = None if spreads is None else spreads[k]
-            face = self._face(points[k], spread, frame, detector_scores[k], presence)
+            face = self._face(points[k], spread, frame, detector_scores[k], bounds)
             if face is not None:
                 faces.append(face)
         return faces
@@ -214,16 +214,16 @@ class Pipeline:
         return points, np.asarray(spreads_crop, np.float64) * pixel[:, None]
 
     def _face(
-        self, points: np.ndarray, spreads: np.ndarray | None, frame: Frame, detector_score: float, presence: float
+        self, points: np.ndarray, spreads: np.ndarray | None, frame: Frame, detector_score: float, bounds: FaceBounds
     ) -> Face | None:
         try:
             own = fit_frame(points)
             if spreads is None or self.confidence is None:
-                return Face(points, None, detector_score, own)
+                return Face(points, None, detector_score, own) if detector_score >= bounds.detector else None
             features = face_features(points, spreads, frame, detector_score)
         except ValueError:
             return None
-        if self.confidence.presence(features) < presence:
+        if self.confidence.presence(features) < bounds.presence:
             return None
         return Face(points, self.confidence.deviations(spreads, own.size), self.confidence.score(features), own)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .confidence import MIN_PRESENCE
+from .confidence import FIRST_BOUNDS
 from .detection import box_iou
 from .face import Face
 from .frame import Frame, fit_frame, frame_matrix, frame_residual
@@ -150,7 +150,7 @@ class Tracker:
 
     def _follow(self, image: ImageFile, time: float) -> None:
         for track in self._live():
-            found = self.pipeline.predict(image, [track.expected(time)], [TRACKED_DETECTOR_SCORE], MIN_PRESENCE)
+            found = self.pipeline.predict(image, [track.expected(time)], [TRACKED_DETECTOR_SCORE], FIRST_BOUNDS)
             if found:
                 track.update(found[0], time)
             else:

@@ -63,7 +63,7 @@ def learned_confidence(
 ) -> Confidence | None:
     """What a face's score means, learnt on the held-back training images and on drawn faceless ones.
 
-    None for a model without heatmaps, and where the held-back faces are too few.
+    None for a model without heatmaps, and where the held-back faces are too few: the detector then decides alone.
     """
     opened = load_model(model)
     if opened.metadata["output"]["kind"] != "heatmap":
@@ -76,7 +76,7 @@ def learned_confidence(
     try:
         return learn_confidence(collect_candidates(pipeline, chain(held_back, faceless)))
     except ValueError as error:
-        say(f"the usual confidence is kept: {error}")
+        say(f"scores are the detector's alone: {error}")
         return None
 
 

@@ -1,7 +1,13 @@
-from pair_fld.runtime.detection import box_iou
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pair_fld.runtime.detection import Detection, box_iou
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, place
-from pair_fld.runtime.pipeline import distinct_faces
+from pair_fld.runtime.pipeline import Pipeline, distinct_faces
+from tests.runtime.test_main import BLANK, StubDetector, StubModel
 
 
 def face(y: float, roll: float, score: float) -> Face:
@@ -19,3 +25,20 @@ def test_a_face_seen_upside_down_on_another_is_not_a_second_one() -> None:
 
 def test_of_one_face_found_twice_the_better_score_stays() -> None:
     assert [f.score for f in distinct_faces([face(100, 0, 0.4), face(104, 3, 0.8)])] == [0.8]
+
+
+class OnlyTurned(StubDetector):
+    """Finds its boxes in turned views only."""
+
+    def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
+        return super().detect_in(image_bgr, views) if all(view.roll for view in views) else []
+
+
+def test_without_a_confidence_the_detector_decides_and_further_views_must_be_surer() -> None:
+    # a model with heatmaps: another model's numbers would throw its faces out for their spread
+    model = StubModel(spread=9.0, output={"kind": "heatmap"})
+    scores = {}
+    for kind in (StubDetector, OnlyTurned):
+        detector: Any = kind([[0, 0, 60, 60], [100, 0, 160, 60], [200, 0, 260, 60]], [0.55, 0.7, 0.85])
+        scores[kind] = [face.score for face in Pipeline(detector, model).faces(BLANK)]
+    assert scores == {StubDetector: [0.85, 0.7], OnlyTurned: [0.85]}

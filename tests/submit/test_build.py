@@ -33,7 +33,7 @@ def test_a_model_without_heatmaps_has_no_confidence(
     assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, build.say_nothing) is None
 
 
-def test_too_few_faces_keep_the_usual_confidence_and_say_so(
+def test_too_few_faces_leave_the_scores_to_the_detector_and_say_so(
     dot_pack: Path, calibration: DetectorCalibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
@@ -51,4 +51,4 @@ def test_too_few_faces_keep_the_usual_confidence_and_say_so(
     told: list[str] = []
     assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, told.append) is None
     assert seen == [3]
-    assert "the usual confidence is kept: expected 60 or more candidates" in told[-1]
+    assert "scores are the detector's alone: expected 60 or more candidates" in told[-1]
