@@ -1,4 +1,4 @@
-"""The train-detector stage: the project's own face finder, from training pictures to one measured int8 file."""
+"""The train-detector stage: the project's own face detector, from training images to one measured int8 file."""
 
 from __future__ import annotations
 

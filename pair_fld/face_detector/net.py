@@ -1,4 +1,4 @@
-"""The project's own face finder: convolutions, ReLU, additions, nothing else."""
+"""The project's own face detector: convolutions, ReLU, additions, nothing else."""
 
 from __future__ import annotations
 

@@ -55,7 +55,3 @@ def detector() -> tuple[Path, str]:
         return find_detector()
     except PairError as fault:
         pytest.skip(str(fault))
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes minutes or needs a package index")

@@ -11,6 +11,8 @@ from pair_fld.train.resume import LAST
 from tests.train.recipes import STUDENTS, TEACHERS, known_by_heart, narrowed, rendered_faces
 from tests.train.settings import train, train_student
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:

@@ -18,6 +18,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
     return rendered_faces(tmp_path_factory.mktemp("faces") / "pack")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TEACHERS))
 def test_every_teacher_learns(name: str, faces: FaceDataset, tmp_path: Path) -> None:
     train(narrowed("teacher", name, TEACHERS[name]), faces, tmp_path / "run")
