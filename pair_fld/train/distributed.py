@@ -9,7 +9,8 @@ from __future__ import annotations
 import atexit
 import os
 from dataclasses import dataclass
-from typing import TypeVar
+from inspect import signature
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -135,8 +136,10 @@ class Distributed:
         else:
             convert_cpu_sync_batchnorm(module)
         ids = [device.index] if device.type == "cuda" else None
-        # shared statistics are equal in all processes already, so buffers need no broadcast
-        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+        # shared statistics are equal in all processes already, so buffers need no broadcast; torch 2.13 renamed the word
+        known = signature(DistributedDataParallel).parameters
+        no_broadcast: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+        return DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True, **no_broadcast)
 
 
 SINGLE_PROCESS = Distributed()
