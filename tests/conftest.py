@@ -35,7 +35,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def dot_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pack of 48 pictures whose 51 points are visible as dots, so that a net can learn them in seconds.
+    """A pack of 48 images whose 51 points are visible as dots, so that a net can learn them in seconds.
 
     The points are one fixed layout, moved and scaled; each point is a dot of its own colour.
     """

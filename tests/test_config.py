@@ -1,4 +1,4 @@
-"""Strict configuration: every fault is a sentence that names file, key and remedy."""
+"""Strict configuration: every error is a sentence that names file, key and remedy."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
     ],
 )
 def test_faults_are_sentences(tmp_path: Path, text: str, expected: str) -> None:
-    with pytest.raises(PairError) as fault:
+    with pytest.raises(PairError) as error:
         load_section(StageConfig, "student", written(tmp_path, text))
-    assert expected in str(fault.value)
-    assert "stage.yaml" in str(fault.value)
+    assert expected in str(error.value)
+    assert "stage.yaml" in str(error.value)
 
 
 def test_a_renamed_key_names_the_new_one(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_records_of_earlier_versions_are_read() -> None:
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
-    with pytest.raises(PairError) as fault:
+    with pytest.raises(PairError) as error:
         load_section(StageConfig, "student", written(tmp_path, STAGE.replace("epochs: 1", "epochs: x, huh: 1")))
-    assert "'train.epochs'" in str(fault.value)
-    assert "unknown key 'train.huh'" in str(fault.value)
+    assert "'train.epochs'" in str(error.value)
+    assert "unknown key 'train.huh'" in str(error.value)
 
 
 def test_missing_file_lists_the_known_names() -> None:
@@ -128,9 +128,9 @@ def test_missing_file_lists_the_known_names() -> None:
     ],
 )
 def test_override_faults(override: str, expected: str) -> None:
-    with pytest.raises(PairError) as fault:
+    with pytest.raises(PairError) as error:
         load_recipe("synthetic", [override])
-    assert expected in str(fault.value)
+    assert expected in str(error.value)
 
 
 def test_a_folder_named_as_a_configuration(tmp_path: Path) -> None:

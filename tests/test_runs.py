@@ -39,10 +39,10 @@ def test_fresh_folder_takes_the_place_only_of_a_success(tmp_path: Path) -> None:
     with fresh_folder(run, "quantize") as draft:
         (draft / "model").write_text("old")
 
-    def fail(fault: Exception) -> None:
+    def fail(error: Exception) -> None:
         with fresh_folder(run, "quantize", overwrite=True) as draft:
             (draft / "model").write_text("new")
-            raise fault
+            raise error
 
     with pytest.raises(RuntimeError):
         fail(RuntimeError())

@@ -187,8 +187,8 @@ def _ask(
         paths = []
         for k, flip, view in shown:
             paths.append(Path(scratch) / f"{k:06d}-{flip}.png")
-            picture = np.ascontiguousarray(view.image[:, ::-1]) if flip else view.image
-            paths[-1].write_bytes(cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+            image = np.ascontiguousarray(view.image[:, ::-1]) if flip else view.image
+            paths[-1].write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
         for (k, flip, view), faces in zip(shown, annotator.predict(interpreter, paths, Path(scratch)), strict=True):
             points = _choose(faces, view)
             if points is None:

@@ -17,7 +17,7 @@ from pair_fld.data import audit as checks
 from pair_fld.data.audit import Verdict, rank, sharpness
 from pair_fld.data.dataset import SPLITS, FaceDataset, LabelSource
 from pair_fld.data.packing.contact_sheet import ORANGE, contact_sheet
-from pair_fld.data.packing.duplicates import SAME_PICTURE, difference_hash, find_near, thumbnail
+from pair_fld.data.packing.duplicates import SAME_IMAGE, difference_hash, find_near, thumbnail
 from pair_fld.data.second_opinion import open_reference
 from pair_fld.io import atomic_path
 from pair_fld.progress import Progress, no_progress
@@ -62,7 +62,7 @@ def audit_pack(pack: FaceDataset, reference: ReferenceConfig | None, progress: P
     scale = np.sqrt(np.abs(np.linalg.det(faces.matrix[rows][:, :, :2])))
     found = checks.check_shapes(points_img, mask) + checks.check_quality(faces.frame[rows, 2] / scale, sharp)
     pairs, similarity = find_near(hashes, thumbs, pack.config.near_duplicate_distance)
-    found += checks.check_duplicates(points, mask, pairs[similarity >= SAME_PICTURE])
+    found += checks.check_duplicates(points, mask, pairs[similarity >= SAME_IMAGE])
     if reference is not None:
         said, asked, known = _reference(pack, rows, reference, progress)
         found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows])

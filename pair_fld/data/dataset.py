@@ -25,7 +25,7 @@ from pair_fld.config import DataConfig, read_recorded
 from pair_fld.errors import PairError
 from pair_fld.io import read_record
 from pair_fld.runs import RECORD
-from pair_fld.runtime.file_kind import known_fault
+from pair_fld.runtime.file_kind import known_error
 
 SHARD = 4096
 
@@ -115,8 +115,8 @@ class FaceTable:
                 rows = {f.name: stored[f.name] for f in fields(cls) if f.name in stored or f.name not in _LATER}
         except PairError:
             raise
-        except Exception as fault:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
-            reason = known_fault(path) or f"a damaged one ({' '.join(str(fault).split()) or type(fault).__name__})"
+        except Exception as error:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
+            reason = known_error(path) or f"a damaged one ({' '.join(str(error).split()) or type(error).__name__})"
             raise PairError(path, "the rows of a pack", reason, _AGAIN) from None
         count = len(rows["points"]) if rows["points"].ndim else 0
         for name, column in rows.items():
@@ -161,16 +161,16 @@ class FaceDataset:
     def _config(self) -> DataConfig:
         try:
             return read_recorded(DataConfig, self.record.get("config"))
-        except (ValidationError, TypeError) as fault:  # TypeError: a list or mapping where a word was
-            found = " ".join(str(fault).split())[:200]
+        except (ValidationError, TypeError) as error:  # TypeError: a list or mapping where a word was
+            found = " ".join(str(error).split())[:200]
             raise PairError(self.folder / RECORD, "the settings of pairfld prepare", found, _AGAIN) from None
 
     def _shard(self, path: Path) -> np.memmap:
         expected = f"crops (n, {self.size}, {self.size}, 3) of uint8"
         try:
             shard = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError, MemoryError, SyntaxError) as fault:
-            reason = known_fault(path) or f"a truncated or damaged file ({' '.join(str(fault).split())})"
+        except (OSError, ValueError, EOFError, MemoryError, SyntaxError) as error:
+            reason = known_error(path) or f"a truncated or damaged file ({' '.join(str(error).split())})"
             raise PairError(path, expected, reason, _AGAIN) from None
         if not isinstance(shard, np.memmap) or shard.shape[1:] != (self.size, self.size, 3) or shard.dtype != np.uint8:
             found = f"{shard.shape} of {shard.dtype}" if isinstance(shard, np.ndarray) else "another file"

@@ -1,4 +1,4 @@
-"""From a listed sample to a loose crop: decoding and every check of picture and label."""
+"""From a listed sample to a loose crop: decoding and every check of image and label."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pair_fld.runtime.image import decode, read_bytes, read_image
 from pair_fld.runtime.landmark_files import read_one_face
 from pair_fld.runtime.scheme import NUM_POINTS
 
-MAX_OUTSIDE = 0.1  # how far a point may lie outside the picture, over the longer side of the 51-point box
+MAX_OUTSIDE = 0.1  # how far a point may lie outside the image, over the longer side of the 51-point box
 MIN_BOX = 8.0  # pixels: a smaller face shows nothing to locate
 MIN_ASPECT = 0.1  # shorter over longer side of the box; below, the points lie on a line
 
@@ -49,7 +49,7 @@ def load_crop(
         consultation: what a second opinion is asked for.
 
     Raises:
-        SkipSample: the picture or its label cannot be used; the sentence says why.
+        SkipSample: the image or its label cannot be used; the sentence says why.
     """
     image, labels = read_face(sample, source)
     height, width = image.shape[:2]
@@ -63,7 +63,7 @@ def load_crop(
         kind = LabelSource.NONE
         points_img, valid = np.zeros((NUM_POINTS, 2)), np.zeros(NUM_POINTS, bool)
         visibility = np.zeros(NUM_POINTS, np.uint8)
-        # fractions of the picture's span [-0.5, W - 0.5]
+        # fractions of the image's span [-0.5, W - 0.5]
         box_img = np.array(source.box) * [width, height, width, height] - 0.5
     else:
         box_img = check_labels(sample.key, labels, width, height, source.max_missing)
@@ -86,7 +86,7 @@ def load_crop(
         box_img=box_img,
         matrix=matrix,
         label=kind,
-        picture=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
+        image_hash=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
         hash=hashlib.sha256(crop.tobytes()).hexdigest(),
         visibility=visibility,
         tags=sample.tags,
@@ -109,7 +109,7 @@ def _frame(name: str, points_img: np.ndarray, point_mask: np.ndarray, box_img: n
 
 
 def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, Labels | None]:
-    """The whole picture (H, W, 3) uint8 BGR and its labels, None if unlabelled.
+    """The whole image (H, W, 3) uint8 BGR and its labels, None if unlabelled.
 
     Raises:
         SkipSample: as `load_crop`.
@@ -121,7 +121,7 @@ def read_face(sample: Sample, source: SourceConfig) -> tuple[np.ndarray, Labels 
     if points is not None and source.kind == "ivslab" and len(points) != NUM_POINTS:
         raise SkipSample(WRONG_COUNT, f"{sample.key}: contest labels have 51 points, found {len(points)}")
     labels = None if points is None else to_labels(sample, points, source)
-    image = _read_frame(sample) if source.kind == "ytf" else _read_picture(sample, source)
+    image = _read_frame(sample) if source.kind == "ytf" else _read_image(sample, source)
     return image, labels
 
 
@@ -165,7 +165,7 @@ def check_labels(name: str, labels: Labels, width: int, height: int, max_missing
         max_missing: points that may lack beyond those that the labels' scheme lacks.
 
     Raises:
-        SkipSample: too many missing points, points outside the picture, or a box without extent.
+        SkipSample: too many missing points, points outside the image, or a box without extent.
     """
     points, valid = labels.points, labels.point_mask
     missing = int((labels.in_scheme & ~valid).sum())
@@ -180,30 +180,30 @@ def check_labels(name: str, labels: Labels, width: int, height: int, max_missing
     low, high = points[valid].min(axis=0), points[valid].max(axis=0)
     beyond = max(*(-0.5 - low), *(high - [width - 0.5, height - 0.5]))
     if beyond > MAX_OUTSIDE * longer:
-        sentence = f"a point lies {beyond:.1f} pixels outside the {width} x {height} picture"
-        raise SkipSample(OUTSIDE, f"{name}: {sentence}; is the label another picture's?")
+        sentence = f"a point lies {beyond:.1f} pixels outside the {width} x {height} image"
+        raise SkipSample(OUTSIDE, f"{name}: {sentence}; is the label another image's?")
     return box
 
 
 def _read_label(path: Path) -> np.ndarray:
     try:
         return read_one_face(path)
-    except OSError as fault:
-        raise SkipSample(BAD_LABELS, f"{path.name}: cannot be read ({fault.strerror})") from None
-    except ValueError as fault:
-        reason = WRONG_COUNT if "header promises" in str(fault) else BAD_LABELS
-        raise SkipSample(reason, str(fault)) from None
+    except OSError as error:
+        raise SkipSample(BAD_LABELS, f"{path.name}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        reason = WRONG_COUNT if "header promises" in str(error) else BAD_LABELS
+        raise SkipSample(reason, str(error)) from None
 
 
-def _read_picture(sample: Sample, source: SourceConfig) -> np.ndarray:
+def _read_image(sample: Sample, source: SourceConfig) -> np.ndarray:
     try:
         if source.exif == "ignore":
             return decode(read_bytes(sample.path), sample.path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return read_image(sample.path)
-    except OSError as fault:
-        raise SkipSample(BAD_IMAGE, f"{sample.key}: cannot be read ({fault.strerror})") from None
-    except ValueError as fault:
-        raise SkipSample(BAD_IMAGE, str(fault)) from None
+    except OSError as error:
+        raise SkipSample(BAD_IMAGE, f"{sample.key}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise SkipSample(BAD_IMAGE, str(error)) from None
 
 
 @lru_cache(maxsize=2)
@@ -216,8 +216,8 @@ def _video(path: Path) -> np.ndarray:
 def _read_frame(sample: Sample) -> np.ndarray:
     try:
         frames = _video(sample.path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as fault:
-        raise SkipSample(BAD_IMAGE, f"{sample.key}: no readable array colorImages ({fault})") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+        raise SkipSample(BAD_IMAGE, f"{sample.key}: no readable array colorImages ({error})") from None
     fits = frames.ndim == 4 and frames.shape[2] == 3 and sample.index < frames.shape[3]
     if not fits or frames.dtype != np.uint8:
         found = f"{frames.shape} of {frames.dtype}"

@@ -37,7 +37,7 @@ SEEN, BEHIND, SELF_HIDDEN = 0, 1, 2  # BEHIND something, its place estimated; SE
 class Sample:
     """One face as a source lists it; nothing is decoded yet.
 
-    path: the file with the picture (an .npz for video frames). key: name of the face, unique in a pack, relative to the
+    path: the file with the image (an .npz for video frames). key: name of the face, unique in a pack, relative to the
     data root. source: index into the configuration's sources. identity: the person, where the source knows. label: the
     .pts file. points: (N, 2) _img of any scheme where the listing has read them already, nan where not labelled. index:
     frame of a video, or number of a rendered face. visibility: (N,) or (51,) uint8 SEEN, BEHIND or SELF_HIDDEN, where
@@ -107,7 +107,7 @@ class Crop:
         box_img: (4,) _img.
         matrix: (2, 3), image -> pack.
         label: a `LabelSource`.
-        picture: sha256 of the decoded image's pixels.
+        image_hash: sha256 of the decoded image's pixels.
         hash: sha256 of the crop's bytes.
         visibility: (51,) uint8, see `Labels`.
         tags: as the sample's.
@@ -123,7 +123,7 @@ class Crop:
     box_img: np.ndarray
     matrix: np.ndarray
     label: int
-    picture: str
+    image_hash: str
     hash: str
     visibility: np.ndarray
     tags: tuple[str, ...] = ()

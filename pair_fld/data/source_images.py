@@ -1,4 +1,4 @@
-"""Whole pictures behind a pack's faces, a few of each source, evenly spread."""
+"""Whole images behind a pack's faces, a few of each source, evenly spread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pair_fld.runtime.geometry import points_box
 
 
 @dataclass(frozen=True)
-class Picture:
+class SourceImage:
     """image: (H, W, 3) uint8 BGR. faces: (51, 2) _img of each labelled face, nan where a point is not labelled."""
 
     image: np.ndarray
@@ -27,14 +27,16 @@ class Picture:
         return np.array([points_box(f, np.asarray(np.isfinite(f).all(axis=1))) for f in self.faces]).reshape(-1, 4)
 
 
-def picture_count(pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True) -> int:
-    """How many pictures `pack_pictures` gives at most."""
+def source_image_count(pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True) -> int:
+    """How many images `read_source_images` gives at most."""
     _, counts = np.unique(pack.faces.source[pack.indices(split, labelled=labelled)], return_counts=True)
     return int(np.minimum(counts, per_source).sum())
 
 
-def pack_pictures(pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True) -> Iterator[Picture]:
-    """Pictures of a split, at most `per_source` of each source, in a fixed order; unreadable ones are passed over.
+def read_source_images(
+    pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True
+) -> Iterator[SourceImage]:
+    """Images of a split, at most `per_source` of each source, in a fixed order; unreadable ones are passed over.
 
     Args:
         labelled: leave out faces without points.
@@ -53,6 +55,6 @@ def pack_pictures(pack: FaceDataset, split: Split, per_source: int, *, labelled:
             except SkipSample:
                 continue
             if labels is None or faces.label[row] == LabelSource.NONE:
-                yield Picture(image)
+                yield SourceImage(image)
             else:
-                yield Picture(image, (np.where(labels.point_mask[:, None], labels.points, np.nan),))
+                yield SourceImage(image, (np.where(labels.point_mask[:, None], labels.points, np.nan),))

@@ -1,4 +1,4 @@
-"""Any model on any labelled faces: crops cut from the pictures themselves by the labelled box, then scored."""
+"""Any model on any labelled faces: crops cut from the images themselves by the labelled box, then scored."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def open_model(path: Path, threads: int = 1) -> Predictor:
         return TorchModel(path)
     try:
         return session.load_model(path, threads)
-    except (OSError, ValueError) as fault:
-        raise PairError(path, "a model (.pt, .onnx, .tflite)", str(fault), "Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise PairError(path, "a model (.pt, .onnx, .tflite)", str(error), "Check the path.") from None
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def listed_truth(config: DataConfig) -> Truth:
 def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progress) -> tuple[Result, list[Excluded]]:
     """Score a model on crops by the labels' frames; also what could not be read.
 
-    All errors are ratios of lengths in one crop, so they equal those in picture pixels.
+    All errors are ratios of lengths in one crop, so they equal those in image pixels.
     """
     predicted, points, valid, kept = [], [], [], []
     left_out = list(truth.left_out)
@@ -222,8 +222,8 @@ def _nearest(path: Path | None, truth_img: np.ndarray, valid: np.ndarray) -> np.
         return missed
     try:
         faces = read_faces(path)
-    except (OSError, ValueError) as fault:
-        raise PairError(path, "contest text", str(fault), "Write it again.") from None
+    except (OSError, ValueError) as error:
+        raise PairError(path, "contest text", str(error), "Write it again.") from None
     for face in faces:
         if face.shape != (51, 2):
             raise PairError(path, "51 points a face", f"{len(face)}", "Write it again.")

@@ -19,7 +19,7 @@ import torch
 
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
-from pair_fld.runtime.file_kind import known_fault
+from pair_fld.runtime.file_kind import known_error
 from pair_fld.runtime.metadata import METADATA_KEY
 
 INPUT = "input"
@@ -134,7 +134,7 @@ def get_metadata(model: onnx.ModelProto) -> dict[str, Any]:
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Read an ONNX file with its external data; PairError when it or they are missing or damaged."""
     try:
-        if error := known_fault(path):
+        if error := known_error(path):
             raise PairError(path, "an ONNX file", error, "Copy it again, or export it again.")
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pair_fld.config import DetectorConfig
 from pair_fld.data.dataset import FaceDataset, Split
-from pair_fld.data.source_images import pack_pictures
+from pair_fld.data.source_images import read_source_images
 from pair_fld.evaluate.matching import MATCH_IOU, match_boxes
 from pair_fld.export.metadata import replace_metadata
 from pair_fld.face_detector.train import rendered_scenes
@@ -80,7 +80,7 @@ def measure_thresholds(
         teacher: the detector that it was trained with; it confirms faces that nobody labelled.
     """
     matched, unconfirmed, images, faces = list[float](), list[float](), 0, 0
-    for image in pack_pictures(pack, Split.VALID, config.valid_images_per_source):
+    for image in read_source_images(pack, Split.VALID, config.valid_images_per_source):
         boxes, scores = _arrays(detector.detect(image.image))
         images, faces = images + 1, faces + len(image.faces)
         matches = match_boxes(boxes, image.boxes, MATCH_IOU)

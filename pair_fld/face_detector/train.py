@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pair_fld.config import DetectorConfig
 from pair_fld.data.dataset import FaceDataset, Split
-from pair_fld.data.source_images import pack_pictures, picture_count
+from pair_fld.data.source_images import read_source_images, source_image_count
 from pair_fld.data.synthetic import render_scene
 from pair_fld.evaluate.matching import match_boxes
 from pair_fld.face_detector.net import STRIDE, DetectorNet
@@ -50,17 +50,17 @@ def teaching_pictures(
     """
     assert teacher.calibration is not None, teacher.name
     shown = []
-    total = picture_count(pack, Split.TRAIN, config.images_per_source, labelled=False)
-    for picture in pack_pictures(pack, Split.TRAIN, config.images_per_source, labelled=False):
-        found = teacher.detect(picture.image)
+    total = source_image_count(pack, Split.TRAIN, config.images_per_source, labelled=False)
+    for source in read_source_images(pack, Split.TRAIN, config.images_per_source, labelled=False):
+        found = teacher.detect(source.image)
         boxes = np.array([points_box(place(teacher.calibration.frame(d))) for d in found]).reshape(-1, 4)
         sure = np.array([d.score >= SURE for d in found], bool)
-        matches = match_boxes(boxes, picture.boxes, 0.2)
+        matches = match_boxes(boxes, source.boxes, 0.2)
         for i, j in matches.pairs:
-            boxes[i], sure[i] = picture.boxes[j], True
-        missed = picture.boxes[list(matches.missed)]
+            boxes[i], sure[i] = source.boxes[j], True
+        missed = source.boxes[list(matches.missed)]
         boxes = np.concatenate([boxes, missed])
-        shown.append(shrunk(picture.image, boxes, np.concatenate([sure, np.ones(len(missed), bool)])))
+        shown.append(shrunk(source.image, boxes, np.concatenate([sure, np.ones(len(missed), bool)])))
         report(len(shown), total, "training images seen by the teacher")
     return shown
 

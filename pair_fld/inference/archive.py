@@ -48,7 +48,7 @@ def unpacked(archive: Path) -> Generator[Path]:
         try:
             for name, data in weights.items():
                 (folder / name).write_bytes(data)
-        except OSError as error:  # most often a full disk, which is no fault of the archive
+        except OSError as error:  # most often a full disk, which is not the archive's doing
             reason = error.strerror or str(error)
             raise OSError(
                 error.errno, f"{reason}. The archive is unpacked there; set TMPDIR to a folder with space", str(folder)
@@ -71,6 +71,6 @@ def open_pipelines(folder: Path, archive: Path, count: int, options: PipelineOpt
     """`count` pipelines of a folder of `unpacked`, for as many threads; PairError naming `archive` when it is none."""
     try:
         return [load_pipeline(folder, options=options) for _ in range(count)]
-    except ValueError as fault:
-        reason = str(fault).replace(f"{folder}/", "").replace(f"{folder}: ", "")
+    except ValueError as error:
+        reason = str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")
         raise PairError(archive, "an archive of pairfld package", reason, "Pack it again.") from None

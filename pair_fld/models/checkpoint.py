@@ -14,7 +14,7 @@ from pair_fld.config import ModelConfig
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 from pair_fld.models.landmark_net import LandmarkNet, build_model
-from pair_fld.runtime.file_kind import known_fault
+from pair_fld.runtime.file_kind import known_error
 
 FORMAT = 1
 
@@ -30,15 +30,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise PairError(path, "a checkpoint of pairfld", found, "Check the path, or train first.")
-    if fault := known_fault(path):
-        raise PairError(path, "a checkpoint of pairfld", fault, "Copy it again, or train again.")
+    if error := known_error(path):
+        raise PairError(path, "a checkpoint of pairfld", error, "Copy it again, or train again.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # its own message advises to run what the file says
         found = "another or damaged file (not tensors and plain values alone)"
         raise PairError(path, "a checkpoint of pairfld", found, "Train again.") from None
-    except Exception as fault:  # damaged bytes make an unpickler raise anything
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+    except Exception as error:  # damaged bytes make an unpickler raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PairError(
             path, "a checkpoint of pairfld", f"another or damaged file ({reason})", "Train again."
         ) from None
@@ -71,8 +71,8 @@ def load_model(path: Path) -> tuple[LandmarkNet, dict[str, Any]]:
     state = load_run(path)
     try:
         config = ModelConfig.model_validate_json(json.dumps(state["record"]["config"].get("model")))
-    except (ValidationError, TypeError, ValueError) as fault:
-        found = f"settings that make none ({' '.join(str(fault).split())[:200]})"
+    except (ValidationError, TypeError, ValueError) as error:
+        found = f"settings that make none ({' '.join(str(error).split())[:200]})"
         raise PairError(path, "a checkpoint with the settings of its net", found, "Train again.") from None
     model = build_model(config)
     load_weights(model, state["ema"], path)
@@ -83,8 +83,8 @@ def load_weights(model: LandmarkNet, weights: dict[str, torch.Tensor], path: Pat
     """Put weights into a model; PairError when they belong to another architecture."""
     try:
         model.load_state_dict(weights)
-    except RuntimeError as fault:
-        first = str(fault).splitlines()[1].strip() if "\n" in str(fault) else str(fault)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         expected = f"weights of {model.config.arch} {model.config.options or ''}".strip()
         remedy = "Use the configuration that the checkpoint was trained with."
         raise PairError(path, expected, f"those of another architecture ({first})", remedy) from None

@@ -123,8 +123,8 @@ def build_model(config: ModelConfig) -> LandmarkNet:
         with torch.inference_mode():
             blank = torch.zeros(2, 3, config.input_size, config.input_size)
             points = model.eval().points(model(blank))
-    except (TypeError, ValueError, LookupError, RuntimeError, AssertionError, AttributeError, ArithmeticError) as fault:
-        found = f"{(str(fault) or type(fault).__name__).splitlines()[0]} (input_size {config.input_size})"
+    except (TypeError, ValueError, LookupError, RuntimeError, AssertionError, AttributeError, ArithmeticError) as error:
+        found = f"{(str(error) or type(error).__name__).splitlines()[0]} (input_size {config.input_size})"
         raise PairError(f"model.options of {config.arch}", "options that make a net", found, "Correct them.") from None
     if points.shape != (2, NUM_POINTS, 2):
         found = f"an output of {tuple(points.shape)} for two faces"

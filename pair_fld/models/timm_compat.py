@@ -35,17 +35,17 @@ def import_torchvision() -> None:
     global _schemas
     try:
         importlib.import_module("torchvision")
-    except RuntimeError as fault:
-        if _NO_SCHEMA not in str(fault) or _schemas is not None:
-            raise _unusable("torchvision", fault) from fault
+    except RuntimeError as error:
+        if _NO_SCHEMA not in str(error) or _schemas is not None:
+            raise _unusable("torchvision", error) from error
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]  # half imported
         _schemas = torch.library.Library("torchvision", "DEF")
         _schemas.define(f"nms{_SCHEMA}")
         _schemas.define(f"qnms{_SCHEMA}")
         import_torchvision()
-    except (ImportError, OSError) as fault:
-        raise _unusable("torchvision", fault) from fault
+    except (ImportError, OSError) as error:
+        raise _unusable("torchvision", error) from error
 
 
 @functools.cache
@@ -56,12 +56,12 @@ def timm() -> ModuleType:
         for name in ("optim", "scheduler", "utils", "layers", "models.mobilevit"):
             importlib.import_module(f"timm.{name}")
         return importlib.import_module("timm")
-    except (ImportError, OSError, RuntimeError) as fault:
-        raise _unusable("timm", fault) from fault
+    except (ImportError, OSError, RuntimeError) as error:
+        raise _unusable("timm", error) from error
 
 
-def _unusable(package: str, fault: Exception) -> PairError:
-    found = f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+def _unusable(package: str, error: Exception) -> PairError:
+    found = f"{type(error).__name__}: {' '.join(str(error).split())}"
     remedy = f"Run `make setup`, or install it beside torch {torch.__version__}: pip install torch {package}."
     return PairError(package, "a package that Python can import", found, remedy)
 

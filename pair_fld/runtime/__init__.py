@@ -1,7 +1,7 @@
 """Everything that runs a shipped model: numpy, OpenCV and one model runtime, nothing else.
 
 This package is copied unchanged into every submission archive, so it imports nothing from the rest of
-`pair_fld`, uses relative imports only, and reports faults as plain `ValueError` or `OSError`.
+`pair_fld`, uses relative imports only, and reports errors as plain `ValueError` or `OSError`.
 """
 
 import os

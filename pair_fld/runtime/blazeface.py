@@ -101,8 +101,8 @@ def _open(path: Path, threads: int) -> tuple[Callable[[np.ndarray], tuple[np.nda
     """(run: (S, S, 3) float32 -> regressors (n, 16), logits (n,)), S, n of a detector file."""
     try:
         interpreter: Any = tflite_interpreter(path, threads)
-    except ValueError as fault:
-        if "pip install" not in str(fault):
+    except ValueError as error:
+        if "pip install" not in str(error):
             raise
         raise ValueError(
             f"{path.name}: this face finder runs in a TFLite runtime only, and none is installed "

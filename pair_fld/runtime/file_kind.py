@@ -10,7 +10,7 @@ _PAGES = (b"<!doctype html", b"<html")
 _ZIP = b"PK\x03\x04"
 
 
-def known_fault(path: Path) -> str | None:
+def known_error(path: Path) -> str | None:
     """Why a file cannot hold a model, a pack or a checkpoint, where that shows without reading it whole.
 
     Returns:

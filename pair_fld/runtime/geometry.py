@@ -1,10 +1,10 @@
-"""Crop geometry: one matrix takes picture to crop, its inverse brings the points back.
+"""Crop geometry: one matrix takes image to crop, its inverse brings the points back.
 
 Pixel convention, stated here once for the whole project: an integer coordinate is the CENTRE of a pixel and the
-origin is the centre of the top-left pixel (OpenCV's convention; label files are scored as they stand). A picture
+origin is the centre of the top-left pixel (OpenCV's convention; label files are scored as they stand). An image
 of width W therefore spans [-0.5, W - 0.5].
 
-Frames: `_img` picture pixels; `_crop` pixels of a square crop of side S; `_norm` normalised crop coordinates,
+Frames: `_img` image pixels; `_crop` pixels of a square crop of side S; `_norm` normalised crop coordinates,
 -1 and +1 at the crop's outer edges, so u_norm = (2 u_crop + 1) / S - 1 (torch's `align_corners=False`).
 """
 
@@ -37,7 +37,7 @@ def crop_matrix(box_img: np.ndarray, size: int, margin: float, rotation: float =
     `rotation` is the frame's roll: the content turns counter-clockwise on screen for a positive angle.
 
     Args:
-        box_img: (4,) x0, y0, x1, y1 in picture pixels.
+        box_img: (4,) x0, y0, x1, y1 in image pixels.
         size: side S of the crop in pixels.
         margin: crop side over the box's longer side, > 0.
 
@@ -60,9 +60,9 @@ def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Draw the (size, size) crop of `image` that `matrix` (picture -> crop, 2x3) describes; outside is black.
+    """Draw the (size, size) crop of `image` that `matrix` (image -> crop, 2x3) describes; outside is black.
 
-    Bilinear. When the crop shrinks the picture by more than 2, the picture's region is first averaged over
+    Bilinear. When the crop shrinks the image by more than 2, the image's region is first averaged over
     whole blocks of pixels (area filter), so that a large face is not aliased.
 
     Args:
@@ -85,10 +85,10 @@ def _average_region(image: np.ndarray, matrix: np.ndarray, size: int, block: int
     columns, rows = -(-(high - low) // block)
     region = image[low[1] : high[1], low[0] : high[0]]
     pad_x, pad_y = columns * block - region.shape[1], rows * block - region.shape[0]
-    if pad_x or pad_y:  # whole blocks only; the replicated rim lies outside the picture or outside the crop
+    if pad_x or pad_y:  # whole blocks only; the replicated rim lies outside the image or outside the crop
         region = cv2.copyMakeBorder(region, 0, int(pad_y), 0, int(pad_x), cv2.BORDER_REPLICATE)
     small = cv2.resize(region, (int(columns), int(rows)), interpolation=cv2.INTER_AREA)
-    # small pixel j covers picture pixels low + block*j ... low + block*j + block-1, centre low + block*j + (block-1)/2
+    # small pixel j covers image pixels low + block*j ... low + block*j + block-1, centre low + block*j + (block-1)/2
     to_img = np.array([[block, 0, low[0] + (block - 1) / 2], [0, block, low[1] + (block - 1) / 2]])
     linear = matrix[:, :2] @ to_img[:, :2]
     return small, np.column_stack([linear, matrix[:, :2] @ to_img[:, 2] + matrix[:, 2]])

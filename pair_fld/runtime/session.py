@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .codec import heatmap_moments, simcc_moments
-from .file_kind import known_fault
+from .file_kind import known_error
 from .geometry import from_norm
 from .metadata import METADATA_FILE, METADATA_KEY, METADATA_TASK, normalise, parse_metadata
 from .scheme import NUM_POINTS
@@ -114,8 +114,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
-    if fault := known_fault(path):
-        raise ValueError(f"{path}: expected a model file, found {fault}")
+    if error := known_error(path):
+        raise ValueError(f"{path}: expected a model file, found {error}")
     if path.suffix.lower() == ".tflite":
         try:
             with zipfile.ZipFile(path) as attached:
@@ -150,8 +150,8 @@ def _onnx_session(path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as fault:  # onnxruntime raises classes of its own that share no base but Exception
-        reason = f"onnxruntime cannot open it: {' '.join(str(fault).split())}"
+    except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
+        reason = f"onnxruntime cannot open it: {' '.join(str(error).split())}"
         raise ValueError(f"{path}: truncated, damaged or too new; {reason}") from None
 
 
@@ -187,8 +187,8 @@ def tflite_interpreter(path: Path, threads: int) -> Any:
     try:
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as fault:
-        reason = " ".join(str(fault).split())
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
             f"{path}: truncated, damaged or too new; the TFLite runtime cannot open it: {reason}"
         ) from None

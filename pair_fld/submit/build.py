@@ -13,7 +13,7 @@ import numpy as np
 
 from pair_fld.config import RecipeConfig
 from pair_fld.data.dataset import FaceDataset, Split
-from pair_fld.data.source_images import pack_pictures
+from pair_fld.data.source_images import read_source_images
 from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.confidence import collect_candidates, learn_confidence
@@ -70,7 +70,7 @@ def learned_confidence(
         return None
     opened.metadata["crop"]["detector_calibration"] = calibration.to_json()
     say("learning what a face's score means, on held-back training images")
-    held_back = ((p.image, p.faces) for p in pack_pictures(pack, Split.VALID, CONFIDENCE_FACES))
+    held_back = ((p.image, p.faces) for p in read_source_images(pack, Split.VALID, CONFIDENCE_FACES))
     faceless = ((draw_faceless(0, number)[1], ()) for number in range(FACELESS))
     pipeline = Pipeline(open_detector(detector), opened)
     try:
@@ -83,8 +83,8 @@ def learned_confidence(
 def _training_images(pack: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
     """(image, labelled faces) of training faces, evenly spread over the labelled sources."""
     sources = len(np.unique(pack.faces.source[pack.indices(Split.TRAIN, labelled=True)]))
-    for picture in pack_pictures(pack, Split.TRAIN, CALIBRATION_FACES // max(1, sources)):
-        yield picture.image, picture.faces
+    for source in read_source_images(pack, Split.TRAIN, CALIBRATION_FACES // max(1, sources)):
+        yield source.image, source.faces
 
 
 @dataclass(frozen=True)

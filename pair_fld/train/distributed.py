@@ -136,9 +136,11 @@ class Distributed:
         else:
             convert_cpu_sync_batchnorm(module)
         ids = [device.index] if device.type == "cuda" else None
-        # shared statistics are equal in all processes already, so buffers need no broadcast; torch 2.13 renamed the word
-        known = signature(DistributedDataParallel).parameters
-        no_broadcast: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+        # shared statistics are equal in all processes already, so buffers need no broadcast
+        word = "forward_sync_buffers"  # its name since torch 2.13
+        if word not in signature(DistributedDataParallel).parameters:
+            word = "broadcast_buffers"
+        no_broadcast: dict[str, Any] = {word: False}
         return DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True, **no_broadcast)
 
 

@@ -44,7 +44,7 @@ def rows(coords_net: Exported, tmp_path_factory: pytest.TempPathFactory) -> dict
     (folder / "empty.onnx").write_bytes(b"")
     (folder / "notes.txt").write_text("hello")
     files += [folder / name for name in ("damaged.tflite", "empty.onnx", "notes.txt", "missing.tflite")]
-    # a picture of noise with points on it: the net is random, so any number will do
+    # an image of noise with points on it: the net is random, so any number will do
     rng = np.random.default_rng(3)
     faces = folder / "faces"
     faces.mkdir()
@@ -103,7 +103,7 @@ def test_a_foreign_file_of_two_inputs_and_unknown_axes_runs(rows: dict[str, Mode
 def test_what_cannot_be_measured_says_why(rows: dict[str, ModelRow], name: str, reason: str) -> None:
     row = rows[name]
     assert row.latency == []
-    assert any(reason in fault for fault in row.errors), row.errors
+    assert any(reason in error for error in row.errors), row.errors
     assert "Traceback" not in " ".join(row.errors)
 
 

@@ -9,7 +9,7 @@ import pytest
 from pair_fld.runtime.landmark_files import write_faces
 from tests.cli.command import pairfld
 from tests.cli.test_predict import BOXES, photos, predict
-from tests.data.labelled_folders import face_picture, face_points, save_picture
+from tests.data.labelled_folders import face_image, face_points, save_image
 
 __all__ = ["BOXES", "photos"]  # a fixture comes by its name
 
@@ -22,7 +22,7 @@ def labelled(photos: Path) -> Path:
     """set/: two labelled faces, one of them in a linked folder, and what no verb takes."""
     folder, other = Path("set"), Path("other")
     for place, seed in ((folder, 0), (other, 1)):
-        save_picture(place / f"{seed}.png", face_picture(seed))
+        save_image(place / f"{seed}.png", face_image(seed))
         write_faces(place / f"{seed}.pts", [face_points(seed)])
     (folder / "linked").symlink_to(other.resolve())
     (other / "up").symlink_to(folder.resolve())

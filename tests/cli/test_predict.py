@@ -1,4 +1,4 @@
-"""`pairfld predict` as a user meets it, on plain pictures and a pipeline that answers the same boxes for each."""
+"""`pairfld predict` as a user meets it, on plain images and a pipeline that answers the same boxes for each."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_json_on_stdout_is_nothing_but_json(photos: Path) -> None:
     assert json.loads(done.out)[0]["name"] == "one"
 
 
-def test_bad_pictures_get_a_line_and_the_others_are_done(photos: Path) -> None:
+def test_bad_images_get_a_line_and_the_others_are_done(photos: Path) -> None:
     (photos / "bad.png").write_text("text")
     (photos / "zero.png").touch()
     done = predict(photos, "gone.png", "--json", "-")

@@ -1,4 +1,4 @@
-"""Builders for data sets on disk: small pictures with 51 points that are visible as dots."""
+"""Builders for data sets on disk: small images with 51 points that are visible as dots."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ SIDE = 120
 
 
 def face_points(seed: int = 0) -> np.ndarray:
-    """(51, 2) points _img within 30..90 of a picture of side SIDE, three decimals as the label files hold."""
+    """(51, 2) points _img within 30..90 of an image of side SIDE, three decimals as the label files hold."""
     return np.round(np.random.default_rng(seed).uniform(30, 90, (51, 2)), 3)
 
 
-def face_picture(seed: int = 0, points: np.ndarray | None = None) -> np.ndarray:
+def face_image(seed: int = 0, points: np.ndarray | None = None) -> np.ndarray:
     """(SIDE, SIDE, 3) uint8 BGR: coarse noise, another one for each seed, with the points drawn."""
     coarse = np.random.default_rng(seed).integers(0, 200, (9, 9, 3), np.uint8)
-    picture = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     for x, y in np.rint(face_points(seed) if points is None else points).astype(int):
-        cv2.circle(picture, (int(x), int(y)), 1, (255, 255, 255), -1)
-    return picture
+        cv2.circle(image, (int(x), int(y)), 1, (255, 255, 255), -1)
+    return image
 
 
-def save_picture(path: Path, picture: np.ndarray) -> None:
+def save_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
 
 
 def add_face(folder: Path, name: str, seed: int, points: np.ndarray | None = None) -> None:
     """images/NAME.png and labels/NAME.pts."""
-    save_picture(folder / "images" / f"{name}.png", face_picture(seed))
+    save_image(folder / "images" / f"{name}.png", face_image(seed))
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     write_faces(folder / "labels" / f"{name}.pts", [face_points(seed) if points is None else points])
 

@@ -30,7 +30,7 @@ def test_faces_of_any_pose_raise_no_doubt(roll: float, yaw: float):
 @pytest.mark.parametrize("roll", [-20, 0, 20])
 def test_each_error_of_a_whole_label_is_named(roll: float):
     good = face(roll)
-    # a picture 200 wide was mirrored and the points with it, but not their numbers
+    # an image 200 wide was mirrored and the points with it, but not their numbers
     assert reasons(np.stack([199 - good[:, 0], good[:, 1]], axis=1)) == [audit.EXCHANGED]
     # the numbers were exchanged without a mirror: on a symmetric face it is the same
     assert reasons(good[list(FLIP)]) == [audit.EXCHANGED]

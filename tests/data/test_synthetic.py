@@ -61,13 +61,13 @@ def test_face_has_the_promised_form_and_lies_in_the_middle() -> None:
         inside.append(((face.points > -0.5) & (face.points < SIZE - 0.5)).all(axis=1).mean())
         sides.append(np.ptp(face.points, axis=0).max() / SIZE)
     assert np.mean(inside) > 0.99
-    # 1 / 2.2 of the picture, jittered by at most 14 %
+    # 1 / 2.2 of the image, jittered by at most 14 %
     assert min(sides) > 0.86 / 2.2 - 1e-3
     assert max(sides) < 1.14 / 2.2 + 1e-3
 
 
 def test_points_are_drawn_where_they_are_labelled() -> None:
-    """The picture's pixel at a visible point shows the texture's place that was painted through that point."""
+    """The image's pixel at a visible point shows the texture's place that was painted through that point."""
     errors = []
     for index in range(25):
         rng = np.random.default_rng((3, index))

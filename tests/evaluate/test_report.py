@@ -78,11 +78,11 @@ def test_markdown_table_by_hand():
     assert markdown_table(("a", "b"), [("x|y", "1")]) == "| a | b |\n| :-- | --: |\n| x\\|y | 1 |\n"
 
 
-def test_ced_plot_is_a_picture(result: Result, tmp_path: Path):
+def test_ced_plot_is_a_image(result: Result, tmp_path: Path):
     ced_plot({"model": result}, tmp_path / "ced.png")
-    with Image.open(tmp_path / "ced.png") as picture:
-        assert min(picture.size) > 300
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+    with Image.open(tmp_path / "ced.png") as image:
+        assert min(image.size) > 300
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 20
 
 
 def test_shapes_that_do_not_fit_are_refused():

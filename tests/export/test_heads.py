@@ -28,7 +28,7 @@ def crops(number: int) -> np.ndarray:
 
 
 def settled(arch: str, options: dict) -> LandmarkNet:
-    """A net whose batch norms have seen pictures."""
+    """A net whose batch norms have seen images."""
     torch.manual_seed(0)
     net = build_model(ModelConfig(arch=arch, input_size=SIDE, options=options))
     with torch.no_grad():
@@ -45,8 +45,8 @@ def exported(net: LandmarkNet, folder: Path) -> tuple[Path, dict]:
 
 def torch_points(net: LandmarkNet, metadata: dict):
     @torch.no_grad()
-    def predict(pictures: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(normalise(pictures, metadata)).permute(0, 3, 1, 2)
+    def predict(images: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(normalise(images, metadata)).permute(0, 3, 1, 2)
         return from_norm(net.points(net(x)).numpy(), SIDE)
 
     return predict

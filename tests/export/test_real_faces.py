@@ -52,7 +52,7 @@ def test_the_configured_students_on_64_real_crops(name: str, shared_data: Path, 
         table = compare({"torch": points} | {f.path.name: f.path for f in files}, measured)
         spread = points(measured).std(axis=0).mean()
     bounds = QuantConfig()
-    assert spread > 0.05  # the points do move with the picture
+    assert spread > 0.05  # the points do move with the image
     drift = {row.other: (row.mean_px, row.max_px) for row in table}
     for form in ("onnx", "tflite"):
         assert drift[f"net-fp32.{form}"][1] < bounds.max_fp32_drift_px == 1e-3

@@ -54,7 +54,7 @@ def settled(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def random_crops(count: int, seed: int = 0) -> np.ndarray:
-    """Smooth random pictures (count, SIZE, SIZE, 3): noise alone would never move a late layer."""
+    """Smooth random images (count, SIZE, SIZE, 3): noise alone would never move a late layer."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (count, 4, 4, 3)).astype(np.float32)
     smooth = np.kron(coarse, np.ones((1, SIZE // 4, SIZE // 4, 1)))

@@ -80,9 +80,9 @@ def test_losses_are_small_for_the_right_answer_and_blind_to_what_does_not_matter
 
 
 def test_views_keep_faces_under_their_boxes():
-    picture = np.zeros((100, 120, 3), np.uint8)
-    picture[30:60, 40:70] = 255
-    shown = shrunk(picture, np.array([[39.5, 29.5, 69.5, 59.5]]), np.ones(1, bool))
+    image = np.zeros((100, 120, 3), np.uint8)
+    image[30:60, 40:70] = 255
+    shown = shrunk(image, np.array([[39.5, 29.5, 69.5, 59.5]]), np.ones(1, bool))
     empty = seen(size=50)
     checked = 0
     for k in range(60):
@@ -104,7 +104,7 @@ def test_shrinking_moves_the_boxes_by_the_pixel_centre_rule():
     np.testing.assert_allclose(small.boxes, [[-0.5, 49.5, 24.5, 99.5]])
 
 
-def test_scrambled_pictures_have_the_same_pixels():
+def test_scrambled_images_have_the_same_pixels():
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     mixed = scrambled(image, np.random.default_rng(1), blocks=6)
     assert mixed.shape == (40, 60, 3)

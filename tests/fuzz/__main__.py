@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.case is not None:
             outcome = run_case(options.seed, options.case, there, folder / "case", verbs)
             print(outcome.text() + "--- stdout\n" + outcome.stdout[-4000:])
-            return 1 if outcome.faults else 0
+            return 1 if outcome.errors else 0
         outcomes = _try(options, verbs, there, folder / "case")
     return _report(outcomes, options)
 
@@ -88,7 +88,7 @@ def _try(options: argparse.Namespace, verbs: Sequence[Verb], there: Path, scratc
         if time.monotonic() - started > 60 * options.minutes:
             break
         outcomes.append(run_case(options.seed, number, there, scratch, verbs))
-        if outcomes[-1].faults:
+        if outcomes[-1].errors:
             print(outcomes[-1].text(), file=sys.stderr, flush=True)
         if time.monotonic() - shown > _SHOW_SECONDS:
             shown = time.monotonic()
@@ -97,7 +97,7 @@ def _try(options: argparse.Namespace, verbs: Sequence[Verb], there: Path, scratc
 
 
 def _report(outcomes: list[Outcome], options: argparse.Namespace) -> int:
-    broken = [outcome for outcome in outcomes if outcome.faults]
+    broken = [outcome for outcome in outcomes if outcome.errors]
     codes = Counter(outcome.code for outcome in outcomes)
     verbs = Counter(outcome.call[0] for outcome in outcomes)
     print(f"{len(outcomes)} cases tried with seed {options.seed}, {len(broken)} broke the rule")

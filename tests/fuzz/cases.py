@@ -41,7 +41,7 @@ _SECRET = re.compile(r"0x[0-9a-f]+|\d+")
 
 @dataclass
 class Outcome:
-    """What became of a case. faults: how it broke the rule, none when it kept it."""
+    """What became of a case. errors: how it broke the rule, none when it kept it."""
 
     number: int
     call: list[str]
@@ -50,21 +50,21 @@ class Outcome:
     seconds: float = 0.0
     stdout: str = ""
     stderr: str = ""
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def signature(self) -> str:
-        """The same for faults of one cause: the rule that broke, and the last line of ours in the traceback."""
+        """The same for errors of one cause: the rule that broke, and the last line of ours in the traceback."""
         ours = re.findall(r'File "[^"]*/(pair_fld/[^"]+)", line (\d+)', self.stderr)
         last = [line for line in self.stderr.splitlines() if line.strip()][-1:] or [""]
         where = ":".join(ours[-1]) if ours else f"{self.call[0]}"
-        return f"{_SECRET.sub('#', self.faults[0][:60])} | {where} | {_SECRET.sub('#', last[0])[:80]}"
+        return f"{_SECRET.sub('#', self.errors[0][:60])} | {where} | {_SECRET.sub('#', last[0])[:80]}"
 
     def text(self) -> str:
         """Everything about it."""
         done = "\n".join(f"  {line}" for line in self.done)
-        faults = "\n".join(f"  {line}" for line in self.faults)
+        errors = "\n".join(f"  {line}" for line in self.errors)
         return (
-            f"case {self.number}: pairfld {' '.join(self.call)}\ndamage:\n{done}\nfaults:\n{faults}\n"
+            f"case {self.number}: pairfld {' '.join(self.call)}\ndamage:\n{done}\nfaults:\n{errors}\n"
             f"exit {self.code} after {self.seconds:.1f} s\n--- stderr\n{self.stderr[-4000:]}\n"
         )
 
@@ -129,7 +129,7 @@ def _call(outcome: Outcome) -> None:
         try:
             _as_console(outcome.call, streams)
         finally:
-            os._exit(99)  # never reached but for a fault of the fuzzer's own
+            os._exit(99)  # never reached but for a error of the fuzzer's own
     code = None
     while code is None and time.monotonic() - started < SECONDS:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -138,7 +138,7 @@ def _call(outcome: Outcome) -> None:
     if code is None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        outcome.faults.append(f"did not end within {SECONDS} s")
+        outcome.errors.append(f"did not end within {SECONDS} s")
     outcome.code, outcome.seconds = -9 if code is None else code, time.monotonic() - started
     outcome.stdout, outcome.stderr = (stream.read_text(errors="replace") for stream in streams)
 
@@ -172,16 +172,16 @@ def _as_console(call: list[str], streams: list[Path]) -> None:
 
 
 def _judge(outcome: Outcome, before: dict[str, str], after: dict[str, str], verb: Verb) -> None:
-    if outcome.faults:
+    if outcome.errors:
         return
     if outcome.code not in (0, 1, 2):
-        outcome.faults.append(f"exit code {outcome.code}")
+        outcome.errors.append(f"exit code {outcome.code}")
     for word in ("Traceback (most recent call last)", "Exception in thread", "Exception ignored in"):
         if word in outcome.stderr + outcome.stdout:
-            outcome.faults.append(word)
+            outcome.errors.append(word)
     if outcome.code in (1, 2) and not any(len(line.split()) >= 3 for line in outcome.stderr.splitlines()):
-        outcome.faults.append("failed without a sentence")
-    outcome.faults += _changes(before, after, verb.changes)
+        outcome.errors.append("failed without a sentence")
+    outcome.errors += _changes(before, after, verb.changes)
 
 
 def _changes(before: dict[str, str], after: dict[str, str], allowed: Sequence[str]) -> Iterator[str]:

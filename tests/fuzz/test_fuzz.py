@@ -54,7 +54,7 @@ def crashes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "fault"),
+    ("program", "error"),
     [
         (fails, "exit code 99"),
         (is_silent, "failed without a sentence"),
@@ -63,14 +63,14 @@ def crashes() -> None:
         (crashes, "exit code -9"),
     ],
 )
-def test_each_way_to_break_the_rule_is_seen(tmp_path: Path, console, program, fault: str) -> None:
+def test_each_way_to_break_the_rule_is_seen(tmp_path: Path, console, program, error: str) -> None:
     console(program)
     (tmp_path / "world").mkdir()
     (tmp_path / "world/a.txt").write_text("one")
     (tmp_path / "world/c.bin").write_text("damaged")
     verb = Verb(("predict", "x"), ("c.bin",))
     outcome = cases.run_case(0, 0, tmp_path / "world", tmp_path / "case", [verb])
-    assert outcome.faults[0] == fault
+    assert outcome.errors[0] == error
 
 
 def test_the_same_seed_makes_the_same_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

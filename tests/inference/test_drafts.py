@@ -13,7 +13,7 @@ from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import Labels
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.inference.drafts import Draft, write_coco, write_labelme
-from tests.data.labelled_folders import SIDE, data_config, face_picture, save_picture
+from tests.data.labelled_folders import SIDE, data_config, face_image, save_image
 
 FACES = [np.random.default_rng(seed).uniform(0, SIDE, (51, 2)) for seed in range(3)]  # all digits of a float
 
@@ -26,7 +26,7 @@ def drafts(tmp_path: Path) -> list[Draft]:
         tmp_path / "photos" / "empty.png",
     ]
     for path in paths:
-        save_picture(path, face_picture())
+        save_image(path, face_image())
     return [
         Draft(paths[0], (SIDE, SIDE), FACES[:2]),
         Draft(paths[1], (SIDE, SIDE), FACES[2:]),

@@ -16,7 +16,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def named(*inputs: str) -> dict[str, str]:
-    return {name: picture.as_posix() for picture, name in collect(inputs).images}
+    return {name: image.as_posix() for image, name in collect(inputs).images}
 
 
 def test_folders_are_searched_through_without_what_is_hidden(tree: Path):
@@ -40,13 +40,13 @@ def test_equal_stems_in_one_folder_keep_their_suffix():
     assert result_names([(base / "p.png", base), (base / "P.jpg", base)]) == ["p.png", "P.jpg"]
 
 
-def test_a_picture_named_twice_is_done_once(tree: Path):
+def test_a_image_named_twice_is_done_once(tree: Path):
     assert list(named("a/1.png", str(tree / "a/1.png"), "a")) == ["1", "2"]
 
 
 def test_names_that_cannot_be_told_apart_get_a_number():
-    pictures = [(Path("x/a/1.png"), Path("x/a")), (Path("x/b/1.png"), Path("x/b")), (Path("x/a/1/q.png"), Path("x"))]
-    assert result_names(pictures) == ["a/1", "b/1", "a/1/q"]
+    images = [(Path("x/a/1.png"), Path("x/a")), (Path("x/b/1.png"), Path("x/b")), (Path("x/a/1/q.png"), Path("x"))]
+    assert result_names(images) == ["a/1", "b/1", "a/1/q"]
     clash = [(Path("x/u.png"), Path("x")), (Path("y/u.png"), Path("y")), (Path("z/x/u.png"), Path("z"))]
     assert result_names(clash) == ["x/u", "y/u", "x/u-2"]
 

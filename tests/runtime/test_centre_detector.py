@@ -83,7 +83,7 @@ def test_files_are_not_taken_for_one_another(files: Path, tmp_path: Path):
         BlazeFace(files / "detector.tflite")
 
 
-def test_a_face_is_found_in_picture_pixels(files: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_face_is_found_in_image_pixels(files: Path, monkeypatch: pytest.MonkeyPatch):
     """A net that sees brightness: each cell that is not dark answers with a box around its centre."""
     finder = CentreDetector(files / "detector.tflite", search=SearchConfig(tiles=(), second_look=1.6))
 

@@ -24,8 +24,8 @@ DEMO = SHARED / "data" / "contest_demo"
 def blazeface() -> BlazeFace:
     try:
         return BlazeFace(find_detector()[0])
-    except PairError as fault:
-        pytest.skip(str(fault))
+    except PairError as error:
+        pytest.skip(str(error))
 
 
 def test_anchors_of_the_short_range_model():
@@ -144,7 +144,7 @@ def test_a_search_travels_as_json_and_newer_entries_are_left_out():
         SearchConfig(smallest=0)
 
 
-def test_nothing_in_pictures_without_a_face(blazeface: BlazeFace):
+def test_nothing_in_images_without_a_face(blazeface: BlazeFace):
     noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
     for image in (noise, np.zeros((300, 400, 3), np.uint8), np.full((1, 1, 3), 128, np.uint8)):
         assert blazeface.detect(image) == []
@@ -186,10 +186,10 @@ def test_key_points_give_a_turned_face_its_frame(blazeface: BlazeFace, turn: flo
     matrix = frame_matrix(Frame(upright.centre, 1500, -turn), 750, 1.0)  # the content turns clockwise, at half size
     turned = warp(image, matrix, 750)
     found = {}
-    for name, picture, rolls in (("as it is", image, [0.0]), ("turned", turned, [0.0, 90.0, 180.0, -90.0])):
-        side = len(picture)
+    for name, view, rolls in (("as it is", image, [0.0]), ("turned", turned, [0.0, 90.0, 180.0, -90.0])):
+        side = len(view)
         views = [Frame(((side - 1) / 2, (side - 1) / 2), side, roll) for roll in rolls]
-        best = blazeface.detect_in(picture, views)[0]
+        best = blazeface.detect_in(view, views)[0]
         found[name] = blazeface.calibration.frame(best)
     expected = Frame(
         tuple(transform_points(matrix, np.array(found["as it is"].centre)).tolist()),
@@ -212,7 +212,7 @@ def test_other_files_are_refused(tmp_path: Path, blazeface: BlazeFace):
 def test_onnxruntime_alone_cannot_run_it_and_says_so(blazeface: BlazeFace, monkeypatch: pytest.MonkeyPatch):
     for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match="runs in a TFLite runtime only, and none is installed") as fault:
+    with pytest.raises(ValueError, match="runs in a TFLite runtime only, and none is installed") as error:
         BlazeFace(blazeface.path)
-    assert "pip install ai-edge-litert" in str(fault.value)
-    assert "\n" not in str(fault.value)
+    assert "pip install ai-edge-litert" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -38,15 +38,15 @@ def test_points_return_through_the_inverse(rotation: float):
     np.testing.assert_allclose(back, points, atol=1e-9)
 
 
-def dot_picture(side: int, dots: np.ndarray, sigma: float) -> np.ndarray:
+def dot_image(side: int, dots: np.ndarray, sigma: float) -> np.ndarray:
     y, x = np.mgrid[:side, :side]
     heat = sum(np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / (2 * sigma**2)) for dx, dy in dots)
     return np.round(250 * np.asarray(heat)).clip(0, 255).astype(np.uint8)
 
 
-def centroid_near(picture: np.ndarray, point: np.ndarray, radius: int) -> np.ndarray:
+def centroid_near(image: np.ndarray, point: np.ndarray, radius: int) -> np.ndarray:
     x0, y0 = np.round(point).astype(int) - radius
-    part = picture[y0 : y0 + 2 * radius + 1, x0 : x0 + 2 * radius + 1].astype(float)
+    part = image[y0 : y0 + 2 * radius + 1, x0 : x0 + 2 * radius + 1].astype(float)
     y, x = np.mgrid[: part.shape[0], : part.shape[1]]
     return np.array([(x * part).sum(), (y * part).sum()]) / part.sum() + [x0, y0]
 
@@ -56,10 +56,10 @@ def centroid_near(picture: np.ndarray, point: np.ndarray, radius: int) -> np.nda
 def test_drawn_dots_land_where_the_matrix_says(rotation: float, box_side: int, size: int):
     dots = np.array([[330.0, 290.0], [410.0, 300.0], [365.0, 380.0]])
     shrink = box_side * 1.3 / size
-    picture = dot_picture(700, dots, sigma=max(3.0, 1.3 * shrink))
+    image = dot_image(700, dots, sigma=max(3.0, 1.3 * shrink))
     low = 355 - box_side / 2
     matrix = crop_matrix(np.array([low, low, low + box_side, low + box_side]), size, 1.3, rotation)
-    crop = warp(picture, matrix, size)
+    crop = warp(image, matrix, size)
     expected = transform_points(matrix, dots)
     radius = max(4, round(4 * max(3.0, 1.3 * shrink) / shrink))
     for point in expected:
@@ -77,7 +77,7 @@ def test_a_large_face_is_not_aliased():
     assert np.ptp(bands[2:-2, 2:-2].astype(int)) > 100
 
 
-def test_outside_the_picture_is_black():
+def test_outside_the_image_is_black():
     crop = warp(np.full((50, 50, 3), 200, np.uint8), crop_matrix(np.array([30, 30, 80, 80]), 64, 1.0), 64)
     assert crop[:20, :20].min() == 200
     assert crop[40:, 40:].max() == 0

@@ -8,7 +8,7 @@ from PIL import Image
 from pair_fld.runtime.image import read_image
 
 
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     """12 x 8 BGR: left half blue, right half red."""
     image = np.zeros((8, 12, 3), np.uint8)
     image[:, :6, 0] = 255
@@ -17,12 +17,12 @@ def picture() -> np.ndarray:
 
 
 def rgb() -> Image.Image:
-    return Image.fromarray(picture()[:, :, ::-1].copy())
+    return Image.fromarray(image()[:, :, ::-1].copy())
 
 
 def test_colour_order_is_bgr(tmp_path: Path):
     rgb().save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), picture())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image())
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "I;16", "1"])
@@ -55,12 +55,12 @@ def test_exif_rotation_is_applied(tmp_path: Path):
 
 def test_spaces_and_other_scripts_in_a_path(tmp_path: Path):
     path = tmp_path / "ein Bild äöü 顔.png"
-    path.write_bytes(cv2.imencode(".png", picture())[1].tobytes())
+    path.write_bytes(cv2.imencode(".png", image())[1].tobytes())
     assert read_image(path).shape == (8, 12, 3)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_picture_that_was_cut_short(tmp_path: Path, suffix: str):
+def test_a_image_that_was_cut_short(tmp_path: Path, suffix: str):
     noise = np.random.default_rng(0).integers(0, 255, (120, 120, 3), dtype=np.uint8)
     data = cv2.imencode(suffix, noise)[1].tobytes()
     path = tmp_path / f"cut{suffix}"
@@ -71,7 +71,7 @@ def test_a_picture_that_was_cut_short(tmp_path: Path, suffix: str):
 
 def test_empty_and_foreign_files(tmp_path: Path):
     (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "text.png").write_text("no picture at all")
+    (tmp_path / "text.png").write_text("no image at all")
     with pytest.raises(ValueError, match=r"empty\.png: the file is empty"):
         read_image(tmp_path / "empty.png")
     with pytest.raises(ValueError, match=r"text\.png: not an image"):

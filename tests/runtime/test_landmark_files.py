@@ -67,10 +67,10 @@ def test_order_is_by_box_centre_from_right_to_left():
 def test_damaged_files_get_one_sentence(tmp_path: Path, text: str, sentence: str):
     file = tmp_path / "bad.pts"
     file.write_text(text)
-    with pytest.raises(ValueError, match=r"bad\.pts") as fault:
+    with pytest.raises(ValueError, match=r"bad\.pts") as error:
         read_faces(file)
-    assert sentence in str(fault.value)
-    assert "\n" not in str(fault.value)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_label_file_must_hold_one_face(tmp_path: Path):

@@ -197,7 +197,7 @@ def test_a_detector_that_nobody_calibrated_is_refused():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures a.png (grey), b.png (black: no face), 'bad.png' (text), and the stub pipeline behind `main`."""
+    """Images a.png (grey), b.png (black: no face), 'bad.png' (text), and the stub pipeline behind `main`."""
     for name, value in (("a", 90), ("b", 0), ("c", 50)):
         (tmp_path / f"{name}.png").write_bytes(
             cv2.imencode(".png", np.full((200, 200, 3), value, np.uint8))[1].tobytes()
@@ -220,7 +220,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return call
 
 
-def test_one_text_file_a_picture(run, folder: Path):
+def test_one_text_file_a_image(run, folder: Path):
     code, err = run(b"a.png\nb.png\n")
     assert code == 0
     assert "2 of 2 images, 2 faces" in err
@@ -255,7 +255,7 @@ def test_relative_paths_prefer_the_working_directory(folder: Path, tmp_path: Pat
     assert read_list("sub/list.txt") == [Path("a.png"), Path("sub/only.png"), Path("none.png")]
 
 
-def test_bad_pictures_are_named_and_the_others_done(run, folder: Path):
+def test_bad_images_are_named_and_the_others_done(run, folder: Path):
     code, err = run(b"bad.png\nnowhere.png\na.png\n")
     assert code == 2
     lines = err.splitlines()

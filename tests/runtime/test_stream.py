@@ -52,13 +52,13 @@ def test_header_by_hand(tmp_path: Path):
         ((600, 1600), 6, 8),
     ],
 )
-def test_reduced_pictures_are_the_whole_ones_in_blocks(tmp_path: Path, shape, orientation, factor):
+def test_reduced_images_are_the_whole_ones_in_blocks(tmp_path: Path, shape, orientation, factor):
     path = jpeg(tmp_path / "a.jpg", slope(*shape), orientation)
     small, found = decode_reduced(read_bytes(path), path, 200)
     assert found == factor
     whole = read_image(path)
     assert small.shape[:2] == tuple(-(-n // factor) for n in whole.shape[:2])
-    # pixel j of the small picture is the mean of its block, and `enlarge` gives the middle of that block
+    # pixel j of the small image is the mean of its block, and `enlarge` gives the middle of that block
     x, y = 7, 11
     middle = enlarge(np.array([x, y]), factor)
     assert middle.tolist() == [factor * x + (factor - 1) / 2, factor * y + (factor - 1) / 2]
@@ -112,7 +112,7 @@ def test_known_faces_ask_no_model(tmp_path: Path):
     assert (response.image, response.error, model.seen) == (None, None, [])
 
 
-def test_only_a_few_pictures_are_taken_ahead_and_each_pipeline_serves_one_at_a_time():
+def test_only_a_few_images_are_taken_ahead_and_each_pipeline_serves_one_at_a_time():
     taken, busy, most = [], [], []
     lock = threading.Lock()
 

@@ -53,5 +53,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def detector() -> tuple[Path, str]:
     try:
         return find_detector()
-    except PairError as fault:
-        pytest.skip(str(fault))
+    except PairError as error:
+        pytest.skip(str(error))

@@ -139,9 +139,9 @@ def test_a_broken_bound_writes_nothing_and_shows_the_table(models, detector, bud
             "required_files": [*budget.required_files, "poem.txt"],
         }
     )
-    with pytest.raises(GateError) as fault:
+    with pytest.raises(GateError) as error:
         package([models["tflite"]], tmp_path / "no.zip", tight, detector=detector)
-    lines = str(fault.value).splitlines()
+    lines = str(error.value).splitlines()
     assert lines[0].endswith("no.zip was not written, its budget is broken:")
     assert [line.split()[0] for line in lines[1:]] == ["FAIL", "ok", "ok", "ok", "FAIL"]
     assert "model size, MB" in lines[1]

@@ -45,7 +45,7 @@ def test_too_few_faces_leave_the_scores_to_the_detector_and_say_so(
 
     for name, stub in {"load_model": lambda path: Opened("heatmap"), "open_detector": lambda path: None,
                        "Pipeline": lambda detector, model: None, "collect_candidates": collect,
-                       "pack_pictures": lambda *a: iter(())}.items():  # fmt: skip
+                       "read_source_images": lambda *a: iter(())}.items():  # fmt: skip
         monkeypatch.setattr(build, name, stub)
     monkeypatch.setattr(build, "FACELESS", 3)
     told: list[str] = []

@@ -29,7 +29,7 @@ def archive(detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_demo(faces) -> None:
-    """Face counts of the four contest pictures as a person would give them."""
+    """Face counts of the four contest images as a person would give them."""
     assert faces["image_0001"] == 1
     assert faces["image_0180"] in (1, 2)  # the driver, and a passenger half hidden behind the seat
     assert faces["image_0429"] == 0
@@ -37,8 +37,8 @@ def check_demo(faces) -> None:
 
 
 def test_the_archive_runs_from_its_own_folder(archive: Path, shared_data: Path):
-    pictures = [shared_data / "contest_demo" / f"{name}.jpg" for name in DEMO]
-    report = verify(archive, pictures, install=False)
+    images = [shared_data / "contest_demo" / f"{name}.jpg" for name in DEMO]
+    report = verify(archive, images, install=False)
     check_demo(report.faces)
     assert report.run_s > 0
     assert report.to_json()["images"] == 4
@@ -49,8 +49,8 @@ def test_the_archive_runs_in_a_fresh_environment(archive: Path, shared_data: Pat
     probe = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(archive.parent), "ai-edge-litert"]
     if subprocess.run(probe, capture_output=True, timeout=300).returncode != 0:
         pytest.skip("pip reaches no package index here")
-    pictures = [shared_data / "contest_demo" / f"{name}.jpg" for name in DEMO]
-    check_demo(verify(archive, pictures).faces)
+    images = [shared_data / "contest_demo" / f"{name}.jpg" for name in DEMO]
+    check_demo(verify(archive, images).faces)
 
 
 def face(x: float) -> np.ndarray:
@@ -60,9 +60,9 @@ def face(x: float) -> np.ndarray:
 
 @pytest.fixture
 def fake(tmp_path: Path):
-    """An archive whose run_model.py writes the given text for every picture (None: nothing); and one picture."""
-    picture = tmp_path / "p.png"
-    picture.write_bytes(cv2.imencode(".png", np.zeros((100, 200, 3), np.uint8))[1].tobytes())
+    """An archive whose run_model.py writes the given text for every image (None: nothing); and one image."""
+    image = tmp_path / "p.png"
+    image.write_bytes(cv2.imencode(".png", np.zeros((100, 200, 3), np.uint8))[1].tobytes())
 
     def make(text: str | None, code: int = 0) -> tuple[Path, list[Path]]:
         script = (
@@ -76,7 +76,7 @@ def fake(tmp_path: Path):
         path = tmp_path / "fake.zip"
         with zipfile.ZipFile(path, "w") as packed:
             packed.writestr("run_model.py", script)
-        return path, [picture]
+        return path, [image]
 
     return make
 
@@ -108,9 +108,9 @@ def test_labels_of_other_schemes_are_accepted(fake):
     ],
 )
 def test_answers_that_the_contest_would_not_take(fake, text: str | None, sentence: str):
-    with pytest.raises(GateError) as fault:
+    with pytest.raises(GateError) as error:
         verify(*fake(text), install=False)
-    assert sentence in str(fault.value)
+    assert sentence in str(error.value)
 
 
 def test_a_run_that_fails_shows_its_last_words(fake):
@@ -120,14 +120,14 @@ def test_a_run_that_fails_shows_its_last_words(fake):
 
 @pytest.mark.slow
 def test_requirements_that_cannot_be_installed(fake):
-    archive, pictures = fake("")
+    archive, images = fake("")
     with zipfile.ZipFile(archive, "a") as packed:
         packed.writestr("requirements.txt", "./no-such-folder-to-install\n")
     with pytest.raises(GateError, match=r"installing requirements\.txt ended with exit code 1"):
-        verify(archive, pictures)
+        verify(archive, images)
 
 
-def test_no_archive_and_no_pictures(tmp_path: Path, fake):
+def test_no_archive_and_no_images(tmp_path: Path, fake):
     with pytest.raises(PairError, match="expected a submission archive"):
         verify(tmp_path / "none.zip", [tmp_path])
     with pytest.raises(PairError, match="at least one to run the archive on"):

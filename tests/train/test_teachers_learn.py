@@ -27,7 +27,7 @@ def test_every_teacher_learns(name: str, faces: FaceDataset, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", sorted(TEACHERS))
 def test_configured_teachers_can_be_built(name: str) -> None:
-    """In full size: nothing but a pass over two blank pictures, which `build_model` makes."""
+    """In full size: nothing but a pass over two blank images, which `build_model` makes."""
     assert build_model(load_section(StageConfig, "teacher", name).model).output_kind == "heatmap"
 
 

@@ -28,7 +28,7 @@ from pair_fld.data.second_opinion import Consultation
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 from pair_fld.processes import cores, spawn_context
-from pair_fld.runtime.file_kind import known_fault
+from pair_fld.runtime.file_kind import known_error
 from pair_fld.runtime.scheme import NUM_POINTS
 
 PART = 128
@@ -153,7 +153,7 @@ class LoadedFaces:
         box_img: (n, 4) float64 _img.
         matrix: (n, 2, 3) float64, image -> pack.
         label: (n,) uint8, a `LabelSource`.
-        picture: (n,) str, sha256 of the decoded image's pixels.
+        image_hash: (n,) str, sha256 of the decoded image's pixels.
         visibility: (n, 51) uint8.
         tags: (n,) str, separated by commas.
         warning: (n,) str, see `Crop`.
@@ -173,7 +173,7 @@ class LoadedFaces:
     box_img: np.ndarray
     matrix: np.ndarray
     label: np.ndarray
-    picture: np.ndarray
+    image_hash: np.ndarray
     visibility: np.ndarray
     tags: np.ndarray
     warning: np.ndarray
@@ -209,7 +209,7 @@ class LoadedFaces:
             box_img=column([c.box_img for c in crops], (4,), np.float64),
             matrix=column([c.matrix for c in crops], (2, 3), np.float64),
             label=column([c.label for c in crops], (), np.uint8),
-            picture=column([c.picture for c in crops], (), "U64"),
+            image_hash=column([c.image_hash for c in crops], (), "U64"),
             visibility=column([c.visibility for c in crops], (NUM_POINTS,), np.uint8),
             tags=column([",".join(c.tags) for c in crops], (), str),
             warning=column([c.warning for c in crops], (), str),
@@ -249,7 +249,7 @@ def read_rows(jobs: list[PartJob]) -> tuple[LoadedFaces, list[Excluded]]:
 
 def damaged_part(job: PartJob, path: Path, error: Exception) -> PairError:
     """What to say of a file of a finished part that cannot be read."""
-    found = known_fault(path) if path.exists() else "no such file"
+    found = known_error(path) if path.exists() else "no such file"
     reason = " ".join(str(error).split()) or type(error).__name__
     removed = "it" if path == job.rows else f"{job.rows.name} beside it"
     remedy = f"Remove {removed}, and run again with --resume."

@@ -1,10 +1,10 @@
-"""Duplicate faces: the same picture twice, and pictures that differ only by size, compression or colour.
+"""Duplicate faces: the same image twice, and images that differ only by size, compression or colour.
 
-Exact: the decoded pictures have the same sha256 and the face boxes overlap (pictures may show several
+Exact: the decoded images have the same sha256 and the face boxes overlap (images may show several
 people). Near: the 64-bit difference hashes of the grey loose crops (N. Krawetz, "Kind of Like That", 2013)
 lie within a Hamming distance, and small grey copies of the two crops correlate. The hash alone is a filter,
 not evidence: aligned faces resemble each other, and frames of one video are near in hash without being one
-picture.
+image.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pair_fld.runtime.detection import box_iou
 
 HASH_BITS = 64
 THUMB = 16  # side of the small grey copy
-# Pearson correlation of the small copies from which two crops are taken for one picture.
-SAME_PICTURE = 0.995
-SAME_FACE_OVERLAP = 0.5  # intersection over union of the boxes in one picture
+# Pearson correlation of the small copies from which two crops are taken for one image.
+SAME_IMAGE = 0.995
+SAME_FACE_OVERLAP = 0.5  # intersection over union of the boxes in one image
 _BLOCK = 1024  # rows compared at once: bounds the memory for the table of distances
 
 
@@ -41,11 +41,11 @@ def thumbnail(crop: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA).ravel()
 
 
-def find_exact(picture: np.ndarray, box_img: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Rows that show the same face of the same picture, each paired with the best-ranked of them.
+def find_exact(image_hash: np.ndarray, box_img: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Rows that show the same face of the same image, each paired with the best-ranked of them.
 
     Args:
-        picture: (N,) hashes. box_img: (N, 4). rank: (N,) distinct numbers, the lower the better.
+        image_hash: (N,) hashes. box_img: (N, 4). rank: (N,) distinct numbers, the lower the better.
 
     Returns:
         (M, 2) pairs of row numbers, i < j.
@@ -53,7 +53,7 @@ def find_exact(picture: np.ndarray, box_img: np.ndarray, rank: np.ndarray) -> np
     faces_of: dict[str, list[int]] = {}
     pairs = []
     for row in np.argsort(rank).tolist():
-        faces = faces_of.setdefault(str(picture[row]), [])
+        faces = faces_of.setdefault(str(image_hash[row]), [])
         overlaps = box_iou(box_img[row], box_img[np.array(faces, np.int64)]) >= SAME_FACE_OVERLAP
         if overlaps.any():
             pairs.append(sorted((faces[int(overlaps.argmax())], row)))

@@ -146,11 +146,11 @@ def _writing_faults(out: Path) -> Generator[None]:
     try:
         yield
     except BrokenProcessPool:
-        remedy = "Run again with --resume and fewer `num_workers`; large pictures need memory."
+        remedy = "Run again with --resume and fewer `num_workers`; large images need memory."
         raise PairError(out, "loading processes that run to their end", "one that was killed", remedy) from None
-    except OSError as fault:
+    except OSError as error:
         remedy = "Make room or correct the permissions and run again with --resume."
-        raise PairError(out, "a folder that can be written", str(fault), remedy) from None
+        raise PairError(out, "a folder that can be written", str(error), remedy) from None
 
 
 def content_hash(faces: FaceTable) -> str:

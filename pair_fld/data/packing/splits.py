@@ -1,4 +1,4 @@
-"""Which loaded faces stay, and in which split: people never cross the splits, nor does a picture.
+"""Which loaded faces stay, and in which split: people never cross the splits, nor does an image.
 
 Rules, in this order: the split is fixed by the source, or by a hash of the person. A person who is in
 several splits stays in the strictest one (test, then validation). Of duplicates one face stays: that in the
@@ -6,7 +6,7 @@ strictest split, so that what is measured is never thinned out by what is learnt
 label (human, machine, none); then the earlier one. Test faces all stay: a benchmark is scored whole; the
 duplicates among them are counted.
 
-Near duplicates are left out when their crops are nearly the same picture. The other pairs that are close in
+Near duplicates are left out when their crops are nearly the same image. The other pairs that are close in
 hash are frames of one video, or portraits that only resemble each other: they stay and are counted. (Looked
 at on 13,649 faces: within 4 bits lie pairs of different people with correlations up to 0.94, frames of one
 person with different mouths up to 0.994, and copies that differ in size or compression mostly from 0.996 on.)
@@ -22,7 +22,7 @@ import numpy as np
 from pair_fld.config import DataConfig
 from pair_fld.data.dataset import SPLITS, Split
 from pair_fld.data.packing.chunks import LoadedFaces
-from pair_fld.data.packing.duplicates import SAME_PICTURE, choose_drops, find_exact, find_near
+from pair_fld.data.packing.duplicates import SAME_IMAGE, choose_drops, find_exact, find_near
 from pair_fld.data.sample import (
     ACROSS_SPLITS,
     EXACT_DUPLICATE,
@@ -61,7 +61,7 @@ def select(config: DataConfig, samples: list[Sample], rows: LoadedFaces) -> Sele
     mine = [samples[k] for k in rows.index]
     split = np.array([_split(config, sample) for sample in mine], np.uint8)
     drawn = np.array([config.sources[sample.source].split == "auto" for sample in mine], bool)
-    split[drawn] = _keep_pictures_whole(split[drawn], rows.picture[drawn])
+    split[drawn] = _keep_images_whole(split[drawn], rows.image_hash[drawn])
     left_out: list[Excluded] = []
     alive = np.ones(len(mine), bool)
 
@@ -78,11 +78,11 @@ def select(config: DataConfig, samples: list[Sample], rows: LoadedFaces) -> Sele
     rank = np.empty(len(mine), np.int64)
     rank[np.lexsort((np.arange(len(mine)), rows.label, -split.astype(int)))] = np.arange(len(mine))
     numbers = np.flatnonzero(alive)
-    exact = numbers[find_exact(rows.picture[numbers], rows.box_img[numbers], rank[numbers])]
+    exact = numbers[find_exact(rows.image_hash[numbers], rows.box_img[numbers], rank[numbers])]
     close, similarity = find_near(rows.near_hash[numbers], rows.thumb[numbers], config.near_duplicate_distance)
     close = numbers[close]
     crosses = split[close[:, 0]] != split[close[:, 1]]
-    near = close[similarity >= np.where(crosses, SAME_ACROSS_SPLITS, SAME_PICTURE)]
+    near = close[similarity >= np.where(crosses, SAME_ACROSS_SPLITS, SAME_IMAGE)]
 
     pairs = np.unique(np.concatenate([exact, near]), axis=0)
     both_test = (split[pairs] == Split.TEST).all(axis=1)
@@ -90,8 +90,8 @@ def select(config: DataConfig, samples: list[Sample], rows: LoadedFaces) -> Sele
     exact_pairs = set(map(tuple, exact.tolist()))
     for row, kept in sorted(drops.items()):
         alive[row] = False
-        same = "the same picture as" if tuple(sorted((row, kept))) in exact_pairs else "nearly the same picture as"
-        reason = EXACT_DUPLICATE if same == "the same picture as" else NEAR_DUPLICATE
+        same = "the same image as" if tuple(sorted((row, kept))) in exact_pairs else "nearly the same image as"
+        reason = EXACT_DUPLICATE if same == "the same image as" else NEAR_DUPLICATE
         if split[row] != split[kept]:
             reason = ACROSS_SPLITS
         sentence = f"{mine[row].key}: {same} {mine[kept].key}"
@@ -100,9 +100,9 @@ def select(config: DataConfig, samples: list[Sample], rows: LoadedFaces) -> Sele
     return Selection(np.flatnonzero(alive), split, left_out, near_kept, int(both_test.sum()))
 
 
-def _keep_pictures_whole(split: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """The drawn splits (N,) with all faces of one picture in the strictest of theirs; picture: (N,) pixel hashes."""
-    _, group = np.unique(picture, return_inverse=True)
+def _keep_images_whole(split: np.ndarray, image_hash: np.ndarray) -> np.ndarray:
+    """The drawn splits (N,) with all faces of one image in the strictest of theirs; image_hash: (N,) pixel hashes."""
+    _, group = np.unique(image_hash, return_inverse=True)
     strictest = np.zeros(group.max(initial=0) + 1, split.dtype)
     np.maximum.at(strictest, group, split)
     return strictest[group]

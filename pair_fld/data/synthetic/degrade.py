@@ -1,4 +1,4 @@
-"""What cameras, files and networks do to a picture: exposure, colour, blur, small sensors, noise, JPEG."""
+"""What cameras, files and networks do to an image: exposure, colour, blur, small sensors, noise, JPEG."""
 
 from __future__ import annotations
 

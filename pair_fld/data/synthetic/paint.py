@@ -1,4 +1,4 @@
-"""The head seen from the front as a flat picture: every feature is drawn through the 51 points.
+"""The head seen from the front as a flat image: every feature is drawn through the 51 points.
 
 Texture frame: x right and y down from the head frame's (-84, 126), `scale` pixels a millimetre.
 """

@@ -36,7 +36,7 @@ class Relief:
 
         Args:
             xy: (R, C, 2) vertices in pixels (integers are pixel centres). depth: (R, C), larger is nearer.
-            shape: height and width of the picture. Cells seen from behind are left out.
+            shape: height and width of the image. Cells seen from behind are left out.
         """
         height, width = shape
         xy = xy.astype(np.float32)

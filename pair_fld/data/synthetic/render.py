@@ -1,4 +1,4 @@
-"""From a seed to a picture of faces with exact points."""
+"""From a seed to an image of faces with exact points."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pair_fld.data.synthetic.paint import paint, to_texture
 from pair_fld.data.synthetic.relief import Relief
 from pair_fld.data.synthetic.shape import Head, draw_head
 
-LOOSE = 2.2  # side of a face picture over the longer side of its 51-point box
+LOOSE = 2.2  # side of a face image over the longer side of its 51-point box
 
 
 @dataclass(frozen=True)
 class SyntheticFace:
     """image: (size, size, 3) uint8 BGR. points: (51, 2) float32 pixels, integers are pixel centres.
-    visible: (51,) bool, False for points behind the head's own relief, behind an occluder, or off the picture."""
+    visible: (51,) bool, False for points behind the head's own relief, behind an occluder, or off the image."""
 
     image: np.ndarray
     points: np.ndarray
@@ -112,7 +112,7 @@ def _head(
 
 
 def render_face(seed: int, index: int, size: int = 192) -> SyntheticFace:
-    """One face about the middle of a square picture; the longer side of its points' box is near size / 2.2.
+    """One face about the middle of a square image; the longer side of its points' box is near size / 2.2.
 
     The bytes depend on seed, index and size alone (and on the versions of NumPy and OpenCV).
     """
@@ -127,7 +127,7 @@ def render_face(seed: int, index: int, size: int = 192) -> SyntheticFace:
 
 
 def render_scene(seed: int, index: int, size: int = 512, faces: int = 1) -> SyntheticScene:
-    """A larger picture with `faces` heads side by side at random sizes, or none, before a background."""
+    """A larger image with `faces` heads side by side at random sizes, or none, before a background."""
     rng = np.random.default_rng((seed, index, faces, 1))
     canvas = background((size, size), rng)
     found = []

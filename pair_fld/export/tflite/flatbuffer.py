@@ -14,7 +14,7 @@ import numpy as np
 from pair_fld.errors import PairError
 from pair_fld.export.onnx_graph import Affine
 from pair_fld.io import atomic_path
-from pair_fld.runtime.file_kind import known_fault
+from pair_fld.runtime.file_kind import known_error
 from pair_fld.runtime.metadata import METADATA_FILE
 
 try:
@@ -190,7 +190,7 @@ def save_tflite(flatbuffer: bytes, path: Path, metadata: dict[str, Any]) -> None
 def read_tflite(path: Path) -> Any:
     """The `ModelT` of a .tflite file; PairError when it is missing or no TFLite file."""
     try:
-        if error := known_fault(path):
+        if error := known_error(path):
             raise PairError(path, "a TFLite file", error, "Copy it again, or export it again.")
         data = path.read_bytes()
     except OSError as error:

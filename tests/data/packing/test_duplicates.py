@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 from pair_fld.data.packing.duplicates import (
-    SAME_PICTURE,
+    SAME_IMAGE,
     choose_drops,
     difference_hash,
     find_exact,
     find_near,
     thumbnail,
 )
-from tests.data.labelled_folders import face_picture
+from tests.data.labelled_folders import face_image
 
 
 def test_difference_hash_of_ramps() -> None:
@@ -26,14 +26,14 @@ def test_difference_hash_of_ramps() -> None:
     assert difference_hash(half) == 0xFFFFFFFF00000000
 
 
-def test_exact_needs_the_same_face_of_the_same_picture() -> None:
-    picture = np.array(["p", "q", "p", "p"])
+def test_exact_needs_the_same_face_of_the_same_image() -> None:
+    image = np.array(["p", "q", "p", "p"])
     box = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [1, 0, 11, 10], [50, 0, 60, 10]], float)
-    # 0 and 2 share 90 of 110; 3 is another person in the picture
-    assert find_exact(picture, box, np.arange(4)).tolist() == [[0, 2]]
+    # 0 and 2 share 90 of 110; 3 is another person in the image
+    assert find_exact(image, box, np.arange(4)).tolist() == [[0, 2]]
     three = find_exact(np.array(["p"] * 3), box[[0, 0, 0]], np.array([2, 0, 1]))
     assert three.tolist() == [[0, 1], [1, 2]]  # both with row 1, the best
-    assert find_exact(picture[:0], box[:0], np.arange(0)).shape == (0, 2)
+    assert find_exact(image[:0], box[:0], np.arange(0)).shape == (0, 2)
 
 
 def test_near_finds_all_pairs_within_the_distance_across_blocks() -> None:
@@ -49,15 +49,15 @@ def test_near_finds_all_pairs_within_the_distance_across_blocks() -> None:
     assert find_near(hashes, thumbs, 5)[0].tolist() == [[5, 2999], [7, 1500]]
 
 
-def test_recompressed_copy_is_the_same_picture_and_another_one_is_not() -> None:
-    picture = face_picture(1)
-    packed = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR)
-    crops = [picture, packed, face_picture(2)]
+def test_recompressed_copy_is_the_same_image_and_another_one_is_not() -> None:
+    image = face_image(1)
+    packed = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR)
+    crops = [image, packed, face_image(2)]
     hashes = np.array([difference_hash(c) for c in crops], np.uint64)
     thumbs = np.stack([thumbnail(c) for c in crops])
     pairs, similarity = find_near(hashes, thumbs, 64)  # every pair is within 64 bits
     alike = dict(zip(map(tuple, pairs.tolist()), similarity, strict=True))
-    assert alike[0, 1] > SAME_PICTURE
+    assert alike[0, 1] > SAME_IMAGE
     assert max(alike[0, 2], alike[1, 2]) < 0.9
     assert find_near(hashes, thumbs, 4)[0].tolist() == [[0, 1]]
 

@@ -28,7 +28,7 @@ from pair_fld.errors import PairError
 from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.geometry import invert, transform_points
 from pair_fld.runtime.landmark_files import write_faces
-from tests.data.labelled_folders import SIDE, add_face, data_config, face_picture, face_points, save_picture
+from tests.data.labelled_folders import SIDE, add_face, data_config, face_image, face_points, save_image
 
 
 def ibug(path: str, **more: object) -> SourceConfig:
@@ -92,7 +92,7 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
     (folder / "images" / "zero.png").write_bytes(b"")
     whole = (folder / "images" / "cut.png").read_bytes()
     (folder / "images" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "images" / "text.png").write_text("not a picture")
+    (folder / "images" / "text.png").write_text("not an image")
     for name, text in (("emptylabel", ""), ("garbage", "hello\n"), ("two", None)):
         add_face(folder, name, 30)
         if text is None:
@@ -116,8 +116,8 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
     )
     assert sentences["nan26"][1].endswith("26 of the 51 points are missing, at most 25 may be")
     beyond = face_points(3).max() + 100 - (SIDE - 0.5)
-    assert f"a point lies {beyond:.1f} pixels outside the 120 x 120 picture" in sentences["outside"][1]
-    assert sentences["outside"][1].endswith("is the label another picture's?")
+    assert f"a point lies {beyond:.1f} pixels outside the 120 x 120 image" in sentences["outside"][1]
+    assert sentences["outside"][1].endswith("is the label another image's?")
     assert "the file is empty" in sentences["zero"][1]
     assert "the image is cut short" in sentences["cut"][1]
     assert "not an image that OpenCV can decode" in sentences["text"][1]
@@ -130,15 +130,15 @@ def test_every_bad_file_is_counted_with_a_sentence(tmp_path: Path) -> None:
     assert report["sources"][0]["masked_points"] == 3
 
 
-def palette_png(picture: np.ndarray) -> bytes:
-    """An indexed PNG of a grey picture, written by hand: OpenCV writes none."""
-    height, width = picture.shape
+def palette_png(image: np.ndarray) -> bytes:
+    """An indexed PNG of a grey image, written by hand: OpenCV writes none."""
+    height, width = image.shape
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     colours = bytes(v for k in range(256) for v in (k, k, k))
-    rows = b"".join(b"\0" + row.tobytes() for row in picture)
+    rows = b"".join(b"\0" + row.tobytes() for row in image)
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"PLTE", colours) + chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
@@ -150,18 +150,18 @@ def with_exif_rotation(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
 
-def test_grey_16_bit_palette_and_rotated_pictures_are_all_upright_bgr(tmp_path: Path) -> None:
+def test_grey_16_bit_palette_and_rotated_images_are_all_upright_bgr(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    grey = cv2.cvtColor(face_picture(0), cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(face_image(0), cv2.COLOR_BGR2GRAY)
     colour = cv2.merge([grey, grey, grey])
     for name in ("a_colour", "b_grey", "c_16bit", "d_palette", "e_alpha", "f_exif"):
         add_face(folder, name, 0)
     images = folder / "images"
-    save_picture(images / "a_colour.png", colour)
-    save_picture(images / "b_grey.png", grey)
-    save_picture(images / "c_16bit.png", grey.astype(np.uint16) * 257)
+    save_image(images / "a_colour.png", colour)
+    save_image(images / "b_grey.png", grey)
+    save_image(images / "c_16bit.png", grey.astype(np.uint16) * 257)
     (images / "d_palette.png").write_bytes(palette_png(grey))
-    save_picture(images / "e_alpha.png", np.dstack([colour, np.full_like(grey, 10)]))
+    save_image(images / "e_alpha.png", np.dstack([colour, np.full_like(grey, 10)]))
     turned = cv2.rotate(colour, cv2.ROTATE_90_COUNTERCLOCKWISE)  # orientation 6: turn clockwise to view
     jpeg = cv2.imencode(".jpg", turned, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
     (images / "f_exif.png").unlink()
@@ -177,7 +177,7 @@ def test_grey_16_bit_palette_and_rotated_pictures_are_all_upright_bgr(tmp_path: 
 
 
 def test_cmyk_jpeg_is_read_as_colour(tmp_path: Path) -> None:
-    pil = pytest.importorskip("PIL.Image", reason="only Pillow writes CMYK pictures here")
+    pil = pytest.importorskip("PIL.Image", reason="only Pillow writes CMYK images here")
     add_face(tmp_path / "in", "a", 0)
     (tmp_path / "in" / "images" / "a.png").unlink()
     red = np.full((SIDE, SIDE, 3), (200, 30, 30), np.uint8)  # RGB
@@ -214,13 +214,13 @@ def test_split_fraction_is_that_of_the_hash() -> None:
     assert {split_of(f"person:{k}", 0.0, 0) for k in range(100)} == {Split.TRAIN}
 
 
-def test_people_and_pictures_of_the_test_split_leave_training(tmp_path: Path) -> None:
+def test_people_and_images_of_the_test_split_leave_training(tmp_path: Path) -> None:
     add_face(tmp_path / "train", "Ann_0", 0)
     add_face(tmp_path / "train", "Bob_0", 1)
     add_face(tmp_path / "train", "Cy_0", 2)
-    add_face(tmp_path / "train", "Cy_1", 2)  # the same picture twice
+    add_face(tmp_path / "train", "Cy_1", 2)  # the same image twice
     add_face(tmp_path / "test", "Ann_7", 7)
-    add_face(tmp_path / "test", "Dee_0", 1)  # Bob's picture under another name
+    add_face(tmp_path / "test", "Dee_0", 1)  # Bob's image under another name
     named = {"identity": r"^(\w+)_\d"}
     config = data_config(tmp_path, ibug("train", **named), ibug("test", split="test", **named))
     report = prepare(config, tmp_path / "out")
@@ -234,21 +234,21 @@ def test_people_and_pictures_of_the_test_split_leave_training(tmp_path: Path) ->
         ("person who is in a stricter split", "train/images/Ann_0.png: Ann is a person of the test split"),
         (
             "duplicate of a face in a stricter split",
-            "train/images/Bob_0.png: the same picture as test/images/Dee_0.png",
+            "train/images/Bob_0.png: the same image as test/images/Dee_0.png",
         ),
-        ("exact duplicate", "train/images/Cy_1.png: the same picture as train/images/Cy_0.png"),
+        ("exact duplicate", "train/images/Cy_1.png: the same image as train/images/Cy_0.png"),
     ]
 
 
-def test_the_faces_of_one_picture_share_a_split(tmp_path: Path) -> None:
-    # two faces a picture, listed as two lines: drawn apart, about half of ten pictures would stand in both splits
+def test_the_faces_of_one_image_share_a_split(tmp_path: Path) -> None:
+    # two faces an image, listed as two lines: drawn apart, about half of ten images would stand in both splits
     (tmp_path / "in" / "images").mkdir(parents=True)
     lines = []
     for k in range(10):
-        pair = np.concatenate([face_picture(2 * k), face_picture(2 * k + 1)], axis=1)
+        pair = np.concatenate([face_image(2 * k), face_image(2 * k + 1)], axis=1)
         cv2.imwrite(str(tmp_path / "in" / "images" / f"{k}.png"), pair)
         for side in range(2):
-            points = face_points(2 * k + side) + [side * face_picture(0).shape[1], 0]
+            points = face_points(2 * k + side) + [side * face_image(0).shape[1], 0]
             lines.append(f"images/{k}.png," + ",".join(str(v) for v in points.ravel()))
     (tmp_path / "in" / "faces.csv").write_text("\n".join(lines))
     source = SourceConfig(name="c", kind="csv", path="in/faces.csv")
@@ -265,7 +265,7 @@ def test_the_faces_of_one_picture_share_a_split(tmp_path: Path) -> None:
 def test_of_two_copies_the_one_labelled_by_people_stays(tmp_path: Path) -> None:
     add_face(tmp_path / "net", "a", 0)
     add_face(tmp_path / "people", "b", 0)
-    jpeg = cv2.imencode(".jpg", face_picture(0), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+    jpeg = cv2.imencode(".jpg", face_image(0), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
     (tmp_path / "people" / "images" / "b.png").unlink()
     (tmp_path / "people" / "images" / "b.jpg").write_bytes(jpeg.tobytes())
     config = data_config(tmp_path, ibug("net", labels="machine"), ibug("people"), near_duplicate_distance=8)
@@ -394,7 +394,7 @@ def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     for seed in range(8):
         add_face(tmp_path / "in", f"f{seed}", seed)
     lines = []
-    for k in range(300):  # three parts out of eight pictures: the points differ a little on every line
+    for k in range(300):  # three parts out of eight images: the points differ a little on every line
         shift = face_points(k % 8) + k / 100
         lines.append(f"images/f{k % 8}.png," + ",".join(str(v) for v in shift.ravel()))
     (tmp_path / "in" / "faces.csv").write_text("\n".join(lines))

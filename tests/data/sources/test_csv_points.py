@@ -13,7 +13,7 @@ from pair_fld.data.schemes import load_scheme
 from pair_fld.data.sources.base import Listed
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
-from tests.data.labelled_folders import data_config, face_picture, face_points, save_picture
+from tests.data.labelled_folders import data_config, face_image, face_points, save_image
 
 POINTS = face_points()
 X, Y = [f"{v}" for v in POINTS[:, 0]], [f"{v}" for v in POINTS[:, 1]]
@@ -24,7 +24,7 @@ PAIR_NAMES = [f"{axis}{k}" for k in range(51) for axis in "xy"]
 
 def read(folder: Path, text: str, image: str = "a.png", **settings: object) -> Listed:
     """The samples of a table with this text, beside an image."""
-    save_picture(folder / image, face_picture())
+    save_image(folder / image, face_image())
     (folder / "t.csv").write_text(text, encoding="utf-8")
     source = SourceConfig.model_validate({"name": "t", "kind": "csv", "path": "t.csv", **settings})
     return list_samples(data_config(folder, source))

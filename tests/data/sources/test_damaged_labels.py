@@ -18,7 +18,7 @@ from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.inference.drafts import Draft, write_coco, write_labelme
 from pair_fld.runtime.landmark_files import write_faces
-from tests.data.labelled_folders import SIDE, data_config, face_picture, face_points, save_picture
+from tests.data.labelled_folders import SIDE, data_config, face_image, face_points, save_image
 
 CASES = 60
 ODD = (None, True, -1, 1e308, float("nan"), "", "a\0b", "x" * 300, [], {}, [[]], {"id": []}, "../../a.png", "\ud800")
@@ -103,7 +103,7 @@ def _damaged(data: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_damaged_bytes_give_faces_or_a_sentence(tmp_path: Path, kind: str) -> None:
-    save_picture(tmp_path / "a.png", face_picture())
+    save_image(tmp_path / "a.png", face_image())
     path = WRITERS[kind](tmp_path)
     whole = path.read_bytes()
     assert _read(tmp_path, kind, path) == 1
@@ -134,7 +134,7 @@ def _swapped(tree: Any, place: tuple[Any, ...], value: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["coco", "labelme"])
 def test_values_of_another_type_give_faces_or_a_sentence(tmp_path: Path, kind: str) -> None:
-    save_picture(tmp_path / "a.png", face_picture())
+    save_image(tmp_path / "a.png", face_image())
     path = WRITERS[kind](tmp_path)
     tree = json.loads(path.read_text())
     refused = 0

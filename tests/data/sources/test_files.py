@@ -15,7 +15,7 @@ from pair_fld.data.sources.listing import list_samples
 from pair_fld.inference.inputs import collect
 from pair_fld.runtime.image import SUFFIXES, read_image
 from pair_fld.runtime.landmark_files import write_faces
-from tests.data.labelled_folders import data_config, face_picture, face_points
+from tests.data.labelled_folders import data_config, face_image, face_points
 
 
 @pytest.fixture
@@ -91,15 +91,15 @@ def test_a_folder_that_cannot_be_opened_is_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s not in (".pbm", ".pgm")])  # those hold grey only
 def test_every_suffix_that_is_listed_decodes(tmp_path: Path, suffix: str) -> None:
-    picture = face_picture()
+    image = face_image()
     encoder = {".jfif": ".jpg", ".jpe": ".jpg"}.get(suffix, suffix)
     path = tmp_path / f"a{suffix}"
-    path.write_bytes(cv2.imencode(encoder, picture)[1].tobytes())
+    path.write_bytes(cv2.imencode(encoder, image)[1].tobytes())
     assert list_files(tmp_path).files == [path]
-    assert read_image(path).shape == picture.shape
+    assert read_image(path).shape == image.shape
 
 
-def test_what_a_folder_holds_in_place_of_pictures_is_said(tmp_path: Path) -> None:
+def test_what_a_folder_holds_in_place_of_images_is_said(tmp_path: Path) -> None:
     (tmp_path / "photos.zip").touch()
     with pytest.raises(Exception, match=r"found none \(passed over: 1 archive not unpacked\)"):
         collect([str(tmp_path)])

@@ -19,7 +19,7 @@ from pair_fld.data.schemes import load_scheme
 from pair_fld.data.sources.base import Listed
 from pair_fld.data.sources.listing import list_samples, usual_kind
 from pair_fld.errors import PairError
-from tests.data.labelled_folders import data_config, face_picture, face_points, save_picture
+from tests.data.labelled_folders import data_config, face_image, face_points, save_image
 
 POINTS = face_points()
 NAMES = load_scheme("pair51").names
@@ -44,8 +44,8 @@ def reasons(listed: Listed) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    save_picture(tmp_path / "images" / "a.png", face_picture())
-    save_picture(tmp_path / "images" / "b.png", face_picture(1))
+    save_image(tmp_path / "images" / "a.png", face_image())
+    save_image(tmp_path / "images" / "b.png", face_image(1))
     return tmp_path
 
 
@@ -189,7 +189,7 @@ def test_labelme_reads_points_by_name_number_and_order(root: Path) -> None:
 
 def test_labelme_files_that_contradict_the_format_get_a_sentence(root: Path) -> None:
     labelme(root, "a", [labelme_shape("face", POINTS.tolist(), "linestrip")])
-    save_picture(root / "images" / "c.png", face_picture(2))
+    save_image(root / "images" / "c.png", face_image(2))
     labelme(root, "c", [labelme_shape("ear", [[1, 2]])], "c.png")
     (root / "images" / "d.json").write_text('{"annotations": []}')
     (root / "images" / "e.json").write_text("{")
@@ -247,7 +247,7 @@ def test_wflw_keeps_box_and_attributes(root: Path) -> None:
     numbers = " ".join(f"{v:.6f}" for v in points.ravel())
     folder = root / "WFLW_annotations" / "list_98pt_rect_attr_train_test"
     folder.mkdir(parents=True)
-    save_picture(root / "WFLW_images" / "0--Parade" / "0_Parade_1.png", face_picture())
+    save_image(root / "WFLW_images" / "0--Parade" / "0_Parade_1.png", face_image())
     lines = [
         f"{numbers} 20 25 81 96 1 0 0 0 1 0 0--Parade/0_Parade_1.png",
         f"{numbers} 20 25 81 96 0 0 0 0 0 0 0--Parade/gone.png",

@@ -15,16 +15,16 @@ from pair_fld.data.sources.ytf import YTF_FRAMES
 from pair_fld.errors import PairError
 from pair_fld.runtime.geometry import invert, transform_points
 from pair_fld.runtime.landmark_files import write_faces
-from tests.data.labelled_folders import add_face, data_config, face_picture, face_points, save_picture
+from tests.data.labelled_folders import add_face, data_config, face_image, face_points, save_image
 
 
 def test_ibug_pairs_by_name_in_two_folders_and_reports_the_rest(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     add_face(folder, "b", 1)
     add_face(folder, "a", 0)
-    save_picture(folder / "images" / "lonely.jpg", face_picture(2))
+    save_image(folder / "images" / "lonely.jpg", face_image(2))
     write_faces(folder / "labels" / "orphan.pts", [face_points()])
-    save_picture(folder / "images" / "a.jpg", face_picture(3))  # sorts before a.png and takes the label
+    save_image(folder / "images" / "a.jpg", face_image(3))  # sorts before a.png and takes the label
     config = data_config(tmp_path, SourceConfig(name="s", kind="ibug", path="set"))
     listed = list_samples(config)
     samples, skipped = listed.samples, listed.left_out
@@ -46,9 +46,9 @@ def test_ibug_pairs_by_name_in_two_folders_and_reports_the_rest(tmp_path: Path) 
 
 def test_ibug_beside_each_other_in_subfolders_ignores_hidden_files(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "Bild 1 übung"
-    save_picture(folder / "gesicht ä.PNG".replace("PNG", "png"), face_picture())
+    save_image(folder / "gesicht ä.PNG".replace("PNG", "png"), face_image())
     write_faces(folder / "gesicht ä.pts", [face_points()])
-    save_picture(folder / "._gesicht ä.png", face_picture())
+    save_image(folder / "._gesicht ä.png", face_image())
     config = data_config(tmp_path, SourceConfig(name="s", kind="ibug", path="deep"))
     listed = list_samples(config)
     samples, skipped = listed.samples, listed.left_out
@@ -120,8 +120,8 @@ def test_ytf_takes_spaced_frames_as_bgr_and_names_the_person(tmp_path: Path) -> 
     ]
 
 
-def test_unlabelled_uses_the_box_as_fractions_of_the_picture(tmp_path: Path) -> None:
-    save_picture(tmp_path / "u" / "a.png", np.full((100, 200, 3), 7, np.uint8))
+def test_unlabelled_uses_the_box_as_fractions_of_the_image(tmp_path: Path) -> None:
+    save_image(tmp_path / "u" / "a.png", np.full((100, 200, 3), 7, np.uint8))
     source = SourceConfig(name="u", kind="unlabelled", path="u", labels="none", box=(0.25, 0.5, 0.75, 1.0))
     config = data_config(tmp_path, source)
     crop = load_crop(list_samples(config).samples[0], source, 48, 2.0)
@@ -162,9 +162,9 @@ def test_identity_is_the_first_group_of_the_expression(tmp_path: Path) -> None:
 def test_unusable_sources_get_a_sentence(tmp_path: Path, source: dict[str, str], wording: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("x")
-    with pytest.raises(PairError) as fault:
+    with pytest.raises(PairError) as error:
         list_samples(data_config(tmp_path, SourceConfig.model_validate({"name": "s", **source})))
-    assert wording in str(fault.value)
+    assert wording in str(error.value)
 
 
 def test_sources_need_different_names(tmp_path: Path) -> None:
