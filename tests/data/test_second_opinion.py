@@ -18,7 +18,7 @@ from pair_fld.runtime.geometry import invert, transform_points
 from pair_fld.runtime.landmark_files import write_faces
 from pair_fld.runtime.mean_face import MEAN_FACE
 from tests.cli.command import pairfld
-from tests.data.labelled_folders import face_picture, save_picture
+from tests.data.labelled_folders import face_image, save_image
 
 FACES = 4
 EYES = float(np.linalg.norm(place(Frame((60, 60), 50, 0))[28] - place(Frame((60, 60), 50, 0))[19]))
@@ -38,8 +38,8 @@ def root(tmp_path: Path) -> Path:
     bare/ it answers faces 0 and 1; on face 1 its flips lie 10 % apart; it misses face 2, and face 3 on one flip.
     """
     for face in range(FACES):
-        save_picture(tmp_path / "set/images" / f"{face}.png", face_picture(face))
-        save_picture(tmp_path / "bare" / f"{face}.png", face_picture(10 + face))
+        save_image(tmp_path / "set/images" / f"{face}.png", face_image(face))
+        save_image(tmp_path / "bare" / f"{face}.png", face_image(10 + face))
         (tmp_path / "set/labels").mkdir(exist_ok=True)
         points = label(face)
         if face == 0:
@@ -120,7 +120,7 @@ def test_a_lacking_point_is_filled_where_asked(root: Path) -> None:
 
 def test_answers_are_compared_at_the_labels_zero_point(root: Path) -> None:
     for face in range(4, 24):  # a shift is estimated from 20 faces on
-        save_picture(root / "set/images" / f"{face}.png", face_picture(face))
+        save_image(root / "set/images" / f"{face}.png", face_image(face))
         write_faces(root / "set/labels" / f"{face}.pts", [label(face) - 12 * RIGHT])
         for flip in (0, 1):
             write_annotation(root / "ref", flip, f"set/images/{face}.png", label(face))
