@@ -89,6 +89,7 @@ class BlazeFace(SearchingDetector):
         self.name = f"blazeface_{self.side}"
         self.key_points = KEY_POINTS
         self.calibration = BUILT_IN.get(self.name)
+        self.layers = layout
         self._centres = anchor_centres(layout)
 
     def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

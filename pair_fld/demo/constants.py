@@ -1,0 +1,87 @@
+"""What the page's JavaScript needs to know of the runtime: numbers are defined in Python and written as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pair_fld.runtime import centre_detector, confidence, detection, geometry, pipeline, scheme, search
+from pair_fld.runtime.blazeface import BlazeFace
+from pair_fld.runtime.mean_face import MEAN_FACE
+from pair_fld.runtime.pipeline import Pipeline
+from pair_fld.runtime.search import SearchingDetector, search_to_json
+
+
+def constants() -> dict[str, Any]:
+    """The runtime's constants, which are the same for every archive."""
+    return {
+        "mean_face": MEAN_FACE.tolist(),
+        "curves": {name: list(points) for name, points in scheme.CURVES.items()},
+        "area_shrink": geometry.AREA_SHRINK,
+        "detection": {"same_key_points": detection.SAME_KEY_POINTS, "same_turn": detection.SAME_TURN},
+        "search": {
+            "quarter_turns": list(search.QUARTER_TURNS),
+            "smallest_in_view": search.SMALLEST_IN_VIEW,
+            "probable": search.PROBABLE,
+            "certain": search.CERTAIN,
+            "upright": search.UPRIGHT,
+            "near_limit": search.NEAR_LIMIT,
+        },
+        "centre_detector": {"centre_unit": centre_detector.CENTRE_UNIT, "size_unit": centre_detector.SIZE_UNIT},
+        "confidence": {"least": confidence._LEAST},  # pyright: ignore[reportPrivateUsage]
+        "pipeline": {
+            "first_bounds": vars(confidence.FIRST_BOUNDS),
+            "further_bounds": vars(confidence.FURTHER_BOUNDS),
+            "missed_shift": pipeline.MISSED_SHIFT,
+            "missed_growth": pipeline.MISSED_GROWTH,
+            "missed_turn": pipeline.MISSED_TURN,
+            "same_face_iou": pipeline.SAME_FACE_IOU,
+            "same_face_iou_reversed": pipeline.SAME_FACE_IOU_REVERSED,
+        },
+    }
+
+
+def constants_module() -> str:
+    """`constants` as a JavaScript module."""
+    return f"// Written by pairfld demo from pair_fld/runtime.\nexport const CONSTANTS = {json.dumps(constants())};\n"
+
+
+def archive_description(loaded: Pipeline, name: str) -> dict[str, Any]:
+    """What the page must know of an archive, with everything that its metadata leaves open decided as here.
+
+    Args:
+        loaded: the archive's pipeline. name: shown on the page.
+    """
+    model, detector = loaded.model, loaded.detector
+    assert isinstance(detector, SearchingDetector)
+    calibration = loaded.calibration.to_json()
+    blazeface = isinstance(detector, BlazeFace)
+    # BlazeFace sees red, green, blue; its files carry no metadata
+    seen = {"colour": "rgb", "mean": 127.5, "std": 127.5} if blazeface else vars(detector)["metadata"]["input"]
+    return {
+        "name": name,
+        "model": {
+            "file": "model.tflite",
+            "size": model.input_size,
+            "margin": model.margin,
+            "refine": loaded.refine,
+            "min_score": loaded.min_score,
+            "kind": model.metadata["output"]["kind"],
+            "input": _input(model.metadata["input"]),
+            "confidence": None if loaded.confidence is None else loaded.confidence.to_json(),
+        },
+        "detector": {
+            "file": "detector.tflite",
+            "kind": "blazeface" if blazeface else "centre",
+            "name": detector.name,
+            "side": detector.side,
+            "layers": [[layer.side, layer.per_cell] for layer in detector.layers] if blazeface else [],
+            "input": _input(seen),
+            "search": search_to_json(detector.search),
+            "calibration": {name: calibration[name] for name in ("reference", "weights", "bias")},
+        },
+    }
+
+
+def _input(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"colour": spec.get("colour", "bgr"), "mean": spec["mean"], "std": spec["std"]}

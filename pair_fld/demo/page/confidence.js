@@ -1,0 +1,70 @@
+/**
+ * How much a face's points can be trusted, as pair_fld/runtime/confidence.py.
+ *
+ * @typedef {import("./geometry.js").Point} Point
+ * @typedef {import("./frame.js").Frame} Frame
+ * @typedef {{weights: number[], bias: number, presence_weights: number[], presence_bias: number, gain: number,
+ *   power: number}} ConfidenceTree of the model's metadata
+ */
+
+import { CONSTANTS } from "./constants.js";
+import { sigmoid } from "./detection.js";
+import { fitFrame, frameResidual, place } from "./frame.js";
+
+const LEAST = CONSTANTS.confidence.least;
+
+/** The probability that the points are good. @param {ConfidenceTree} tree @param {number[]} features */
+export function score(tree, features) {
+  return sigmoid(dot(features, tree.weights) + tree.bias);
+}
+
+/** The probability that there is a face. @param {ConfidenceTree} tree @param {number[]} features */
+export function presence(tree, features) {
+  return sigmoid(dot(features, tree.presence_weights) + tree.presence_bias);
+}
+
+/** Deviations in image pixels of points whose heatmaps spread so. @param {ConfidenceTree} tree
+ * @param {number[]} spreads @param {number} size of the face's frame */
+export function deviations(tree, spreads, size) {
+  return spreads.map((spread) => tree.gain * (Math.max(spread, LEAST * size) / size) ** tree.power * size);
+}
+
+/**
+ * What tells a good face from a bad one or from none; null where the points span no face.
+ *
+ * @param {Point[]} points @param {number[]} spreads in image pixels @param {Frame} cropFrame that they were found in
+ * @param {number} detectorScore @returns {number[] | null}
+ */
+export function faceFeatures(points, spreads, cropFrame, detectorScore) {
+  const frame = fitFrame(points);
+  if (!frame) return null;
+  let square = 0;
+  place(frame).forEach(([x, y], k) => (square += (points[k][0] - x) ** 2 + (points[k][1] - y) ** 2));
+  const shape = Math.sqrt(square / points.length) / frame.size;
+  const [dx, dy, growth, turned] = frameResidual(cropFrame, frame);
+  const spread = spreads.map((value) => value / frame.size);
+  const odds = Math.min(Math.max(detectorScore, 1e-6), 1 - 1e-6);
+  return [
+    Math.log(Math.max(spread.reduce((a, b) => a + b) / spread.length, LEAST)),
+    Math.log(Math.max(quantile(spread, 0.9), LEAST)),
+    Math.log(Math.max(shape, LEAST)),
+    Math.hypot(dx, dy),
+    Math.abs(growth),
+    Math.abs(turned) / 45,
+    Math.log(odds / (1 - odds)),
+  ];
+}
+
+/** @param {number[]} a @param {number[]} b */
+function dot(a, b) {
+  return a.reduce((sum, value, k) => sum + value * b[k], 0);
+}
+
+/** Interpolated linearly, as numpy does. @param {number[]} values @param {number} share */
+function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = share * (sorted.length - 1);
+  const low = Math.floor(at);
+  const high = Math.min(low + 1, sorted.length - 1);
+  return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
+}

@@ -1,0 +1,144 @@
+/**
+ * Crop geometry, as pair_fld/runtime/geometry.py: one matrix takes an image to a crop, its inverse brings points back.
+ *
+ * An integer coordinate is the centre of a pixel. A matrix [a, b, c, d, e, f] takes (x, y) to
+ * (a x + b y + c, d x + e y + f).
+ *
+ * @typedef {{width: number, height: number, data: Uint8ClampedArray | Uint8Array}} Raster rows of red, green, blue, alpha
+ * @typedef {[number, number, number, number, number, number]} Matrix
+ * @typedef {[number, number]} Point
+ * @typedef {[number, number, number, number]} Box x0, y0, x1, y1
+ */
+
+import { CONSTANTS } from "./constants.js";
+
+/** @param {Matrix} matrix @returns {Matrix} */
+export function invert([a, b, c, d, e, f]) {
+  const det = a * e - b * d;
+  return [e / det, -b / det, (b * f - c * e) / det, -d / det, a / det, (c * d - a * f) / det];
+}
+
+/** @param {Matrix} matrix @param {Point[]} points @returns {Point[]} */
+export function transformPoints([a, b, c, d, e, f], points) {
+  return points.map(([x, y]) => [a * x + b * y + c, d * x + e * y + f]);
+}
+
+/** The box around points. @param {Point[]} points @returns {Box} */
+export function pointsBox(points) {
+  const box = /** @type {Box} */ ([Infinity, Infinity, -Infinity, -Infinity]);
+  for (const [x, y] of points) {
+    box[0] = Math.min(box[0], x);
+    box[1] = Math.min(box[1], y);
+    box[2] = Math.max(box[2], x);
+    box[3] = Math.max(box[3], y);
+  }
+  return box;
+}
+
+/**
+ * The size x size crop of an image that a matrix (image to crop) describes: red, green, blue; outside is black.
+ *
+ * Bilinear. A crop that shrinks the image by more than 2 is cut from an average over whole blocks of pixels.
+ *
+ * @param {Raster} image @param {Matrix} matrix @param {number} size @returns {Uint8Array}
+ */
+export function warp(image, matrix, size) {
+  const shrink = 1 / Math.sqrt(Math.abs(matrix[0] * matrix[4] - matrix[1] * matrix[3]));
+  if (shrink > CONSTANTS.area_shrink) {
+    [image, matrix] = averageRegion(image, matrix, size, Math.trunc(shrink));
+  }
+  const { width, height, data } = image;
+  const crop = new Uint8Array(size * size * 3);
+  const [a, b, c, d, e, f] = invert(matrix);
+  let at = 0;
+  for (let v = 0; v < size; v++) {
+    for (let u = 0; u < size; u++, at += 3) {
+      const x = a * u + b * v + c;
+      const y = d * u + e * v + f;
+      const x0 = Math.floor(x);
+      const y0 = Math.floor(y);
+      if (x0 < -1 || y0 < -1 || x0 >= width || y0 >= height) continue;
+      const right = x - x0;
+      const below = y - y0;
+      const corner = (y0 * width + x0) * 4;
+      const left_in = x0 >= 0;
+      const right_in = x0 + 1 < width;
+      const top_in = y0 >= 0;
+      const bottom_in = y0 + 1 < height;
+      for (let k = 0; k < 3; k++) {
+        const p = corner + k;
+        const p00 = top_in && left_in ? data[p] : 0;
+        const p01 = top_in && right_in ? data[p + 4] : 0;
+        const p10 = bottom_in && left_in ? data[p + width * 4] : 0;
+        const p11 = bottom_in && right_in ? data[p + width * 4 + 4] : 0;
+        const top = p00 + right * (p01 - p00);
+        const bottom = p10 + right * (p11 - p10);
+        crop[at + k] = Math.round(top + below * (bottom - top));
+      }
+    }
+  }
+  return crop;
+}
+
+/**
+ * The part of an image under a crop, averaged over block x block pixels, and the matrix that fits it. The last blocks
+ * repeat the image's rim.
+ *
+ * @param {Raster} image @param {Matrix} matrix @param {number} size @param {number} block @returns {[Raster, Matrix]}
+ */
+function averageRegion(image, matrix, size, block) {
+  const { width, height, data } = image;
+  const under = pointsBox(transformPoints(invert(matrix), [[-1, -1], [size, -1], [size, size], [-1, size]]));
+  const x0 = clip(Math.floor(under[0]) - block, 0, width - 1);
+  const y0 = clip(Math.floor(under[1]) - block, 0, height - 1);
+  const x1 = clip(Math.ceil(under[2]) + block + 1, x0 + 1, width);
+  const y1 = clip(Math.ceil(under[3]) + block + 1, y0 + 1, height);
+  const columns = Math.ceil((x1 - x0) / block);
+  const rows = Math.ceil((y1 - y0) / block);
+  const small = new Uint8Array(columns * rows * 4);
+  const sums = new Uint32Array(columns * 3);
+  for (let row = 0; row < rows; row++) {
+    sums.fill(0);
+    for (let k = 0; k < block; k++) {
+      const line = Math.min(y0 + row * block + k, y1 - 1) * width;
+      for (let column = 0, at = 0; column < columns; column++, at += 3) {
+        const first = x0 + column * block;
+        for (let x = first; x < first + block; x++) {
+          const p = (line + Math.min(x, x1 - 1)) * 4;
+          sums[at] += data[p];
+          sums[at + 1] += data[p + 1];
+          sums[at + 2] += data[p + 2];
+        }
+      }
+    }
+    const area = block * block;
+    for (let column = 0; column < columns; column++) {
+      for (let k = 0; k < 3; k++) {
+        small[(row * columns + column) * 4 + k] = rounded(sums[column * 3 + k] / area, block > 2);
+      }
+    }
+  }
+  const [a, b, c, d, e, f] = matrix;
+  // the centre of block j lies at pixel x0 + block j + (block - 1) / 2
+  const cx = x0 + (block - 1) / 2;
+  const cy = y0 + (block - 1) / 2;
+  return [
+    { width: columns, height: rows, data: small },
+    [a * block, b * block, a * cx + b * cy + c, d * block, e * block, d * cx + e * cy + f],
+  ];
+}
+
+/**
+ * The nearest whole number. OpenCV's averages round a half to the even one, but up where blocks are 2 x 2.
+ *
+ * @param {number} value @param {boolean} to_even
+ */
+function rounded(value, to_even) {
+  const up = Math.floor(value + 0.5);
+  return to_even && up - value === 0.5 && up % 2 ? up - 1 : up;
+}
+
+/** @param {number} value @param {number} low @param {number} high */
+export function clip(value, low, high) {
+  return Math.min(Math.max(value, low), high);
+}

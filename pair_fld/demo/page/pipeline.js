@@ -1,0 +1,235 @@
+/**
+ * From an image to its faces, as pair_fld/runtime/pipeline.py: views, detections, frames, crops, points.
+ *
+ * @typedef {import("./geometry.js").Point} Point
+ * @typedef {import("./geometry.js").Box} Box
+ * @typedef {import("./geometry.js").Raster} Raster
+ * @typedef {import("./frame.js").Frame} Frame
+ * @typedef {import("./detection.js").Detection} Detection
+ * @typedef {{presence: number, detector: number}} Bounds what a detection must reach to count as a face
+ * @typedef {{points: Point[], deviations: number[] | null, score: number, frame: Frame, box: Box}} Face
+ * @typedef {{reference: Point[], weights: number[], bias: number[]}} Calibration
+ * @typedef {{
+ *   name: string,
+ *   model: {file: string, size: number, margin: number, refine: number, kind: string, min_score: number,
+ *     input: import("./codec.js").InputSpec, confidence: import("./confidence.js").ConfidenceTree | null},
+ *   detector: import("./detectors.js").DetectorSpec & {file: string, search: import("./search.js").SearchConfig,
+ *     calibration: Calibration},
+ * }} Archive what pairfld demo writes of the archive
+ */
+
+import { decode, toInput } from "./codec.js";
+import { deviations, faceFeatures, presence, score } from "./confidence.js";
+import { CONSTANTS } from "./constants.js";
+import { boxIou, weightedNms } from "./detection.js";
+import { look } from "./detectors.js";
+import { Network } from "./engine.js";
+import { fitFrame, frameFromBox, frameMatrix, frameResidual, moveFrame, turn } from "./frame.js";
+import { invert, pointsBox, transformPoints, warp } from "./geometry.js";
+import { searchSteps, wanted } from "./search.js";
+
+const P = CONSTANTS.pipeline;
+
+/** Faces of images. One call at a time. */
+export class Pipeline {
+  /**
+   * @param {Archive} archive @param {Network} detector @param {Network} model
+   * @param {import("./timing.js").Timing} timing takes the time of each stage
+   */
+  constructor(archive, detector, model, timing) {
+    this.archive = archive;
+    this.detector = detector;
+    this.model = model;
+    this.timing = timing;
+  }
+
+  /** @param {Archive} archive @param {import("./timing.js").Timing} timing */
+  static async open(archive, timing) {
+    const detector = await Network.open(archive.detector.file);
+    return new Pipeline(archive, detector, await Network.open(archive.model.file), timing);
+  }
+
+  /**
+   * Every face of an image, from the image's right to left.
+   *
+   * @param {Raster} image @param {boolean} [turned] false leaves out the steps of turned views @returns {Promise<Face[]>}
+   */
+  async faces(image, turned = true) {
+    const { search, side } = this.archive.detector;
+    let found = /** @type {Face[]} */ ([]);
+    let bounds = P.first_bounds;
+    for (const step of searchSteps(image.width, image.height, search, side)) {
+      if ((turned || !step.turned) && wanted(step, found.map((face) => this.sighting(face)))) {
+        found = distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
+      }
+      bounds = P.further_bounds;
+    }
+    return found
+      .filter((face) => face.score >= this.archive.model.min_score)
+      .sort((a, b) => b.box[0] + b.box[2] - a.box[0] - a.box[2]);
+  }
+
+  /** The faces that the detector sees in these views. @param {Raster} image @param {Frame[]} views
+   * @param {Bounds} [bounds] */
+  async facesIn(image, views, bounds = P.first_bounds) {
+    const detections = await this.detectIn(image, views);
+    const framed = detections.flatMap((detection) => {
+      const frame = this.frame(detection);
+      return frame ? [{ frame, detection }] : [];
+    });
+    const scores = framed.map(({ detection }) => detection.score);
+    return this.predict(image, framed.map(({ frame }) => frame), scores, bounds);
+  }
+
+  /** A face for the search. @param {Face} face */
+  sighting({ frame, score }) {
+    // a detector's own score seldom reaches what a calibrated one does for a certain face
+    const certain = !this.archive.model.confidence && score >= P.further_bounds.detector;
+    return { size: frame.size, roll: frame.roll, score: certain ? 1 : score };
+  }
+
+  /** Faces seen in these views and confirmed by a second look each, best first. @param {Raster} image
+   * @param {Frame[]} views @returns {Promise<Detection[]>} */
+  async detectIn(image, views) {
+    const { search } = this.archive.detector;
+    const seen = /** @type {Detection[]} */ ([]);
+    for (const view of views) seen.push(...(await this.look(image, view, search.candidate)));
+    const confirmed = /** @type {Detection[]} */ ([]);
+    for (const candidate of weightedNms(seen, search.overlap)) {
+      const [x0, y0, x1, y1] = candidate.box;
+      const raw = this.rawFrame(candidate);
+      const view = /** @type {Frame} */ ({
+        centre: [(x0 + x1) / 2, (y0 + y1) / 2],
+        size: Math.max(x1 - x0, y1 - y0) * search.second_look,
+        roll: raw ? raw.roll : candidate.roll,
+      });
+      const near = (await this.look(image, view, search.threshold)).filter(
+        (detection) => boxIou(candidate.box, detection.box) >= search.overlap,
+      );
+      weightedNms(near, search.overlap).forEach((detection, number) => {
+        // two looks at one face: the place is the second one's, the score the better one's
+        const best = number ? detection.score : Math.max(detection.score, candidate.score);
+        confirmed.push({ ...detection, score: best });
+      });
+    }
+    return weightedNms(confirmed, search.overlap);
+  }
+
+  /** Detections in one view, in image pixels. @param {Raster} image @param {Frame} view @param {number} threshold
+   * @returns {Promise<Detection[]>} */
+  async look(image, view, threshold) {
+    const { side } = this.archive.detector;
+    const matrix = frameMatrix(view, side, 1);
+    const crop = this.timing.measure("crop", () => warp(image, matrix, side));
+    const seen = await this.timing.measureAsync("detector", () =>
+      look(this.detector, this.archive.detector, crop, threshold),
+    );
+    const back = invert(matrix);
+    // a fraction f of the side is pixel f S - 1/2
+    const toImage = (/** @type {Point[]} */ points) =>
+      transformPoints(back, points.map(([x, y]) => [x * side - 0.5, y * side - 0.5]));
+    return seen.map(({ box: [x0, y0, x1, y1], keyPoints, score }) => {
+      const [[x, y]] = toImage([[(x0 + x1) / 2, (y0 + y1) / 2]]);
+      const [w, h] = [((x1 - x0) * view.size) / 2, ((y1 - y0) * view.size) / 2];
+      return { box: [x - w, y - h, x + w, y + h], keyPoints: toImage(keyPoints), score, roll: view.roll };
+    });
+  }
+
+  /** The face frame that a detection stands for. @param {Detection} detection */
+  frame(detection) {
+    const raw = this.rawFrame(detection);
+    return raw && moveFrame(raw, this.archive.detector.calibration.bias);
+  }
+
+  /** @param {Detection} detection */
+  rawFrame(detection) {
+    const { reference, weights } = this.archive.detector.calibration;
+    if (!reference.length) return frameFromBox(detection.box, detection.roll);
+    return fitFrame(detection.keyPoints, reference, weights);
+  }
+
+  /**
+   * The faces in frames; what does not reach the bounds is left out as no face.
+   *
+   * @param {Raster} image @param {Frame[]} frames @param {number[]} detectorScores @param {Bounds} [bounds]
+   * @returns {Promise<Face[]>}
+   */
+  async predict(image, frames, detectorScores, bounds = P.first_bounds) {
+    const faces = [];
+    for (const [k, first] of frames.entries()) {
+      const { frame, points, spreads } = await this.settle(image, first);
+      const face = this.face(points, spreads, frame, detectorScores[k], bounds);
+      if (face) faces.push(face);
+    }
+    return faces;
+  }
+
+  /** Points and spreads, and the frame they were found in: the crop is cut anew around the points as often as the
+   * model asks, and once more where it missed its face. @param {Raster} image @param {Frame} frame */
+  async settle(image, frame) {
+    const { refine } = this.archive.model;
+    let found = await this.locate(image, frame);
+    for (let number = 0; number <= refine && (number < refine || missed(frame, found.points)); number++) {
+      frame = fitFrame(found.points) ?? frame;
+      found = await this.locate(image, frame);
+    }
+    return { frame, ...found };
+  }
+
+  /** @param {Raster} image @param {Frame} frame */
+  async locate(image, frame) {
+    const { size, margin, kind, input } = this.archive.model;
+    const matrix = frameMatrix(frame, size, margin);
+    const crop = this.timing.measure("crop", () => warp(image, matrix, size));
+    const [output] = await this.timing.measureAsync("model", () =>
+      this.model.run(toInput(crop, input, this.model.inputType)),
+    );
+    return this.timing.measure("decode", () => {
+      const { points, spreads } = decode(output.data, output.shape, { kind, size });
+      const pixel = (frame.size * margin) / size;
+      const inImage = transformPoints(invert(matrix), points);
+      return { points: inImage, spreads: spreads && spreads.map((spread) => spread * pixel) };
+    });
+  }
+
+  /** @param {Point[]} points @param {number[] | null} spreads @param {Frame} cropFrame @param {number} detectorScore
+   * @param {Bounds} bounds @returns {Face | null} */
+  face(points, spreads, cropFrame, detectorScore, bounds) {
+    const { confidence } = this.archive.model;
+    const frame = fitFrame(points);
+    if (!frame) return null;
+    const face = { points, deviations: null, score: detectorScore, frame, box: pointsBox(points) };
+    if (!spreads || !confidence) return detectorScore >= bounds.detector ? face : null;
+    const features = faceFeatures(points, spreads, cropFrame, detectorScore);
+    if (!features || presence(confidence, features) < bounds.presence) return null;
+    return {
+      ...face,
+      deviations: deviations(confidence, spreads, frame.size),
+      score: score(confidence, features),
+    };
+  }
+}
+
+/** Whether a crop's frame is farther from that of the points in it than a detector's usually is. @param {Frame} frame
+ * @param {Point[]} points */
+function missed(frame, points) {
+  const own = fitFrame(points);
+  if (!own) return false;
+  const [dx, dy, growth, turned] = frameResidual(frame, own);
+  return (
+    Math.hypot(dx, dy) > P.missed_shift || Math.abs(growth) > P.missed_growth || Math.abs(turned) > P.missed_turn
+  );
+}
+
+/** Faces, best first, without those that fell onto a better one. @param {Face[]} faces */
+export function distinctFaces(faces) {
+  const kept = /** @type {Face[]} */ ([]);
+  for (const face of [...faces].sort((a, b) => b.score - a.score)) {
+    const same = kept.some((other) => {
+      const reversed = Math.abs(turn(other.frame.roll, face.frame.roll)) > 90;
+      return boxIou(face.box, other.box) > (reversed ? P.same_face_iou_reversed : P.same_face_iou);
+    });
+    if (!same) kept.push(face);
+  }
+  return kept;
+}
