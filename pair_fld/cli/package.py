@@ -47,6 +47,13 @@ def package(
         str,
         typer.Option("--detector", help="Face detector: blazeface, or trained (by pairfld train-detector)."),
     ] = "blazeface",
+    convention: Annotated[
+        str,
+        typer.Option(
+            "--convention",
+            help="Whose labels the points follow: neutral, a name of `pairfld configs list convention`, or a .yaml.",
+        ),
+    ] = "neutral",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
@@ -67,6 +74,9 @@ def package(
 
     The archive holds the model, run_model.py with its runtime, the face detector, requirements.txt, a model card, a
     budget report and a technical report. Exit code 1 when a bound of configs/budget is broken or --verify fails.
+
+    A contest scores its labels as they stand: --convention pair2024 adds their mean shift, learnt on the contest's
+    training faces, to the model's points.
     """
     from pair_fld.data.dataset import FaceDataset
     from pair_fld.face_detector.files import find_detector
@@ -82,6 +92,7 @@ def package(
     spec = ArchiveSpec(
         place.recipe, title, tflite, tflite.with_suffix(".onnx") if onnx else None,
         find_detector(detector, place.folder / "detector" / "detector.tflite"), place.teacher / "best.pt",
+        convention,
     )  # fmt: skip
     spec.check()
     archive = target / f"{title}.zip"

@@ -9,6 +9,7 @@ from pair_fld.config.renamed import current_keys, read_recorded
 from pair_fld.config.schema import (
     AugmentConfig,
     BudgetConfig,
+    ConventionConfig,
     DataConfig,
     DetectorConfig,
     DistillConfig,
@@ -31,6 +32,7 @@ from pair_fld.config.schema import (
 __all__ = [
     "AugmentConfig",
     "BudgetConfig",
+    "ConventionConfig",
     "DataConfig",
     "DetectorConfig",
     "DistillConfig",

@@ -166,6 +166,16 @@ class ProtocolConfig(Strict):
     every: int = Field(ge=1)
 
 
+class ConventionConfig(Strict):
+    """Whose labels a packaged model follows: a file configs/convention/NAME.yaml.
+
+    sources: training faces with these labels, as they stand; weight: how much each source counts.
+    """
+
+    root: str = "."
+    sources: list[SourceConfig] = Field(min_length=1)
+
+
 class AugmentConfig(Strict):
     """Batch augmentation. Angles in degrees, shifts and scales as fractions of the crop; sigmas of normals."""
 

@@ -28,7 +28,7 @@ from pair_fld.runtime.frame import frame_from_row, frame_matrix
 from pair_fld.runtime.geometry import from_norm, invert, transform_points, warp
 from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.metadata import model_metadata, normalise
-from pair_fld.runtime.scheme import FLIP
+from pair_fld.runtime.scheme import FLIP, NUM_POINTS
 
 BATCH = 32
 TEXT_CROP, TEXT_MARGIN = 64, 1.45  # any crop will do where only the checked labels are wanted
@@ -60,15 +60,20 @@ class TorchModel:
 
 
 class Mirrored:
-    """A Predictor whose answer is the mean of another's on each crop and on its mirror image."""
+    """A Predictor whose answer is the mean of another's on each crop and on its mirror image.
+
+    The shift of a model's label convention is one of the image's axes: it is not mirrored.
+    """
 
     def __init__(self, model: Predictor) -> None:
         self.model, self.input_size, self.margin = model, model.input_size, model.margin
+        self.label_shift = label_shift_of(model)
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
-        there = self.model.predict(np.ascontiguousarray(crops[:, :, ::-1]))[:, list(FLIP)]
+        there = self.model.predict(np.ascontiguousarray(crops[:, :, ::-1])) - self.label_shift
+        there = there[:, list(FLIP)]
         there[..., 0] = self.input_size - 1 - there[..., 0]
-        return (self.model.predict(crops) + there) / 2
+        return (self.model.predict(crops) + there + self.label_shift) / 2
 
 
 class Averaged:
@@ -76,6 +81,7 @@ class Averaged:
 
     def __init__(self, models: Sequence[Predictor]) -> None:
         self.models, self.input_size, self.margin = models, models[0].input_size, models[0].margin
+        self.label_shift = np.mean([label_shift_of(model) for model in models], axis=0)
         crops = sorted({(model.input_size, model.margin) for model in models})
         if len(crops) > 1:
             found = ", ".join(f"{size} px at margin {margin:g}" for size, margin in crops)
@@ -83,6 +89,11 @@ class Averaged:
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
         return np.mean([model.predict(crops) for model in self.models], axis=0)
+
+
+def label_shift_of(model: Predictor) -> np.ndarray:
+    """(51, 2) crop pixels that a model adds for its label convention; zeros for one that has none."""
+    return getattr(model, "label_shift", np.zeros((NUM_POINTS, 2)))
 
 
 def open_model(path: Path, threads: int = 1) -> Predictor:

@@ -8,6 +8,7 @@ crop            margin: side of the crop over the size of the face's frame; refi
 output          kind: coords, heatmap or simcc
 search          turned, smallest, min_score: what the runner does unless told otherwise
 confidence      see `confidence`
+convention      see `label_convention`
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from .blazeface_calibration import BUILT_IN
 from .calibration import FRAME_PER_BOX, calibration_from_box_policy
+from .label_convention import label_shift
 from .scheme import NUM_POINTS
 
 METADATA_KEY = "pair_fld"
@@ -102,6 +104,7 @@ def _check(metadata: dict[str, Any]) -> None:
         return
     if not 0 < float(metadata["crop"]["margin"]) <= 10:
         raise ValueError(f"its pair_fld metadata has a margin of {metadata['crop']['margin']!r}")
+    label_shift(metadata)
     if metadata["output"]["kind"] not in OUTPUT_KINDS:
         raise ValueError(f"its pair_fld metadata has an output of kind {metadata['output']['kind']!r}")
 

@@ -17,6 +17,7 @@ import numpy as np
 from .codec import heatmap_moments, simcc_moments
 from .file_kind import known_error
 from .geometry import from_norm
+from .label_convention import label_shift
 from .metadata import METADATA_FILE, METADATA_KEY, METADATA_TASK, normalise, parse_metadata
 from .scheme import NUM_POINTS
 
@@ -43,12 +44,14 @@ class Model:
     Attributes:
         metadata: what the file says of itself. path: the file. input_size: side of its crops in pixels.
         margin: crop side over the size of the face's frame.
+        label_shift: (51, 2) crop pixels, added to the decoded points: see `label_convention`.
     """
 
     def __init__(self, path: Path, metadata: dict[str, Any], run: Run) -> None:
         self.path, self.metadata, self._run = path, metadata, run
         self.input_size = int(metadata["input"]["size"])
         self.margin = float(metadata["crop"]["margin"])
+        self.label_shift = label_shift(metadata)
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
         """Landmarks of (B, S, S, 3) uint8 BGR crops: (B, 51, 2) float32 in crop pixels."""
@@ -66,6 +69,7 @@ class Model:
         if len(crops) == 0:
             return np.zeros((0, NUM_POINTS, 2), np.float32), np.zeros((0, NUM_POINTS), np.float32)
         points, spreads = decode(self._run(crops), self.metadata)
+        points = points + self.label_shift
         return points.astype(np.float32), None if spreads is None else spreads.astype(np.float32)
 
 

@@ -18,6 +18,7 @@ from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.confidence import collect_candidates, learn_confidence
 from pair_fld.evaluate.detector_calibration import calibrate
+from pair_fld.evaluate.label_convention import LabelConvention, learn_convention, open_convention
 from pair_fld.evaluate.matching import measure_detector
 from pair_fld.evaluate.report import Result, ced_plot
 from pair_fld.evaluate.validate import labelled_faces, open_model, validate_model
@@ -28,6 +29,7 @@ from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_json
 from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detector import open_detector
+from pair_fld.runtime.label_convention import NEUTRAL
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.session import load_model, read_metadata
 from pair_fld.submit.archive import PackageReport, package, runtime_hash
@@ -98,6 +100,7 @@ class ArchiveSpec:
         onnx: the same model for ONNX Runtime; None leaves it out.
         detector: .tflite and licence text of the face detector.
         teacher: a checkpoint that the recipe's teacher section may describe.
+        convention: whose labels the points follow: neutral, or a name or path of configs/convention.
     """
 
     recipe: RecipeConfig
@@ -106,6 +109,7 @@ class ArchiveSpec:
     onnx: Path | None
     detector: tuple[Path, str]
     teacher: Path | None = None
+    convention: str = NEUTRAL
 
     @property
     def inputs(self) -> list[Path]:
@@ -113,7 +117,8 @@ class ArchiveSpec:
         return [path for path in (self.tflite, self.onnx, self.detector[0], self.teacher) if path is not None]
 
     def check(self) -> None:
-        """PairError for a missing model file, GateError for one whose own quantize run broke a gate."""
+        """PairError for a missing model file or convention, GateError for one whose own quantize run broke a gate."""
+        open_convention(self.convention)
         if not self.tflite.is_file():
             remedy = "Run pairfld quantize first."
             raise PairError(self.tflite, "a .tflite of pairfld quantize", "no such file", remedy)
@@ -133,6 +138,7 @@ class ArchiveSpec:
             "onnx": self.onnx is not None,
             "detector": file_hash(self.detector[0]),
             "runtime": runtime_hash(),
+            "convention": self.convention,
         }
 
 
@@ -159,12 +165,17 @@ def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothin
     """
     spec.check()
     _check_data(spec.tflite, pack)
+    source = open_convention(spec.convention)
     detector, _ = spec.detector
     detector_onnx = detector.with_suffix(".onnx") if spec.onnx and detector.with_suffix(".onnx").is_file() else None
     calibration = detector_calibration(pack, detector, out.parent / "detector-calibration.json", say)
     confidence = learned_confidence(pack, spec.tflite, detector, calibration, say)
+    convention = None
+    if source is not None:
+        say(f"learning where the labels of {source.name} lie, on its training faces")
+        convention = learn_convention(open_model(spec.tflite, threads=2), source)
     files = [file for file in (spec.tflite, spec.onnx) if file is not None]
-    models = [_calibrated(file, calibration, confidence, out) for file in files]
+    models = [_calibrated(file, calibration, confidence, convention, out) for file in files]
     say("measuring the released file on the test faces")
     result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(pack.config))
     ced_plot({spec.name: result}, out / "ced.png")
@@ -186,12 +197,18 @@ def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothin
     return Built(report, result)
 
 
-def _calibrated(file: Path, calibration: DetectorCalibration, confidence: Confidence | None, out: Path) -> Path:
-    """A copy of a model file in `out` that carries the detector's calibration and its own confidence."""
+def _calibrated(
+    file: Path, calibration: DetectorCalibration, confidence: Confidence | None, convention: LabelConvention | None,
+    out: Path,
+) -> Path:  # fmt: skip
+    """A copy of a model file in `out` that carries the detector's calibration, its own confidence and a convention."""
     metadata = read_metadata(file)
     metadata["crop"]["detector_calibration"] = calibration.to_json()
     if confidence is not None:
         metadata["confidence"] = confidence.to_json()
+    metadata.pop("convention", None)  # of an archive that is packed again
+    if convention is not None:
+        metadata["convention"] = convention.to_json()
     copy = out / file.name
     shutil.copyfile(file, copy)
     replace_metadata(copy, metadata)

@@ -95,6 +95,7 @@ class ModelCard:
             f"- Input: {size} x {size} BGR crop, the square of {margin:g} times the size of the face "
             "frame (`runtime/frame.py`), turned upright.\n"
             f"- Output: {self.metadata['output']['kind']}, decoded by `runtime/session.py` into crop pixels.\n"
+            f"- Points: {_convention(self.metadata)}.\n"
             f"- Weights: {_weights(self.metadata)}.",
             "## Data",
             "Not recorded." if self.data is None else _data_table(self.data),
@@ -196,6 +197,20 @@ def _data_table(data: Sequence[DataRow]) -> str:
         for r in data
     ]
     return markdown_table(headings, body)
+
+
+def _convention(metadata: Mapping[str, Any]) -> str:
+    """Whose labels the points follow, in words."""
+    entry = metadata.get("convention")
+    if entry is None:
+        return "neutral, between the data sets that the model learnt from"
+    own = "each point its own" if entry["per_point"] else "one for all points"
+    nme = entry["cross_validated_nme_outer_corners_percent"]
+    return (
+        f"as the labels of {entry['name']} lie, by a mean shift ({own}) that was learnt on {entry['faces']} training "
+        f"faces and is added to the model's points (`runtime/label_convention.py`); on faces that the shift did not "
+        f"see it takes NME (outer corners) from {nme['neutral']:.2f} to {min(nme['common'], nme['per_point']):.2f} %"
+    )
 
 
 def _weights(metadata: Mapping[str, Any]) -> str:
