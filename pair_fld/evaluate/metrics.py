@@ -127,6 +127,20 @@ def region_nme(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, norm
     }
 
 
+def point_nme(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, normaliser: str) -> np.ndarray:
+    """Mean over faces of each point's error over the normaliser, (51,) fractions; nan for a point labelled nowhere.
+
+    >>> truth = np.zeros((1, 51, 2))
+    >>> truth[0, 28] = [100.0, 0.0]  # the outer eye corners are 100 apart
+    >>> predicted = truth.copy()
+    >>> predicted[0, 7] = [3.0, 4.0]  # one point is off by 5
+    >>> point_nme(predicted, truth, np.ones((1, 51), bool), "outer_corners")[[6, 7]].tolist()
+    [0.0, 0.05]
+    """
+    unit = NORMALISERS[normaliser](truth, valid)
+    return masked_mean(normalise(point_errors(predicted, truth, valid), unit[:, None]).T)
+
+
 def failure_rate(errors: np.ndarray, threshold: float) -> float:
     """Share of the scored faces (not nan) whose NME exceeds `threshold`; nan when none is scored."""
     scored = errors[~np.isnan(errors)]

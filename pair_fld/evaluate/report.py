@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
@@ -26,12 +26,17 @@ from pair_fld.evaluate.metrics import (
     failure_rate,
     masked_mean,
     nme,
+    point_nme,
     region_nme,
     shift_removed_nme,
 )
 from pair_fld.io import atomic_path
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 SHIFT_REMOVED = "nme_outer_corners_shift_removed_percent"
+POINTS = "points_nme_outer_corners_percent"
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,31 @@ class Scores:
 
 @dataclass(frozen=True)
 class GroupScores:
-    """One group of faces: scores by normaliser; NME in percent by region and normaliser, None where not measured."""
+    """One group of faces.
+
+    Attributes:
+        faces: how many.
+        scores: by normaliser.
+        shift_removed_percent: NME under outer_corners with each source's shift taken out.
+        regions: NME in percent by region and normaliser. None where not measured, as points.
+        points: (51,) NME in percent of each point under outer_corners.
+    """
 
     faces: int
     scores: Mapping[str, Scores]
+    shift_removed_percent: float = float("nan")
     regions: Mapping[str, Mapping[str, float]] | None = None
+    points: np.ndarray | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a figure that is not finite is null, as in `Result.to_json`."""
         tree: dict[str, Any] = {"faces": self.faces, **_flat(self.scores)}
-        return tree if self.regions is None else tree | {"regions": _flat_regions(self.regions)}
+        tree[SHIFT_REMOVED] = _number(self.shift_removed_percent)
+        if self.regions is not None:
+            tree["regions"] = _flat_regions(self.regions)
+        if self.points is not None:
+            tree[POINTS] = [_number(value) for value in self.points]
+        return tree
 
 
 @dataclass(frozen=True)
@@ -85,6 +105,7 @@ class Result:
         overall: scores of all faces by normaliser.
         sources: the same for the faces of each source.
         regions: NME in percent by region and normaliser.
+        points: (51,) NME in percent of each point under outer_corners, nan for a point that is labelled nowhere.
         names: of the N faces.
         source_names: of the N faces.
         nme: by normaliser, (N,) fractions, nan where not scored.
@@ -96,6 +117,7 @@ class Result:
     overall: Mapping[str, Scores]
     sources: Mapping[str, Mapping[str, Scores]]
     regions: Mapping[str, Mapping[str, float]]
+    points: np.ndarray
     names: tuple[str, ...]
     source_names: tuple[str, ...]
     nme: Mapping[str, np.ndarray]
@@ -124,15 +146,18 @@ class Result:
                 for s, v in self.sources.items()
             },
             "regions": _flat_regions(self.regions),
+            POINTS: [_number(value) for value in self.points],
         }
 
     def groups(self) -> dict[str, GroupScores]:
         """The scores of "all" faces, with regions, and of each source; of the source alone where there is but one."""
         names = list(self.sources)
         whole = names[0] if len(names) == 1 else "all"
-        groups = {whole: GroupScores(self.faces, self.overall, self.regions)}
+        removed = self.shift_removed_percent()
+        groups = {whole: GroupScores(self.faces, self.overall, removed, self.regions, self.points)}
         for name in names if len(names) > 1 else ():
-            groups[name] = GroupScores(self.source_names.count(name), self.sources[name])
+            removed = self.shift_removed_percent(name)
+            groups[name] = GroupScores(self.source_names.count(name), self.sources[name], removed)
         return groups
 
 
@@ -173,6 +198,7 @@ def evaluate(
             str(s): {n: score(e[source_of == s]) for n, e in errors.items()} for s in dict.fromkeys(source_of.tolist())
         },
         regions={r: {n: regions[n][r] * 100 for n in NORMALISERS} for r in regions["box"]},
+        points=point_nme(predicted, truth, mask, "outer_corners") * 100,
         names=tuple(names),
         source_names=tuple(sources),
         nme=errors,
@@ -285,12 +311,16 @@ def figure(value: float, digits: int) -> str:
 
 def ced_plot(results: Mapping[str, Result], path: Path, normaliser: str = "outer_corners", limit: float = 0.10) -> None:
     """Cumulative error distributions as a PNG, one curve per result; the legend shows the names."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    draw_ced(figure.subplots(), results, normaliser, limit)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+
+def draw_ced(axes: Axes, results: Mapping[str, Result], normaliser: str = "outer_corners", limit: float = 0.10) -> None:
+    """Draw cumulative error distributions up to an NME of `limit`, one curve per result, on matplotlib's axes."""
     for name, result in results.items():
         errors, share = ced(result.nme[normaliser])
         s = result.overall[normaliser]
@@ -301,9 +331,6 @@ def ced_plot(results: Mapping[str, Result], path: Path, normaliser: str = "outer
     axes.set(xlim=(0, limit), ylim=(0, 1), xlabel=f"NME ({normaliser}), fraction", ylabel="share of faces")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="small")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
-    plt.close(figure)
 
 
 def _flat_regions(regions: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | int | None]]:
