@@ -76,6 +76,7 @@ class Annotator:
         Raises:
             PairError: run_model.py failed, or its result is not contest text.
         """
+        scratch = scratch.absolute()  # the program runs in another folder
         listing, out = scratch / "list.txt", scratch / "out"
         listing.write_text("".join(f"{path.resolve()}\n" for path in images), encoding="utf-8")
         remedy = "Run it by hand on one image and correct it."

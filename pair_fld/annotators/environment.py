@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 TIMEOUT_S = 1800
 LAST_LINES = 8  # of a program that failed, shown to the user
 READY = ".pairfld-ready"  # written last: an environment without it was interrupted and is made anew
@@ -38,7 +40,9 @@ def run_program(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CallError(f"{what} failed: {error}") from None
     if done.returncode != 0:
-        last = "\n".join((done.stderr or done.stdout or "").strip().splitlines()[-LAST_LINES:])
+        lines = (done.stderr or done.stdout or "").strip().splitlines()
+        # of a Python program's traceback the last line says what happened
+        last = "\n".join(lines[-1 if any(line.startswith("Traceback (") for line in lines) else -LAST_LINES :])
         raise CallError(f"{what} ended with exit code {done.returncode}:\n{last}")
 
 
@@ -48,7 +52,9 @@ def make_environment(venv: Path, requirements: Path, python: str = sys.executabl
     Raises:
         CallError: as `run_program`.
     """
+    venv, requirements = venv.absolute(), requirements.absolute()  # the programs run in another folder than the caller
     folder = requirements.parent
+    python = os.path.abspath(python) if os.path.dirname(python) else python
     run_program([python, "-m", "venv", str(venv)], folder, "making a virtual environment")
     interpreter = str(venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
     pip = [interpreter, "-m", "pip", "install", "--disable-pip-version-check", "-q", "-r", str(requirements)]
@@ -67,14 +73,19 @@ def cached_environment(requirements: Path, python: str = sys.executable, cache: 
     if not requirements.is_file():
         raise CallError(f"there is no {requirements.name}")
     digest = hashlib.sha256(requirements.read_bytes() + b"\0" + python.encode() + sys.version.encode()).hexdigest()
-    venv = (cache or cache_folder() / "environments") / digest[:16]
+    venv = (cache or cache_folder() / "environments").absolute() / digest[:16]
     interpreter = str(venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
     if (venv / READY).is_file():
         return interpreter
-    shutil.rmtree(venv, ignore_errors=True)
-    venv.parent.mkdir(parents=True, exist_ok=True)
-    make_environment(venv, requirements, python)
-    (venv / READY).write_bytes(requirements.read_bytes())
+    try:
+        venv.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(venv.with_suffix(".lock")):  # two calls at once make it once
+            if not (venv / READY).is_file():
+                shutil.rmtree(venv, ignore_errors=True)
+                make_environment(venv, requirements, python)
+                (venv / READY).write_bytes(requirements.read_bytes())
+    except OSError as error:
+        raise CallError(f"the folder of environments cannot be written: {error}") from None
     return interpreter
 
 

@@ -1,3 +1,4 @@
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -38,6 +39,20 @@ def test_points_come_back_to_the_image_on_both_flips(red_annotator: Path, tmp_pa
     # point 1 is the left upper end of the shown square: of the mirrored one that is the image's right upper end
     np.testing.assert_allclose(straight.points[1], [130, 100], atol=1.5)
     np.testing.assert_allclose(straight.mirrored[1], [170, 100], atol=1.5)
+
+
+def test_a_relative_folder_is_installed_and_run_from_where_it_lies(
+    red_annotator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    red_face(tmp_path / "faces", "a", (150, 120))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAIRFLD_CACHE", "cache")
+    with open_annotator(red_annotator.name) as opened:
+        assert opened.folder == Path(red_annotator.name)
+        interpreter = opened.interpreter(os.path.relpath(sys.executable))
+        assert Path(interpreter).is_relative_to(tmp_path / "cache")
+        report = annotate(opened, data_of("faces"), Path("out"), interpreter=sys.executable)
+    assert list(report.sources.values()) == [{"faces": 1, "found": 1, "both_flips": 1}]
 
 
 def test_faces_of_another_place_are_not_taken(red_annotator: Path, tmp_path: Path):
@@ -169,4 +184,4 @@ def test_the_verb_makes_an_environment_once(red_annotator: Path, tmp_path: Path,
         done = pairfld("annotate", str(packed), str(tmp_path / "faces"), "--out", str(tmp_path / out), "--json")
         assert done.code == 0, done.err
         assert '"found": 0' in done.out
-    assert len(list((tmp_path / "cache/environments").iterdir())) == 1
+    assert len(list((tmp_path / "cache/environments").glob("*/.pairfld-ready"))) == 1

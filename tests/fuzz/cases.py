@@ -64,7 +64,7 @@ class Outcome:
         done = "\n".join(f"  {line}" for line in self.done)
         errors = "\n".join(f"  {line}" for line in self.errors)
         return (
-            f"case {self.number}: pairfld {' '.join(self.call)}\ndamage:\n{done}\nfaults:\n{errors}\n"
+            f"case {self.number}: pairfld {' '.join(self.call)}\ndamage:\n{done}\nerrors:\n{errors}\n"
             f"exit {self.code} after {self.seconds:.1f} s\n--- stderr\n{self.stderr[-4000:]}\n"
         )
 
@@ -129,7 +129,7 @@ def _call(outcome: Outcome) -> None:
         try:
             _as_console(outcome.call, streams)
         finally:
-            os._exit(99)  # never reached but for a error of the fuzzer's own
+            os._exit(99)  # never reached but for an error of the fuzzer's own
     code = None
     while code is None and time.monotonic() - started < SECONDS:
         pid, status = os.waitpid(child, os.WNOHANG)

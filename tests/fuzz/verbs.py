@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 _RECIPE = ("--recipe", "recipe.yaml")
 _IN_WORK = (*_RECIPE, "--work", "work")
+# ablate leaves out the heatmap terms or the coordinate terms of the distillation, so it wants both
+_HEATMAPS = ("student.train.steps_per_epoch=1", "student.train.epochs=1", "student.model.arch=heatmap_net",
+             "student.model.options={stem: 8, stages: [[1, 8, 1, 2]], width: 8}",
+             "student.train.losses={wing: 1.0, kd_wing: 1.0, heatmap: 1.0, kd_heatmap: 1.0}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,5 +83,15 @@ VERBS = (
          ("model.tflite", "table.csv"), weight=0.3, trained=False),
     Verb(("train-detector", *_IN_WORK, "--out", "out", "steps=1", "synthetic_images=1", "negative_images=1"), (*PACK,),
          weight=0.3),
+    Verb(("audit", "work/data", "--out", "out"), PACK, weight=0.7),
+    Verb(("audit", "work/data", "--out", "out", "--labels", "drafts", "--scheme", "map.npz"), ("drafts/*", "map.npz"),
+         weight=0.7),
+    Verb(("fit-scheme", "--from", "drafts", "--to", "faces", "--out", "out.npz"), ("drafts/*", *FACES), weight=0.7),
+    Verb(("annotate", "annotator", "faces", "--out", "drafts", "--one-flip", "--resume"), ("drafts/*", "annotator/*"),
+         changes=("drafts/",), weight=0.5),
+    Verb(("annotate", "annotator", "faces", "--out", "out", "--one-flip"), ("annotator/*", *FACES), weight=0.2),
+    Verb(("ablate", *_IN_WORK, "--out", "out", "--seeds", "2", "--jobs", "1", *_HEATMAPS),
+         ("work/*.npz", "work/teacher/best.pt", *PACK, "recipe.yaml"), changes=("out", "work/"), weight=0.2,
+         section="student"),
     Verb(("configs", "show", "recipe.yaml"), ("recipe.yaml",), weight=0.5, trained=False),
 )  # fmt: skip
