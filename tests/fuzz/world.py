@@ -107,7 +107,7 @@ def _annotator(folder: Path) -> None:
         "os.makedirs(sys.argv[2], exist_ok=True)\n"
         "for name in open(sys.argv[1], encoding='utf-8').read().splitlines():\n"
         "    k = sum(os.path.basename(name).encode())\n"
-        "    rows = [f'{40 + 30 * i + (k * (i + 3)) % 11} {60 + 9 * i * i % 70 + (k * (i + 5)) % 7}' for i in range(5)]\n"
+        "    rows = [f'{40 + 30 * i + (k * (i + 3)) % 11} {60 + 9 * i * i + (k * (i + 5)) % 7}' for i in range(5)]\n"
         "    out = os.path.join(sys.argv[2], os.path.splitext(os.path.basename(name))[0] + '.txt')\n"
         "    open(out, 'w').write('\\n'.join(['version: 1', 'n_points: 5', '{', *rows, '}']) + '\\n')\n"
     )
