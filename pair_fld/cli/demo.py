@@ -44,7 +44,7 @@ def demo(
 ) -> None:
     """Write a web page that runs an archive on a camera, an image or a video, in the browser alone.
 
-    The page runs the archive's own .tflite files, with the same detector, crops and decoding as
+    The page runs the archive's own .tflite files, with the same detector, crops, decoding and tracking as
     `pairfld predict`. All that it needs lies in its folder, and images never leave it. Put the folder on any web
     server; on other machines than the server's own, browsers give a camera to https pages only.
     """

@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pair_fld.runtime import centre_detector, confidence, detection, geometry, pipeline, scheme, search
+from pair_fld.runtime import (
+    centre_detector,
+    confidence,
+    detection,
+    geometry,
+    one_euro,
+    pipeline,
+    scheme,
+    search,
+    tracker,
+)
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.mean_face import MEAN_FACE
 from pair_fld.runtime.pipeline import Pipeline
@@ -37,6 +47,27 @@ def constants() -> dict[str, Any]:
             "missed_turn": pipeline.MISSED_TURN,
             "same_face_iou": pipeline.SAME_FACE_IOU,
             "same_face_iou_reversed": pipeline.SAME_FACE_IOU_REVERSED,
+        },
+        "one_euro": {
+            "speed_cutoff": one_euro.SPEED_CUTOFF,
+            "frame_cutoff": one_euro.FRAME_CUTOFF,
+            "frame_slope": one_euro.FRAME_SLOPE,
+            "shape_cutoff": one_euro.SHAPE_CUTOFF,
+            "shape_slope": one_euro.SHAPE_SLOPE,
+        },
+        "tracker": {
+            "config": vars(tracker.TrackerConfig()),
+            "tracked_detector_score": tracker.TRACKED_DETECTOR_SCORE,
+            "local_view": tracker.LOCAL_VIEW,
+            "recheck_every": tracker.RECHECK_EVERY,
+            "speed_memory": tracker.SPEED_MEMORY,
+            "max_step": tracker.MAX_STEP,
+            "coast": tracker.COAST,
+            "reach": tracker.REACH,
+            "colours": tracker.COLOURS,
+            "colours_margin": tracker.COLOURS_MARGIN,
+            "colours_memory": tracker.COLOURS_MEMORY,
+            "cut_side": tracker.CUT_SIDE,
         },
     }
 

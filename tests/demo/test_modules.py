@@ -17,6 +17,7 @@ from pair_fld.runtime.detection import Detection, sigmoid, weighted_nms
 from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix, frame_residual, move_frame, place
 from pair_fld.runtime.geometry import warp
 from pair_fld.runtime.metadata import input_metadata, model_metadata, normalise
+from pair_fld.runtime.one_euro import FaceFilter
 from pair_fld.runtime.search import SearchConfig, search_steps, search_to_json
 from pair_fld.runtime.session import decode
 from tests.demo.conftest import Node
@@ -80,12 +81,12 @@ def test_points_in_one_place_give_no_frame(node: Node) -> None:
     assert node("frame.js", "return m.fitFrame(m.MEAN_FACE.map(() => [3, 4]))") is None
 
 
-@pytest.mark.parametrize("side", [30.0, 96.0, 300.0, 700.0, 1900.0])
+@pytest.mark.parametrize("side", [30.0, 144.0, 240.0, 300.0, 700.0, 1900.0])
 def test_crops_are_opencv_s(node: Node, side: float) -> None:
     image = cv2.GaussianBlur(RNG.integers(0, 256, (211, 283, 3), dtype=np.uint8), (0, 0), 2)
     image = np.clip((image.astype(float) - 127) * 4 + 127, 0, 255).astype(np.uint8)
     rgba = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA)
-    frames = [Frame((140.0, 100.0), side, 0.0), Frame((30.5, 180.0), side, 37.0)]
+    frames = [Frame((140.5, 100.5), side, 0.0), Frame((30.5, 180.0), side, 37.0)]
     matrices = [frame_matrix(frame, 96, 1.0) for frame in frames]
     got = node(
         "geometry.js",
@@ -99,9 +100,9 @@ def test_crops_are_opencv_s(node: Node, side: float) -> None:
     for matrix, found in zip(matrices, got, strict=True):
         expected = warp(image, matrix, 96)[:, :, ::-1].astype(int)
         apart = np.abs(np.reshape(found, (96, 96, 3)) - expected)
-        # OpenCV reckons in other precisions from version to version: some pixels fall to the next grey level
+        # where OpenCV's vectors end it reckons a little differently: single pixels fall to the next grey level
         assert apart.max() <= 1
-        assert (apart > 0).mean() < 0.02
+        assert (apart > 0).mean() < 0.001
 
 
 @pytest.mark.parametrize(
@@ -236,3 +237,22 @@ def test_confidence_is_the_same(node: Node) -> None:
     assert np.isclose(confidence.score(features), got["score"], rtol=1e-9)
     assert np.isclose(confidence.presence(features), got["presence"], rtol=1e-9)
     assert np.allclose(confidence.deviations(spreads, 60), got["deviations"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
+def test_points_are_smoothed_alike(node: Node, strength: float) -> None:
+    mine, filtered, frames = FaceFilter(strength), [], []
+    for k in range(8):  # a head that moves and turns past 180 degrees
+        frame = Frame((100.0 + 7 * k, 90.0), 60.0 + k, 170.0 + 5 * k)
+        points = place(frame) + RNG.normal(0, 1, (51, 2))
+        own = fit_frame(points)
+        frames.append({"points": points.tolist(), "frame": tree(own)})
+        filtered.append(mine(points, own, 1 / 30))
+    got = node(
+        "one_euro.js",
+        """const filter = new m.FaceFilter(x.strength);
+           return x.frames.map(({ points, frame }) => filter.smooth(points, frame, 1 / 30));""",
+        strength=strength,
+        frames=frames,
+    )
+    assert np.allclose(filtered, got, atol=1e-6)

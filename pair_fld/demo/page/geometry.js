@@ -14,8 +14,9 @@ import { CONSTANTS } from "./constants.js";
 
 /** @param {Matrix} matrix @returns {Matrix} */
 export function invert([a, b, c, d, e, f]) {
-  const det = a * e - b * d;
-  return [e / det, -b / det, (b * f - c * e) / det, -d / det, a / det, (c * d - a * f) / det];
+  const one = 1 / (a * e - b * d);
+  const [aa, bb, dd, ee] = [e * one, -b * one, -d * one, a * one];
+  return [aa, bb, -aa * c - bb * f, dd, ee, -dd * c - ee * f];
 }
 
 /** @param {Matrix} matrix @param {Point[]} points @returns {Point[]} */
@@ -49,12 +50,15 @@ export function warp(image, matrix, size) {
   }
   const { width, height, data } = image;
   const crop = new Uint8Array(size * size * 3);
-  const [a, b, c, d, e, f] = invert(matrix);
+  // OpenCV reckons in single precision with fused multiply-adds, which are one rounding of a double each
+  const [a, b, c, d, e, f] = invert(matrix).map(Math.fround);
   let at = 0;
   for (let v = 0; v < size; v++) {
+    const row_x = Math.fround(b * v + c);
+    const row_y = Math.fround(e * v + f);
     for (let u = 0; u < size; u++, at += 3) {
-      const x = a * u + b * v + c;
-      const y = d * u + e * v + f;
+      const x = Math.fround(a * u + row_x);
+      const y = Math.fround(d * u + row_y);
       const x0 = Math.floor(x);
       const y0 = Math.floor(y);
       if (x0 < -1 || y0 < -1 || x0 >= width || y0 >= height) continue;
@@ -71,9 +75,9 @@ export function warp(image, matrix, size) {
         const p01 = top_in && right_in ? data[p + 4] : 0;
         const p10 = bottom_in && left_in ? data[p + width * 4] : 0;
         const p11 = bottom_in && right_in ? data[p + width * 4 + 4] : 0;
-        const top = p00 + right * (p01 - p00);
-        const bottom = p10 + right * (p11 - p10);
-        crop[at + k] = Math.round(top + below * (bottom - top));
+        const top = Math.fround(right * (p01 - p00) + p00);
+        const bottom = Math.fround(right * (p11 - p10) + p10);
+        crop[at + k] = rounded(Math.fround(below * Math.fround(bottom - top) + top), true);
       }
     }
   }
@@ -129,7 +133,7 @@ function averageRegion(image, matrix, size, block) {
 }
 
 /**
- * The nearest whole number. OpenCV's averages round a half to the even one, but up where blocks are 2 x 2.
+ * The nearest whole number. OpenCV rounds a half to the even one, but up where it averages blocks of 2 x 2.
  *
  * @param {number} value @param {boolean} to_even
  */

@@ -11,6 +11,7 @@ import { measure, measurements, offer } from "./measurements.js";
 import { Pipeline } from "./pipeline.js";
 import { close, openCamera, openImage, openVideo, PixelReader, sizeOf } from "./sources.js";
 import { Timing } from "./timing.js";
+import { Tracker } from "./tracker.js";
 
 /** @template {HTMLElement} T @param {string} id @param {new () => T} kind @returns {T} */
 function element(id, kind) {
@@ -91,11 +92,13 @@ function stop() {
 async function run(shown) {
   const { pipeline } = await ready;
   const { source } = shown;
+  const video = source instanceof HTMLVideoElement;
+  const tracker = new Tracker(pipeline);
   while (state.shown === shown) {
     const began = performance.now();
     const image = timing.measure("read", () => reader.read(source));
     if (image) {
-      const faces = await pipeline.faces(image);
+      const faces = await (video ? tracker.faces(image, began / 1000) : pipeline.faces(image));
       if (state.shown !== shown) return;
       timing.measure("draw", () => draw(shown, faces));
       timing.add("total", performance.now() - began);
@@ -104,7 +107,7 @@ async function run(shown) {
       state.frames += 1;
       report();
     }
-    if (!(source instanceof HTMLVideoElement)) return;
+    if (!video) return;
     await nextFrame(source);
   }
 }
@@ -144,9 +147,9 @@ function report() {
     ...Object.entries(stages).map(([stage, { median_ms, p95_ms }]) => row(stage, median_ms.toFixed(1), p95_ms.toFixed(1))),
   );
   element("faces", HTMLOListElement).replaceChildren(
-    ...state.faces.slice(0, 8).map(({ score, frame }, k) => {
+    ...state.faces.slice(0, 8).map(({ score, frame, identity }, k) => {
       const item = document.createElement("li");
-      item.textContent = `face ${k + 1}: score ${score.toFixed(2)}, turned ${frame.roll.toFixed(0)}°`;
+      item.textContent = `face ${identity ?? k + 1}: score ${score.toFixed(2)}, turned ${frame.roll.toFixed(0)}°`;
       return item;
     }),
   );

@@ -7,7 +7,8 @@
  * @typedef {import("./frame.js").Frame} Frame
  * @typedef {import("./detection.js").Detection} Detection
  * @typedef {{presence: number, detector: number}} Bounds what a detection must reach to count as a face
- * @typedef {{points: Point[], deviations: number[] | null, score: number, frame: Frame, box: Box}} Face
+ * @typedef {{points: Point[], deviations: number[] | null, score: number, frame: Frame, box: Box,
+ *   identity?: number}} Face identity: of a face that is followed
  * @typedef {{reference: Point[], weights: number[], bias: number[]}} Calibration
  * @typedef {{
  *   name: string,
@@ -67,6 +68,18 @@ export class Pipeline {
     return found
       .filter((face) => face.score >= this.archive.model.min_score)
       .sort((a, b) => b.box[0] + b.box[2] - a.box[0] - a.box[2]);
+  }
+
+  /**
+   * The faces of one step of the search, for a video in which nobody is seen yet: the search goes on in the next frame.
+   *
+   * @param {Raster} image @param {number} number of the step; after the last comes the first
+   */
+  async facesOfStep(image, number) {
+    const { search, side } = this.archive.detector;
+    const steps = [...searchSteps(image.width, image.height, search, side)];
+    const at = number % steps.length;
+    return distinctFaces(await this.facesIn(image, steps[at].views, at ? P.further_bounds : P.first_bounds));
   }
 
   /** The faces that the detector sees in these views. @param {Raster} image @param {Frame[]} views

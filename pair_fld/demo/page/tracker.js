@@ -1,0 +1,265 @@
+/**
+ * Faces of a video, as pair_fld/runtime/tracker.py: followed from frame to frame by their last landmarks.
+ *
+ * The landmark model alone follows a face: the frame of its last points, moved on by its speed, cuts the next crop. The
+ * detector looks at the whole image when no face is followed and now and then for newcomers, and about a face that is
+ * lost or uncertain.
+ *
+ * @typedef {import("./geometry.js").Raster} Raster
+ * @typedef {import("./frame.js").Frame} Frame
+ * @typedef {import("./pipeline.js").Face} Face
+ * @typedef {import("./pipeline.js").Pipeline} Pipeline
+ * @typedef {Face & {identity: number}} TrackedFace
+ */
+
+import { CONSTANTS } from "./constants.js";
+import { boxIou } from "./detection.js";
+import { fitFrame, frameMatrix, frameResidual } from "./frame.js";
+import { pointsBox, warp } from "./geometry.js";
+import { FaceFilter } from "./one_euro.js";
+
+const T = CONSTANTS.tracker;
+const SAME_FACE_IOU = CONSTANTS.pipeline.same_face_iou;
+
+/** One face that is or was followed. */
+class Track {
+  /** @param {number} identity @param {Face} face @param {number} time @param {number} smoothing */
+  constructor(identity, face, time, smoothing) {
+    this.identity = identity;
+    /** As it was found last, unsmoothed. */
+    this.face = face;
+    /** When that was, in seconds. */
+    this.seen = time;
+    this.lost = false;
+    /** Image pixels per second. */
+    this.speed = [0, 0];
+    /** @type {Float64Array | null} */
+    this.colours = null;
+    /** Frames since the detector looked about it. */
+    this.rechecked = 0;
+    this.smoothing = smoothing;
+    this.filter = new FaceFilter(smoothing);
+    this.filtered = time;
+  }
+
+  /** Where the face should be by now. @param {number} time @returns {Frame} */
+  expected(time) {
+    const { centre, size, roll } = this.face.frame;
+    const elapsed = Math.min(time - this.seen, T.coast);
+    let [dx, dy] = this.speed.map((speed) => speed * elapsed);
+    if (!this.lost) {
+      // a wrong speed must not push a crop off its face
+      const share = Math.min(1, (T.max_step * size) / Math.max(Math.hypot(dx, dy), 1e-9));
+      [dx, dy] = [dx * share, dy * share];
+    }
+    return { centre: [centre[0] + dx, centre[1] + dy], size, roll };
+  }
+
+  /** The face was found in a new frame. @param {Face} face @param {number} time */
+  update(face, time) {
+    const elapsed = Math.max(time - this.seen, 1e-3);
+    if (this.lost) {
+      this.speed = [0, 0];
+      this.filter = new FaceFilter(this.smoothing);
+    } else {
+      const share = elapsed / (elapsed + T.speed_memory);
+      this.speed = this.speed.map((speed, k) => {
+        const now = (face.frame.centre[k] - this.face.frame.centre[k]) / elapsed;
+        return speed + share * (now - speed);
+      });
+    }
+    Object.assign(this, { face, seen: time, lost: false });
+  }
+
+  /** The face for the screen: smoothed, with its identity. Once per frame. @param {number} time @returns {TrackedFace} */
+  smoothed(time) {
+    const points = this.filter.smooth(this.face.points, this.face.frame, Math.max(time - this.filtered, 1e-3));
+    this.filtered = time;
+    const frame = fitFrame(points) ?? this.face.frame;
+    return { ...this.face, points, frame, box: pointsBox(points), identity: this.identity };
+  }
+}
+
+/** Follows the faces of one video: to be called with every frame in turn. */
+export class Tracker {
+  /**
+   * @param {Pipeline} pipeline
+   * @param {Partial<typeof T.config> & {patient?: boolean}} [config] see TrackerConfig in Python; patient: while no face
+   *   is followed, each frame waits for the whole search, as in Python, and not for one step of it
+   */
+  constructor(pipeline, config = {}) {
+    this.pipeline = pipeline;
+    this.config = { ...T.config, patient: false, ...config };
+    /** @type {Track[]} */
+    this.tracks = [];
+    this.count = 0;
+    this.framesSinceScan = 0;
+    this.framesWithoutFace = 0;
+    this.time = -Infinity;
+    this.brightness = new Float64Array(0);
+  }
+
+  /**
+   * The faces of the next frame, from its right to its left.
+   *
+   * @param {Raster} image @param {number} time of the frame in seconds @returns {Promise<TrackedFace[]>}
+   */
+  async faces(image, time) {
+    if (time <= this.time) time = this.time + 1e-3; // a video that begins again
+    this.time = time;
+    if (this.isCut(image)) this.tracks = [];
+    await this.follow(image, time);
+    this.part(image);
+    await this.look(image, time);
+    this.tracks = this.tracks.filter((track) => !track.lost || time - track.seen <= this.config.remember);
+    return this.live()
+      .map((track) => track.smoothed(time))
+      .filter((face) => face.score >= this.pipeline.archive.model.min_score)
+      .sort((a, b) => b.box[0] + b.box[2] - a.box[0] - a.box[2]);
+  }
+
+  live() {
+    return this.tracks.filter((track) => !track.lost);
+  }
+
+  /** Whether this frame's brightness does not go with the last one's. @param {Raster} image */
+  isCut({ width, height, data }) {
+    const step = Math.max(1, Math.trunc(Math.max(width, height) / T.cut_side));
+    const first = Math.trunc(step / 2);
+    const now = [];
+    for (let y = first; y < height; y += step) {
+      for (let x = first; x < width; x += step) {
+        const at = (y * width + x) * 4;
+        now.push((data[at] + data[at + 1] + data[at + 2]) / 3);
+      }
+    }
+    const mean = now.reduce((a, b) => a + b, 0) / now.length;
+    const before = this.brightness;
+    this.brightness = Float64Array.from(now, (value) => value - mean);
+    if (before.length !== now.length) return before.length > 0;
+    let [ours, theirs, both] = [0, 0, 0];
+    this.brightness.forEach((value, k) => {
+      ours += value * value;
+      theirs += before[k] * before[k];
+      both += value * before[k];
+    });
+    const power = Math.sqrt(ours * theirs);
+    return power > 0 && both < this.config.cut * power;
+  }
+
+  /** @param {Raster} image @param {number} time */
+  async follow(image, time) {
+    for (const track of this.live()) {
+      const [found] = await this.pipeline.predict(image, [track.expected(time)], [T.tracked_detector_score]);
+      if (found) track.update(found, time);
+      else Object.assign(track, { lost: true, rechecked: T.recheck_every });
+    }
+  }
+
+  /** Two tracks on one face: the one whose colours it has less is lost, behind the other. @param {Raster} image */
+  part(image) {
+    const live = this.live();
+    if (this.tracks.length < 2) return;
+    const colours = new Map(live.map((track) => [track, coloursOf(image, track.face.frame)]));
+    const unlikeNow = (/** @type {Track} */ track) => unlike(track.colours, colours.get(track) ?? null);
+    const hidden = new Set();
+    const crowded = new Set();
+    live.forEach((one, k) => {
+      for (const other of live.slice(k + 1)) {
+        const overlap = boxIou(one.face.box, other.face.box);
+        if (overlap > 0) crowded.add(one).add(other);
+        if (overlap > SAME_FACE_IOU) hidden.add(unlikeNow(other) > unlikeNow(one) ? other : one);
+      }
+    });
+    for (const track of live) {
+      if (hidden.has(track)) Object.assign(track, { lost: true, rechecked: 0 });
+      else if (!crowded.has(track)) track.colours = blend(track.colours, colours.get(track) ?? null);
+    }
+  }
+
+  /** What the detector has to say, when it is due. @param {Raster} image @param {number} time */
+  async look(image, time) {
+    this.framesSinceScan += 1;
+    const followed = this.live().length > 0;
+    if (followed) this.framesWithoutFace = 0;
+    if (followed && this.framesSinceScan < this.config.scan_every) {
+      const views = this.tracks.filter((track) => this.isDue(track)).map((track) => localView(track.expected(time)));
+      if (views.length) this.admit(await this.pipeline.facesIn(image, views), image, time);
+      return;
+    }
+    this.framesSinceScan = 0;
+    let found;
+    if (followed) found = await this.pipeline.faces(image, false);
+    else if (this.config.patient) found = await this.pipeline.faces(image);
+    else found = await this.pipeline.facesOfStep(image, this.framesWithoutFace++);
+    this.admit(found, image, time);
+  }
+
+  /** Whether the detector should look about this face. @param {Track} track */
+  isDue(track) {
+    if (!track.lost && track.face.score >= this.config.uncertain) return false;
+    track.rechecked += 1;
+    if (track.rechecked < T.recheck_every) return false;
+    track.rechecked = 0;
+    return true;
+  }
+
+  /** Detected faces: better views of followed ones, lost ones, or new ones. @param {Face[]} found
+   * @param {Raster} image @param {number} time */
+  admit(found, image, time) {
+    for (const face of found) {
+      const same = this.live().find((track) => boxIou(face.box, track.face.box) > SAME_FACE_IOU);
+      if (same) {
+        if (face.score > same.face.score && same.face.score < this.config.uncertain) same.face = face;
+        continue;
+      }
+      const colours = coloursOf(image, face.frame);
+      const lost = this.tracks
+        .filter((track) => track.lost)
+        .map((track) => ({ track, cost: cost(track, face, colours, time) }));
+      const best = lost.reduce((a, b) => (b.cost < a.cost ? b : a), { track: /** @type {Track | null} */ (null), cost: 1 });
+      let { track } = best;
+      if (track) track.update(face, time);
+      else {
+        this.count += 1;
+        track = new Track(this.count, face, time, this.config.smoothing);
+        this.tracks.push(track);
+      }
+      track.colours = blend(track.colours, colours);
+    }
+  }
+}
+
+/** How badly a found face goes with a lost one: below 1 they may be one. @param {Track} track @param {Face} face
+ * @param {Float64Array} colours @param {number} time */
+function cost(track, face, colours, time) {
+  const [dx, dy, growth] = frameResidual(track.expected(time), face.frame);
+  const reach = T.reach * (1 + time - track.seen);
+  const apart = Math.hypot(dx, dy) / reach + Math.abs(growth) / reach;
+  return apart < 1 ? apart * 0.5 + unlike(track.colours, colours) / 0.5 : Infinity;
+}
+
+/** @param {Frame} frame @returns {Frame} */
+function localView({ centre, size, roll }) {
+  return { centre, size: size * T.local_view, roll };
+}
+
+/** A small image of the face over its mean, so that light falls out. @param {Raster} image @param {Frame} frame */
+function coloursOf(image, frame) {
+  const small = warp(image, frameMatrix(frame, T.colours, T.colours_margin), T.colours);
+  const mean = Math.max(small.reduce((a, b) => a + b, 0) / small.length, 1);
+  return Float64Array.from(small, (value) => value / mean);
+}
+
+/** Mean difference of two faces' colours; 0 where nothing is known. @param {Float64Array | null} one
+ * @param {Float64Array | null} other */
+function unlike(one, other) {
+  if (!one || !other) return 0;
+  return one.reduce((sum, value, k) => sum + Math.abs(value - other[k]), 0) / one.length;
+}
+
+/** @param {Float64Array | null} average @param {Float64Array | null} now */
+function blend(average, now) {
+  if (!average || !now) return now ?? average;
+  return average.map((value, k) => value + T.colours_memory * (now[k] - value));
+}
