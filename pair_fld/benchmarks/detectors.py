@@ -102,10 +102,10 @@ class CountingDetector(SearchingDetector):
         self.name, self.side, self.search = detector.name, detector.side, detector.search
         self.key_points, self.calibration = detector.key_points, detector.calibration
 
-    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `SearchingDetector.look`."""
         self.runs += 1
-        return self._detector.look(view)
+        return self._detector.look(view, threshold)
 
 
 @dataclass

@@ -191,9 +191,9 @@ def counted(pipeline: Pipeline) -> Generator[Counts]:
     detector: Any = pipeline.detector
     look, locate = detector.look, pipeline.model.locate
 
-    def counting_look(view: np.ndarray) -> Any:
+    def counting_look(view: np.ndarray, threshold: float = 0.0) -> Any:
         counts.detector += 1
-        return look(view)
+        return look(view, threshold)
 
     def counting_locate(crops: np.ndarray) -> Any:
         counts.crops += len(crops)

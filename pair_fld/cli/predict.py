@@ -59,7 +59,7 @@ def predict(
         Turned | None,
         typer.Option(
             "--turned",
-            help="Views turned by quarters: auto looks at them where the upright ones leave nothing certain.",
+            help="Turned views: auto looks at all but the smallest where the upright ones leave nothing certain.",
             show_default="the model's",
         ),
     ] = None,

@@ -30,7 +30,9 @@ def constants() -> dict[str, Any]:
         "area_shrink": geometry.AREA_SHRINK,
         "detection": {"same_key_points": detection.SAME_KEY_POINTS, "same_turn": detection.SAME_TURN},
         "search": {
+            "third_turns": list(search.THIRD_TURNS),
             "quarter_turns": list(search.QUARTER_TURNS),
+            "smallest_turned_view": search.SMALLEST_TURNED_VIEW,
             "smallest_in_view": search.SMALLEST_IN_VIEW,
             "probable": search.PROBABLE,
             "certain": search.CERTAIN,

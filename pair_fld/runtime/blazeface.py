@@ -92,10 +92,12 @@ class BlazeFace(SearchingDetector):
         self.layers = layout
         self._centres = anchor_centres(layout)
 
-    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `SearchingDetector.look`."""
         regressors, logits = self._run(view[:, :, ::-1].astype(np.float32) / np.float32(127.5) - 1)
-        return (*decode_faces(regressors, self._centres, self.side), sigmoid(logits))
+        scores = sigmoid(logits)
+        kept = scores >= threshold  # few: what is left out need not be decoded
+        return (*decode_faces(regressors[kept], self._centres[kept], self.side), scores[kept])
 
 
 def _open(path: Path, threads: int) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], int, int]:

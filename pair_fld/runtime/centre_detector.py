@@ -48,10 +48,11 @@ class CentreDetector(SearchingDetector):
             reason = " ".join(str(error).split())
             raise ValueError(f"{path}: its graph and its metadata do not fit ({reason})") from None
 
-    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `SearchingDetector.look`."""
         boxes, scores = decode_map(self._run(view[None])[0])
-        return boxes, np.zeros((len(boxes), 0, 2)), scores
+        kept = scores >= threshold
+        return boxes[kept], np.zeros((int(kept.sum()), 0, 2)), scores[kept]
 
 
 def decode_map(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,15 +19,20 @@ from .frame import Frame, frame_matrix
 from .geometry import invert, transform_points, warp
 
 TURNED = ("auto", "always", "never")
-QUARTER_TURNS = (90.0, -90.0, 180.0)
-# A face is found at any roll within 45 degrees of a view's, and from this share of the view's side upward
-# (its 51-point box; BlazeFace short range and the own detector alike).
+# Degrees by which further views are turned. BlazeFace sees a face at any roll within 60 degrees of a view's (98 of 100
+# training faces of lfpw, helen and afw that fill a sixth of the view or more), so three views see every roll; where key
+# points tell nothing, a face's roll is its view's, which must be near.
+THIRD_TURNS, QUARTER_TURNS = (120.0, -120.0), (90.0, -90.0, 180.0)
+# A face is found from this share of the view's side upward (its 51-point box; 97 of 100 of the same faces).
 SMALLEST_IN_VIEW = 0.12
+# Side of the smallest views that are turned when `turned` is auto, as a share of the image's longer side: small faces
+# that are turned by more than 60 degrees are rare, and views that small are most of a search's cost.
+SMALLEST_TURNED_VIEW = 0.3
 PROBABLE = 0.5  # score from which a face counts at all when it is decided where to look further
 # Score from which turned views are idle. Upright faces reach it in seven of eight training images; faces that are seen
 # upside down reach 0.7 in one of a hundred, and 0.92 at most.
 CERTAIN = 0.95
-UPRIGHT = 45.0  # degrees of roll up to which a face counts as upright
+UPRIGHT = 60.0  # degrees of roll up to which upright views show a face
 NEAR_LIMIT = 1.5  # faces up to this multiple of the smallest that a view shows call for finer views
 
 
@@ -41,8 +46,8 @@ class SearchConfig:
         tiles: sides of smaller views that cover the image, coarse to fine; only those that faces of `smallest` need
             are looked at.
         smallest: longer side of the smallest 51-point box to be found, as a share of the image's longer side.
-        turned: when views turned by quarters are looked at: "auto", where the upright ones leave nothing certain;
-            "always"; "never".
+        turned: when turned views are looked at: "auto", where the upright ones leave nothing certain, down to
+            SMALLEST_TURNED_VIEW; "always", beside each upright one; "never".
         candidate: lowest score in these views that earns a second look.
         second_look: side of the second look's view as a multiple of the candidate's box.
         threshold: lowest score there.
@@ -84,6 +89,7 @@ class ViewDetector(Protocol):
 
     side: int
     search: SearchConfig
+    key_points: tuple[str, ...]
 
 
 class SearchingDetector:
@@ -101,9 +107,9 @@ class SearchingDetector:
     key_points: tuple[str, ...]
     calibration: DetectorCalibration | None
 
-    def look(self, view: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Everything in a (S, S, 3) uint8 BGR view: boxes (n, 4) x0, y0, x1, y1 and key points (n, K, 2), both in
-        fractions of the side, and scores (n,)."""
+    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What reaches a score of `threshold` in a (S, S, 3) uint8 BGR view: boxes (n, 4) x0, y0, x1, y1 and key
+        points (n, K, 2), both in fractions of the side, and scores (n,)."""
         raise NotImplementedError
 
     def detect(self, image_bgr: np.ndarray) -> list[Detection]:
@@ -132,10 +138,10 @@ class SearchingDetector:
     def _look(self, image_bgr: np.ndarray, view: Frame, threshold: float) -> list[Detection]:
         """Detections from a score of `threshold` up in one view, in image pixels."""
         matrix = frame_matrix(view, self.side, 1.0)
-        boxes, key_points, scores = self.look(warp(image_bgr, matrix, self.side))
+        boxes, key_points, scores = self.look(warp(image_bgr, matrix, self.side), threshold)
         back, scale = invert(matrix), view.size / 2
         found = []
-        for k in np.flatnonzero(scores >= threshold):
+        for k in range(len(scores)):
             # a fraction f of the side is pixel f S - 1/2
             middle = transform_points(back, (boxes[k, :2] + boxes[k, 2:]) / 2 * self.side - 0.5)
             half = (boxes[k, 2:] - boxes[k, :2]) * scale
@@ -192,10 +198,11 @@ def search_steps(width: int, height: int, detector: ViewDetector) -> Iterator[Se
     levels = [(coarse + [view for tile in tiles[:1] for view in _tiles(width, height, tile * longer)], np.inf)]
     for above, tile in zip(tiles, tiles[1:]):  # noqa: B905, RUF007 (Python 3.9)
         levels.append((_tiles(width, height, tile * longer), NEAR_LIMIT * SMALLEST_IN_VIEW * above * longer))
+    rolls = THIRD_TURNS if detector.key_points else QUARTER_TURNS
     for views, below in levels:
-        turned = [Frame(view.centre, view.size, roll) for roll in QUARTER_TURNS for view in views]
+        turned = [Frame(view.centre, view.size, roll) for roll in rolls for view in views]
         yield SearchStep((*views, *turned) if search.turned == "always" else tuple(views), below)
-        if search.turned == "auto":
+        if search.turned == "auto" and views[-1].size >= SMALLEST_TURNED_VIEW * longer:
             yield SearchStep(tuple(turned), below, turned=True)
 
 

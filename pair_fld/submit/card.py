@@ -245,7 +245,7 @@ def technical_report(name: str, card: str, sizes: Mapping[str, int], calibration
         f"# Technical report: {name}",
         "## From an image to landmarks",
         f"The face detector ({_detector_name(calibration)}) looks at the whole image and overlapping tiles, and where "
-        "that leaves nothing certain at finer tiles and at views turned by quarters. It runs a second time on each "
+        "that leaves nothing certain at finer tiles and at turned views. It runs a second time on each "
         "candidate, upright and scaled to the size that it detects best. Its key points give the face a frame: centre, "
         f"size and roll; on training faces the centre is off by {100 * shift:.1f} % of the face's size along an axis, "
         f"the size by {100 * growth:.1f} % and the roll by {roll:.1f} degrees (standard deviations). The landmark "

@@ -196,15 +196,19 @@ def test_detections_of_one_face_are_joined_alike(node: Node, key_points: int) ->
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (300, 1200), (100, 90)])
-@pytest.mark.parametrize("turned", ["auto", "always", "never"])
-def test_the_search_looks_in_the_same_places(node: Node, width: int, height: int, turned: str) -> None:
+@pytest.mark.parametrize(("turned", "names"), [("auto", ("nose",)), ("auto", ()), ("always", ("nose",)), ("never", ())])
+def test_the_search_looks_in_the_same_places(
+    node: Node, width: int, height: int, turned: str, names: tuple[str, ...]
+) -> None:
     class Looker:
-        side, search = 128, SearchConfig(zooms=(1.0, 1.5), turned=turned)
+        side, search, key_points = 128, SearchConfig(zooms=(1.0, 1.5), turned=turned), names
 
     steps = list(search_steps(width, height, Looker()))
     got = node(
         "search.js",
-        "return [...m.searchSteps(x.width, x.height, x.search, 128)].map(s => ({ ...s, below: String(s.below) }));",
+        "const steps = m.searchSteps(x.width, x.height, x.search, 128, x.keyPoints);"
+        "return [...steps].map(s => ({ ...s, below: String(s.below) }));",
+        keyPoints=bool(names),
         width=width,
         height=height,
         search=search_to_json(Looker.search),

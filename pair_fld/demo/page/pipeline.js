@@ -56,10 +56,11 @@ export class Pipeline {
    * @param {Raster} image @param {boolean} [turned] false leaves out the steps of turned views @returns {Promise<Face[]>}
    */
   async faces(image, turned = true) {
-    const { search, side } = this.archive.detector;
+    const { search, side, calibration } = this.archive.detector;
+    const keyPoints = calibration.reference.length > 0;
     let found = /** @type {Face[]} */ ([]);
     let bounds = P.first_bounds;
-    for (const step of searchSteps(image.width, image.height, search, side)) {
+    for (const step of searchSteps(image.width, image.height, search, side, keyPoints)) {
       if ((turned || !step.turned) && wanted(step, found.map((face) => this.sighting(face)))) {
         found = distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
       }

@@ -25,9 +25,9 @@ export function wanted(step, seen) {
  * The steps of a search; of each size the upright views, then the turned ones.
  *
  * @param {number} width @param {number} height @param {SearchConfig} search @param {number} side of the network's input
- * @returns {Generator<Step>}
+ * @param {boolean} keyPoints whether the detector gives any @returns {Generator<Step>}
  */
-export function* searchSteps(width, height, search, side) {
+export function* searchSteps(width, height, search, side, keyPoints) {
   const longer = Math.max(width, height);
   let tiles = search.tiles.filter((tile) => tile * longer >= side);
   tiles = tiles.filter((_, k) => k === 0 || tiles[k - 1] > search.smallest / S.smallest_in_view);
@@ -40,10 +40,12 @@ export function* searchSteps(width, height, search, side) {
     const below = S.near_limit * S.smallest_in_view * tiles[k] * longer;
     levels.push({ views: cover(width, height, tile * longer), below });
   });
+  const turns = keyPoints ? S.third_turns : S.quarter_turns;
   for (const { views, below } of levels) {
-    const turned = S.quarter_turns.flatMap((roll) => views.map((view) => ({ ...view, roll })));
+    const turned = turns.flatMap((roll) => views.map((view) => ({ ...view, roll })));
     yield { views: search.turned === "always" ? [...views, ...turned] : views, below, turned: false };
-    if (search.turned === "auto") yield { views: turned, below, turned: true };
+    const large = views[views.length - 1].size >= S.smallest_turned_view * longer;
+    if (search.turned === "auto" && large) yield { views: turned, below, turned: true };
   }
 }
 
