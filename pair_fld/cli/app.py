@@ -23,7 +23,9 @@ from pair_fld.cli import (
     compare,
     configs,
     demo,
+    doctor,
     fit_scheme,
+    new,
     package,
     predict,
     prepare,
@@ -122,6 +124,8 @@ def _options(
 
 
 for verb in (
+    doctor,
+    new,
     prepare,
     train,
     ablate,
