@@ -55,6 +55,8 @@ def ablate(
 
     All variants train equally long. The output folder holds ablation.md, ablation.json and ablation.png beside one
     folder per run. For a smaller budget set student.train.epochs=4 student.train.steps_per_epoch=100.
+
+    Example: `pairfld ablate --seeds 3 student.train.epochs=6`
     """
     from pair_fld.data.dataset import FaceDataset
     from pair_fld.io import atomic_path, write_json

@@ -51,6 +51,8 @@ def annotate(
     The program takes a list of images and writes contest text files, of any number of points. Where the data knows a
     face's box, it sees the face upright and in the middle, and the nearest face counts. Learn with pairfld fit-scheme
     how its points lead to the 51.
+
+    Example: `pairfld annotate mediapipe photos --out labels`
     """
     from pair_fld.annotators.annotate import annotate as run
     from pair_fld.annotators.annotator import open_annotator

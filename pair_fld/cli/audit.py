@@ -38,6 +38,8 @@ def audit(
     Finds labels that are mirrored, exchanged, reversed or no face at all by their shape; points far from the face;
     labels that a reference contradicts; faces that it does not find; near-duplicates with different labels; faces too
     small or too soft. Nothing is changed: `audit: drop` in a data configuration leaves certain errors out.
+
+    Example: `pairfld audit runs/synthetic/data --out audit`
     """
     from pair_fld.annotators.audit import audit_pack, table_rows, write_csv, write_sheet
     from pair_fld.config import ReferenceConfig

@@ -46,6 +46,8 @@ def detectors(
 
     The tables show recall, detections without a label, false alarms on images without faces, NME end to end and with
     labelled boxes, MB and GFLOPs. Each detector is calibrated on training images first.
+
+    Example: `pairfld benchmark detectors`
     """
     from pair_fld.benchmarks.detectors import CaseSource, compare_detectors, to_json
     from pair_fld.data.dataset import FaceDataset

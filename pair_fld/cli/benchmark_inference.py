@@ -23,7 +23,10 @@ def inference(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the runner against a loop of cv2.imread and one model call per face, on large rendered JPEGs."""
+    """Time the runner against a loop of cv2.imread and one model call per face, on large rendered JPEGs.
+
+    Example: `pairfld benchmark inference --count 40`
+    """
     from pair_fld.benchmarks.throughput import large_images, measure_throughput
     from pair_fld.inference.archive import shipped_archive, unpacked
     from pair_fld.runtime.pipeline import load_pipeline

@@ -40,6 +40,8 @@ def models(
     Each file runs in its own process, warmed up and pinned to as many cores as it has threads; the files take turns.
     Compare the times of one call only. A file that cannot be measured keeps its row, with the reason. Exit code 2 when
     no file could be run.
+
+    Example: `pairfld benchmark models tiny.tflite nano.tflite --images faces`
     """
     from pair_fld.benchmarks import model_files as measuring
     from pair_fld.evaluate.validate import labelled_folder

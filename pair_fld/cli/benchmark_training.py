@@ -37,6 +37,8 @@ def training(
     """Measure the training speed of teacher and student: data path, step, both, and a straightforward loader.
 
     The measurements of a round take turns, so that their ratios also hold on a busy machine.
+
+    Example: `pairfld benchmark training`
     """
     from pair_fld.benchmarks import training as bench
     from pair_fld.data.dataset import FaceDataset

@@ -34,6 +34,8 @@ def compare(
     Each archive runs in a virtual environment of its own, which is kept. Detected faces, NME as the labels stand and
     with the set's mean shift removed, failures end to end (a face that is not found has failed), size, and time as a
     ratio within this run.
+
+    Example: `pairfld compare ours.zip theirs.zip --images faces`
     """
     from pair_fld.evaluate.validate import labelled_folder
     from pair_fld.submit.compare import compare as run

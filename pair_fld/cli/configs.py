@@ -32,7 +32,10 @@ def list_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the configuration files with their purpose."""
+    """List the configuration files with their purpose.
+
+    Example: `pairfld configs list student`
+    """
     from pair_fld.config.shipped import list_configs
 
     files = list_configs(section)
@@ -46,7 +49,10 @@ def list_(
 
 
 def show(name: NameArgument) -> None:
-    """Print a configuration file."""
+    """Print a configuration file.
+
+    Example: `pairfld configs show student/tiny`
+    """
     from pair_fld.config.shipped import find_shipped
 
     print_text(find_shipped(name).path.read_text(encoding="utf-8"))
@@ -59,7 +65,10 @@ def copy(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
 ) -> None:
-    """Copy a configuration file, to be changed and then named by its path."""
+    """Copy a configuration file, to be changed and then named by its path.
+
+    Example: `pairfld configs copy data/shared-faces mine.yaml`
+    """
     from pair_fld.config.shipped import find_shipped
     from pair_fld.io import atomic_path
 

@@ -47,6 +47,8 @@ def demo(
     The page runs the archive's own .tflite files, with the same detector, crops, decoding and tracking as
     `pairfld predict`. All that it needs lies in its folder, and images never leave it. Put the folder on any web
     server; on other machines than the server's own, browsers give a camera to https pages only.
+
+    Example: `pairfld demo`
     """
     from pair_fld.demo.site import write_site
     from pair_fld.inference.archive import shipped_archive

@@ -42,6 +42,8 @@ def fit_scheme(
     A ridge regression in the face frame, one for images and one for mirror images, its ridge chosen by
     cross-validation over people or images. Prints the cross-validated NME of each region and source, and how far each
     source's zero point lies from that of --zero. Use the map as `scheme` of a data source.
+
+    Example: `pairfld fit-scheme --from labels --to faces --out labels/map.npz`
     """
     from pair_fld.annotators.fit_scheme import fit_scheme as fit
     from pair_fld.annotators.images import data_of

@@ -77,6 +77,8 @@ def package(
 
     A contest scores its labels as they stand: --convention pair2024 adds their mean shift, learnt on the contest's
     training faces, to the model's points.
+
+    Example: `pairfld package --recipe synthetic --verify`
     """
     from pair_fld.data.dataset import FaceDataset
     from pair_fld.face_detector.files import find_detector

@@ -99,6 +99,8 @@ def predict(
     input is never written over. An image that cannot be read gets a line on stderr and the others are still done; the
     exit code is then 2. After Ctrl-C the finished files are whole, and --resume does the rest. A camera runs until
     --frames or Ctrl-C.
+
+    Example: `pairfld predict photo.jpg holiday --out landmarks --draw drawn`
     """
     from pair_fld.data.sources.files import passed_over_sentence
     from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked, weight_files

@@ -63,6 +63,8 @@ def prepare(
 
     The sources are only read. Every face that is left out is counted by its reason and listed in run.json; sheet-*.png
     show the faces with their points.
+
+    Example: `pairfld prepare --recipe mine.yaml`
     """
     from pair_fld.data.packing.prepare import prepare as pack_faces
     from pair_fld.data.sample import STORED_FRAME

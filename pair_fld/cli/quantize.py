@@ -72,6 +72,8 @@ def quantize(
     --qat continues the student's training for a few hundred steps, with its own losses and teacher, while every weight
     and activation is rounded as in the int8 file. It is a run of its own, in the folder OUT-qat: `pairfld runs` lists
     it, and --resume continues it.
+
+    Example: `pairfld quantize --recipe mine.yaml`
     """
     from pair_fld.data.dataset import FaceDataset
     from pair_fld.export.quantization.gates import QuantizeGateError

@@ -25,7 +25,10 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(context: typer.Context, root: RootOption = _ROOT, as_json: JsonOption = False) -> None:
-    """List training runs with their best NME, newest last."""
+    """List training runs with their best NME, newest last.
+
+    Example: `pairfld runs --folder runs`
+    """
     from pair_fld.train.run_history import list_runs
 
     if context.invoked_subcommand:
@@ -57,7 +60,10 @@ def show(
     root: RootOption = _ROOT,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the settings of a run that differ from the defaults or from another run, and its curves."""
+    """Show the settings of a run that differ from the defaults or from another run, and its curves.
+
+    Example: `pairfld runs show student --compare-to teacher`
+    """
     from pair_fld.train import run_history as history
 
     run = history.find_run(root, name)

@@ -68,7 +68,10 @@ def train_teacher(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train the teacher on labelled faces; leaves last.pt, best.pt and metrics.csv in the run folder."""
+    """Train the teacher on labelled faces; leaves last.pt, best.pt and metrics.csv in the run folder.
+
+    Example: `pairfld train-teacher --recipe mine.yaml teacher.train.epochs=20`
+    """
     from pair_fld.data.dataset import FaceDataset
     from pair_fld.train import distill as stages
     from pair_fld.train.run_folder import RunSpec
@@ -96,7 +99,10 @@ def distill(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train the student on the labels and on the teacher's predictions."""
+    """Train the student on the labels and on the teacher's predictions.
+
+    Example: `pairfld distill --teacher runs/mine/teacher/best.pt --recipe mine.yaml`
+    """
     from pair_fld.data.dataset import FaceDataset
     from pair_fld.train import distill as stages
     from pair_fld.train.run_folder import RunSpec

@@ -55,6 +55,8 @@ def train_detector(
 
     It learns from BlazeFace's detections on the training images, from their labels, and from rendered scenes with and
     without faces. Leaves detector.tflite and detector.onnx (int8) in the run folder.
+
+    Example: `pairfld train-detector --recipe mine.yaml`
     """
     from rich.table import Table
     from rich.text import Text

@@ -101,6 +101,8 @@ def validate(
 
     NME is given under three normalisers: outer_corners (distance of the outer eye corners), eye_centres (distance
     between the means of the six points of each eye) and box (square root of the area of the box of the 51 points).
+
+    Example: `pairfld validate model.tflite --images faces --max-nme 4`
     """
     from pair_fld.evaluate.measurement import MeasurementSpec, measure
     from pair_fld.evaluate.protocol import open_protocol

@@ -51,6 +51,8 @@ def verify(
 
     It runs on photographs of the recipe's test sources, or on rendered scenes where the recipe has none. Exit code 1
     when the installation or the run fails, a result is not in the contest's format, or too few faces are detected.
+
+    Example: `pairfld verify submission.zip --recipe mine.yaml`
     """
     place = workspace(recipe, work)
     path = archive or place.package / f"{place.recipe.name}.zip"

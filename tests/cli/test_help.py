@@ -6,8 +6,11 @@ After a change of wording: PAIRFLD_UPDATE_TEXTS=1 python -m pytest tests/cli/tes
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -68,3 +71,18 @@ def test_no_hand_written_default_and_no_markup_is_left(verb: tuple[str, ...]) ->
         command = command.commands[word]
     texts = [getattr(parameter, "help", None) or "" for parameter in getattr(command, "params", [])]
     assert not [text for text in texts if "[default" in text or "[bold" in text]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb], ids=" ".join)
+def test_every_verb_shows_an_example_that_it_takes(verb: tuple[str, ...]) -> None:
+    command: Any = ROOT
+    for word in verb:
+        command = command.commands[word]
+    if isinstance(command, TyperGroup):
+        return
+    examples = re.findall(r"Example: `pairfld ([^`]+)`", command.help or command.callback.__doc__ or "")
+    assert examples, f"add a line to its docstring: Example: `pairfld {' '.join(verb)} ...`"
+    for example in examples:
+        words = shlex.split(example)
+        assert tuple(words[: len(verb)]) == verb
+        command.make_context(words[0], words[len(verb) :])  # raises for an option or argument that is not there
