@@ -27,7 +27,7 @@ endif
 STAGE    = --recipe "$(RECIPE)" --work "$(WORK)" $(if $(FRESH),--overwrite,--resume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all prepare teacher teacher-second student quantize validate package test matrix lint clean distclean
+.PHONY: help setup all labels prepare teacher teacher-second student quantize validate package test matrix lint clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ $(DONE): pyproject.toml .constraints.txt $(wildcard .setup/*.py)
 	touch "$(VENV)/.done"
 
 all: prepare $(TEACHER) student quantize validate package ## the whole reproduction, from faces to a verified archive
+
+labels: setup ## label the faces of shared-faces with MediaPipe's mesh, a second opinion for prepare
+	$(PAIRFLD) annotate mediapipe shared-faces $(if $(DATA),--root "$(DATA)") --out runs/labels/shared-faces --resume
+	$(PAIRFLD) fit-scheme --from runs/labels/shared-faces --to shared-faces $(if $(DATA),--root "$(DATA)") --zero mirror \
+		--out runs/labels/shared-faces/map.npz --overwrite
 
 prepare: setup ## check, split and pack the labelled faces
 	$(PAIRFLD) prepare $(STAGE) $(if $(DATA),--root "$(DATA)") $(SET)

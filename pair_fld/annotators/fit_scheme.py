@@ -4,13 +4,13 @@ Both shapes are brought to the face frame (`data.point_map`); there each of the 
 to their principal components first so that 478 points cost no more than 110. Faces that fit badly (a wrong label, a
 mesh that slipped) count less: iteratively reweighted least squares. The ridge is chosen by cross-validation over people
 or images. The sources' zero points are estimated together with the map (`data.zero_points`): map and shifts in turn,
-until the shifts stand still; the map is learnt at the zero point of one of the sources.
+until the shifts stand still; the map is learnt at the zero point of one of the sources, or at that of `MIRROR`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import masked_mean
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.mean_face import MEAN_FACE
-from pair_fld.runtime.scheme import NUM_POINTS, REGIONS
+from pair_fld.runtime.scheme import FLIP, NUM_POINTS, REGIONS
 
 RIDGES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 COMPONENTS = 220
@@ -30,6 +30,10 @@ FOLDS = 5
 LEAST_FACES = 20
 STILL = 0.003  # percent of the eye distance: shifts that change less have settled
 ROUNDS = 40
+ZERO_FACES = 400  # of a source, evenly spread, that its zero point is estimated on: known to 0.05 % then
+# A zero point of no source. x: where the points of a face and of its mirror image agree, so that training on mirrored
+# faces does not see every label in two places; y: the mean of the faces.
+MIRROR = "mirror"
 OUTLIER = 2.5  # times the median residual, from where a face counts less
 
 
@@ -39,7 +43,7 @@ class FitReport:
 
     Attributes:
         ridges: NME by ridge, mean of the sources. regions, sources: NME of the chosen one.
-        shifts: by source, label minus map, against the source that gives the zero point.
+        shifts: by source, label minus map. zero: the source that gives the zero point, or MIRROR.
         faces, missed: by source.
     """
 
@@ -122,22 +126,26 @@ def fit_scheme(
     """Learn the map.
 
     Args:
-        zero: name of the source whose zero point the map gets; by default the first one.
+        zero: name of the source whose zero point the map gets, by default the first one; or MIRROR.
 
     Raises:
-        PairError: too few faces, or no source of that name.
+        PairError: too few faces, no source of that name, or MIRROR without answers on both flips.
     """
     if len(pairs) < LEAST_FACES:
         raise PairError("fit-scheme", f"{LEAST_FACES} faces or more", str(len(pairs)), "Annotate more images.")
     zero = pairs.sources[0] if zero is None else zero
-    if zero not in pairs.sources:
-        raise PairError("--zero", f"one of {', '.join(pairs.sources)}", zero, "Correct the name.")
-    reference = pairs.sources.index(zero)
-    flips = [flip for k in (0, 1) if (flip := _prepare(pairs, k)) is not None]
+    if zero not in (*pairs.sources, MIRROR):
+        raise PairError("--zero", f"one of {', '.join(pairs.sources)}, {MIRROR}", zero, "Correct the name.")
+    mirrored = zero not in pairs.sources
+    reference = 0 if mirrored else pairs.sources.index(zero)
+    flips = _flips(pairs)
+    if mirrored and len(flips) < 2:
+        raise PairError(f"--zero {MIRROR}", "answers on both flips", "one flip", "Annotate without --one-flip.")
     unit = eye_distance(pairs.target, pairs.mask)
+    few = pairs.pick(_few(pairs))
     steps = 1 + len(ridges)
     progress(0, steps, "zero points")
-    shifts = _settle(pairs, flips, unit, reference, ridges[len(ridges) // 2])
+    shifts = _settle(few, reference, ridges[len(ridges) // 2])
     target = _at_zero(pairs, shifts, unit)
     fold = _folds(pairs.group)
     scores: dict[float, np.ndarray] = {}
@@ -146,7 +154,9 @@ def fit_scheme(
         scores[ridge] = _cross_validate(pairs, flips, target, unit, fold, ridge)
     by_ridge = {ridge: _mean_of_sources(pairs, masked_mean(errors)) for ridge, errors in scores.items()}
     best = min(by_ridge, key=by_ridge.__getitem__)
-    shifts = _settle(pairs, flips, unit, reference, best, shifts)
+    shifts = _settle(few, reference, best, shifts)
+    if mirrored:
+        shifts = _at_mirror(few, shifts, best)
     target = _at_zero(pairs, shifts, unit)
     errors = scores[best]
     regions = {name: _mean_of_sources(pairs, masked_mean(errors[:, list(of)])) for name, of in REGIONS.items()}
@@ -227,10 +237,19 @@ def _predict(pairs: Pairs, flips: Sequence[_Flip], weights: Sequence[np.ndarray]
     return np.where(count[:, None, None] > 0, total / np.maximum(count, 1)[:, None, None], np.nan)
 
 
-def _settle(
-    pairs: Pairs, flips: Sequence[_Flip], unit: np.ndarray, zero: int, ridge: float, start: list[Shift] | None = None
-) -> list[Shift]:
+def _flips(pairs: Pairs) -> list[_Flip]:
+    return [flip for k in (0, 1) if (flip := _prepare(pairs, k)) is not None]
+
+
+def _few(pairs: Pairs) -> np.ndarray:
+    """Rows of at most ZERO_FACES faces of each source."""
+    rows = [np.flatnonzero(pairs.source == k) for k in range(len(pairs.sources))]
+    return np.concatenate([r[np.linspace(0, len(r) - 1, min(ZERO_FACES, len(r))).astype(int)] for r in rows])
+
+
+def _settle(pairs: Pairs, zero: int, ridge: float, start: list[Shift] | None = None) -> list[Shift]:
     """The sources' shifts against that of `zero`, estimated in turn with the map."""
+    flips, unit = _flips(pairs), eye_distance(pairs.target, pairs.mask)
     everyone = np.ones(len(pairs), bool)
     shifts = start or [Shift(0.0, 0.0, (0.0, 0.0), 0)] * len(pairs.sources)
     if len(pairs.sources) == 1:
@@ -248,6 +267,41 @@ def _settle(
         change = max(np.abs(a.vector - b.vector).max() for a, b in zip(new, shifts, strict=True))
         shifts = new
         if change < STILL:
+            break
+    return shifts
+
+
+def _at_mirror(pairs: Pairs, shifts: Sequence[Shift], ridge: float) -> list[Shift]:
+    """The shifts against the zero point of `MIRROR`.
+
+    One map is learnt for images and mirror images alike. Labels that lie to the right of the faces lie to the left of
+    the mirrored ones, so the map can have neither: half the difference of what remains is how far they are off.
+    """
+    unit = eye_distance(pairs.target, pairs.mask)
+    mask, mirror, order = pairs.mask, np.array([-1, 1]), list(FLIP)
+    points = np.concatenate([pairs.points[:, 0], pairs.points[:, 1] * mirror])
+    both = replace(
+        pairs,
+        points=np.stack([points, np.full_like(points, np.nan)], axis=1),
+        target=np.concatenate([pairs.target, pairs.target]),  # replaced in every round
+        mask=np.concatenate([mask, mask[:, order]]),
+        source=np.tile(pairs.source, 2),
+        group=np.tile(pairs.group, 2),
+    )
+    everyone = np.ones(len(both), bool)
+    faces = [shift.faces or int((pairs.source == k).sum()) for k, shift in enumerate(shifts)]
+    down = float(np.average([shift.y for shift in shifts], weights=faces))
+    shifts = [replace(shift, y=shift.y - down) for shift in shifts]
+    for _ in range(ROUNDS):  # the map has a part of a shift: how the faces are turned tells some of it
+        target = _at_zero(pairs, shifts, unit)
+        both = replace(both, target=np.concatenate([target, target[:, order] * mirror]))
+        flip = _prepare(both, 0)
+        assert flip is not None  # there are answers on both flips
+        found = _predict(both, [flip], [_fit(flip, both, both.target, everyone, ridge)], everyone)
+        there, back = slice(len(pairs)), slice(len(pairs), None)
+        right, left = (estimate_shift(both.target[k], found[k], both.mask[k], unit).x for k in (there, back))
+        shifts = [replace(shift, x=shift.x + (right - left) / 2) for shift in shifts]
+        if abs(right - left) / 2 < STILL:
             break
     return shifts
 

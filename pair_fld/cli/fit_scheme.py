@@ -31,7 +31,11 @@ def fit_scheme(
     target: Annotated[Path, typer.Option("--out", "-o", help="The map, an .npz of numbers.")],
     zero: Annotated[
         str | None,
-        typer.Option("--zero", help="Source whose zero point the map gets.", show_default="the first"),
+        typer.Option(
+            "--zero",
+            help="Source whose zero point the map gets; or mirror: where a face and its mirror image agree.",
+            show_default="the first",
+        ),
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
     overwrite: OverwriteOption = False,
@@ -68,7 +72,9 @@ def fit_scheme(
     for name, value in report.regions.items():
         table.add_row(name, f"{value:.2f}")
     out.print(table)
-    sources = Table(caption=f"shift: labels against {report.zero}, % of the eye distance, x to the right and y down")
+    sources = Table(
+        caption=f"shift: labels against zero point {report.zero}, % of the eye distance, x to the right and y down"
+    )
     for heading in ("source", "faces", "missed", "NME %", "shift x", "shift y", "spread x", "spread y"):
         sources.add_column(heading, justify="left" if heading == "source" else "right")
     for name, shift in report.shifts.items():

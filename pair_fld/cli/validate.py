@@ -106,7 +106,7 @@ def validate(
     """
     from pair_fld.evaluate.measurement import MeasurementSpec, measure
     from pair_fld.evaluate.protocol import open_protocol
-    from pair_fld.evaluate.report import shift_table, tables
+    from pair_fld.evaluate.report import shift_table, tables, visibility_table
 
     model, changes = _split_arguments(arguments or [])
     place = workspace(recipe, work, changes)
@@ -131,10 +131,14 @@ def validate(
     if as_json:
         print_json(found.to_json())
     else:
-        for table in (*tables(found.result, spec.name), shift_table(found.result)):
+        by_visibility = visibility_table(found.result)
+        more = [] if by_visibility is None else [by_visibility]
+        for table in (*tables(found.result, spec.name), shift_table(found.result), *more):
             out.print(table)
         for score in found.disturbed:
             out.print(str(score), highlight=False)
+    if (sentence := found.result.visibility.sentence) is not None:
+        say(sentence)
     for entry in found.left_out:
         say(f"left out: {entry.sentence}")
     if found.measured_faces < found.labelled_faces:

@@ -221,6 +221,9 @@ class TrainConfig(Strict):
     losses: dict[str, float] = Field(min_length=1)
     # sampling weights of sources by name, in place of those in the data's configuration
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    # weight of a labelled point that is hidden, where its source says so. Labels of hidden points scatter 1.6 to 1.9
+    # times as far around a reference's answers as those of seen ones, and a weight goes by the square of that
+    hidden_points: float = Field(default=0.3, ge=0)
     augment: AugmentConfig = AugmentConfig()
 
 

@@ -30,6 +30,7 @@ from pair_fld.evaluate.metrics import (
     region_nme,
     shift_removed_nme,
 )
+from pair_fld.evaluate.visibility import VisibilityScores, score_visibility
 from pair_fld.io import atomic_path
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Result:
         nme: by normaliser, (N,) fractions, nan where not scored.
         shifts: by source, how far its labels lie from the predictions' zero point.
         shift_removed: (N,) fractions, NME under outer_corners with each source's shift taken out.
+        visibility: of seen and of hidden points, and of faces at all head poses.
     """
 
     faces: int
@@ -123,6 +125,7 @@ class Result:
     nme: Mapping[str, np.ndarray]
     shifts: Mapping[str, Shift]
     shift_removed: np.ndarray
+    visibility: VisibilityScores
 
     def shift_removed_percent(self, source: str | None = None) -> float:
         """Mean NME, percent, with each source's shift taken out: of all faces, or of one source."""
@@ -147,6 +150,7 @@ class Result:
             },
             "regions": _flat_regions(self.regions),
             POINTS: [_number(value) for value in self.points],
+            "visibility": self.visibility.to_json(),
         }
 
     def groups(self) -> dict[str, GroupScores]:
@@ -167,8 +171,12 @@ def evaluate(
     valid: np.ndarray,
     sources: Sequence[str],
     names: Sequence[str],
+    visibility: np.ndarray | None = None,
+    spreads: np.ndarray | None = None,
 ) -> Result:
     """Score predictions (N, 51, 2) against truth (N, 51, 2), both _img; valid (N, 51) bool masks the truth.
+
+    visibility and spreads are `score_visibility`'s.
 
     A prediction that is not finite counts as a failure with infinite error.
 
@@ -204,6 +212,7 @@ def evaluate(
         nme=errors,
         shifts=shifts,
         shift_removed=removed,
+        visibility=score_visibility(predicted, truth, mask, visibility, spreads),
     )
 
 
@@ -279,6 +288,23 @@ def shift_table(result: Result) -> Table:
     for name, shift in result.shifts.items():
         stands, removed = result.sources[name]["outer_corners"].nme_percent, result.shift_removed_percent(name)
         table.add_row(name, figure(stands, 2), figure(removed, 2), f"{shift.x:+.2f}", f"{shift.y:+.2f}")
+    return table
+
+
+def visibility_table(result: Result) -> Table | None:
+    """Rich table: NME and heatmap spread of seen and of hidden points; None where no hidden point is labelled."""
+    scores = result.visibility
+    if not scores.hidden.points:
+        return None
+    table = Table(
+        title="NME % by visibility, where the labels state it",
+        caption="over the outer corners' distance, or 0.79 x the root of the box's area where one is not labelled",
+    )
+    for heading in ("points", "labelled", "NME %", "heatmap spread %"):
+        table.add_column(heading, justify="left" if heading == "points" else "right")
+    for name, own in (("seen", scores.seen), ("hidden", scores.hidden)):
+        spread = "-" if own.spread_percent is None else figure(own.spread_percent, 2)
+        table.add_row(name, str(own.points), figure(own.nme_percent, 2), spread)
     return table
 
 

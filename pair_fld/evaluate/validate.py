@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from pair_fld.data.sources.listing import list_samples, usual_kind
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.evaluate.text_files import match_texts
+from pair_fld.evaluate.visibility import NOT_STATED
 from pair_fld.models.checkpoint import load_model as load_checkpoint_model
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime import session
@@ -45,6 +46,20 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
+class Locator(Protocol):
+    """A Predictor that knows how its heatmaps are spread; `runtime.session.Model` is one."""
+
+    def locate(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """`predict`, and the spreads (B, 51) in crop pixels along one axis, None without heatmaps."""
+        ...
+
+
+def locate(model: Predictor, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predictions, and spreads where the model has any."""
+    return model.locate(crops) if isinstance(model, Locator) else (model.predict(crops), None)
+
+
 class TorchModel:
     """A checkpoint's network (its EMA weights) as a Predictor."""
 
@@ -52,11 +67,17 @@ class TorchModel:
         self.net, self.state = load_checkpoint_model(path)
         self.input_size, self.margin = self.net.config.input_size, self.net.config.margin
 
-    @torch.inference_mode()
     def predict(self, crops: np.ndarray) -> np.ndarray:
+        return self.locate(crops)[0]
+
+    @torch.inference_mode()
+    def locate(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `runtime.session.Model.locate`."""
         metadata = model_metadata(self.input_size, self.margin, self.net.output_kind)
         x = torch.from_numpy(normalise(crops, metadata)).permute(0, 3, 1, 2)
-        return from_norm(self.net.points(self.net(x)).numpy(), self.input_size).astype(np.float32)
+        raw = self.net(x)
+        points = from_norm(self.net.points(raw).numpy(), self.input_size).astype(np.float32)
+        return points, session.decode(raw.float().numpy(), metadata)[1]
 
 
 class Mirrored:
@@ -155,17 +176,31 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progr
 
     All errors are ratios of lengths in one crop, so they equal those in image pixels.
     """
-    predicted, points, valid, kept = [], [], [], []
+    predicted, points, valid, kept, visibility, spreads = [], [], [], [], [], []
     left_out = list(truth.left_out)
     for samples, crops in load_crops(truth, model.input_size, model.margin, left_out):
-        predicted.append(model.predict(np.stack([c.image for c in crops])))
+        located, spread = locate(model, np.stack([c.image for c in crops]))
+        predicted.append(located)
+        spreads.append(spread)
+        visibility += [_visibility(*pair) for pair in zip(samples, crops, strict=True)]
         points.extend(c.points for c in crops)
         valid.extend(c.point_mask for c in crops)
         kept.extend(samples)
         progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
     if not kept:
         raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
-    return _score(truth, np.concatenate(predicted), np.stack(points), np.stack(valid), kept), left_out
+    known = [spread for spread in spreads if spread is not None]
+    result = _score(
+        truth, np.concatenate(predicted), np.stack(points), np.stack(valid), kept, np.stack(visibility),
+        np.concatenate(known) if known else None,
+    )  # fmt: skip
+    return result, left_out
+
+
+def _visibility(sample: Sample, crop: Crop) -> np.ndarray:
+    """(51,) of a face, NOT_STATED where its source says nothing of it."""
+    stated = sample.visibility is not None
+    return crop.visibility.astype(np.int8) if stated else np.full(len(crop.visibility), NOT_STATED, np.int8)
 
 
 def cut(pack: FaceDataset, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -183,18 +218,25 @@ def validate_pack(model: Predictor, pack: FaceDataset, split: Split, progress: P
     if not len(rows):
         remedy = "Prepare data with such faces (valid_fraction, split)."
         raise PairError(pack.folder, f"labelled faces of the split {SPLITS[split]}", "none", remedy)
-    predicted, points, valid = [], [], []
+    predicted, points, valid, spreads = [], [], [], []
     for start in range(0, len(rows), BATCH):
         crops, truth, mask = cut(pack, rows[start : start + BATCH], model)
-        predicted.append(model.predict(crops))
+        located, spread = locate(model, crops)
+        predicted.append(located)
+        spreads.append(spread)
         points.append(truth)
         valid.append(mask)
         progress(min(start + BATCH, len(rows)), len(rows))
     faces = pack.faces
     names = [pack.config.sources[k].name for k in faces.source[rows]]
+    known = [spread for spread in spreads if spread is not None]
+    # a pack does not say which sources state visibility: those do that have a hidden point
+    stated = np.isin(faces.source, np.unique(faces.source[faces.visibility.any(axis=1)]))
+    visibility = np.where(stated[:, None], faces.visibility.astype(np.int8), NOT_STATED)[rows]
     return evaluate(
-        np.concatenate(predicted), np.concatenate(points), np.concatenate(valid), names, faces.path[rows].tolist()
-    )
+        np.concatenate(predicted), np.concatenate(points), np.concatenate(valid), names, faces.path[rows].tolist(),
+        visibility, np.concatenate(known) if known else None,
+    )  # fmt: skip
 
 
 def validate_texts(
@@ -207,7 +249,7 @@ def validate_texts(
     Args:
         note: is told in a sentence how many images have no text, and texts no image.
     """
-    predicted, points, valid, kept = [], [], [], []
+    predicted, points, valid, kept, visibility = [], [], [], [], []
     left_out = list(truth.left_out)
     texts = match_texts(folder, truth.samples)
     if note is not None:
@@ -220,11 +262,13 @@ def validate_texts(
             predicted.append(_nearest(text_of[id(sample)], points_img, crop.point_mask))
             points.append(points_img)
             valid.append(crop.point_mask)
+            visibility.append(_visibility(sample, crop))
             kept.append(sample)
         progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
     if not kept:
         raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
-    return _score(truth, np.stack(predicted), np.stack(points), np.stack(valid), kept), left_out
+    found = _score(truth, np.stack(predicted), np.stack(points), np.stack(valid), kept, np.stack(visibility))
+    return found, left_out
 
 
 def _nearest(path: Path | None, truth_img: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -267,6 +311,14 @@ def load_crops(
                 yield [s for s, _ in good], [c for _, c in good]
 
 
-def _score(truth: Truth, predicted: np.ndarray, points: np.ndarray, valid: np.ndarray, kept: list[Sample]) -> Result:
+def _score(
+    truth: Truth,
+    predicted: np.ndarray,
+    points: np.ndarray,
+    valid: np.ndarray,
+    kept: list[Sample],
+    visibility: np.ndarray,
+    spreads: np.ndarray | None = None,
+) -> Result:
     names = [truth.config.sources[s.source].name for s in kept]
-    return evaluate(predicted, points, valid, names, [s.key for s in kept])
+    return evaluate(predicted, points, valid, names, [s.key for s in kept], visibility, spreads)

@@ -27,6 +27,7 @@ from pair_fld.data.augment.geometric import (
 )
 from pair_fld.data.augment.photometric import PhotometricParams, apply_cv2, apply_torch, sample_photometric
 from pair_fld.data.dataset import FaceDataset, FaceTable, LabelSource, Split
+from pair_fld.data.sample import SEEN
 from pair_fld.runtime.frame import fit_frames
 from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
 from pair_fld.train.loss_terms import Batch
@@ -115,14 +116,19 @@ class FusedLabels:
     teacher: TeacherTargets | None
 
 
-def fuse_labels(faces: FaceTable, predictions: LandmarkPredictions | None, config: DistillConfig) -> FusedLabels:
+def fuse_labels(
+    faces: FaceTable, predictions: LandmarkPredictions | None, config: DistillConfig, hidden_points: float = 1.0
+) -> FusedLabels:
     """Labels as they are, or fused with a teacher's predictions.
+
+    Labels of points that are hidden have the weight `hidden_points`.
 
     With a teacher, machine-made labels are down-weighted; missing labels are filled where the teacher's standard
     deviation is below `fill_max_sigma`; unlabelled faces are cropped by the frame of the teacher's points, since their
     own is a guess; and a prediction with standard deviation s has weight 1 / (1 + (s / half_weight_sigma)^2).
     """
     frame, weight = faces.frame.astype(np.float32), faces.point_mask.astype(np.float32)
+    weight[faces.visibility > SEEN] *= hidden_points
     if predictions is None:
         return FusedLabels(faces.points, weight, frame, None)
     sigma, unlabelled = predictions.sigma, faces.label == LabelSource.NONE
@@ -179,7 +185,7 @@ class BatchSource:
         self.steps_per_epoch = stage.train.steps_per_epoch or steps_per_epoch(self.weights, self._total)
         self._order = (-1, np.zeros(0, int))
         self.streams = dataset.streams
-        self._labels = fuse_labels(dataset.faces, predictions, stage.distill)
+        self._labels = fuse_labels(dataset.faces, predictions, stage.distill, stage.train.hidden_points)
 
     def indices_of(self, step: int) -> np.ndarray:
         """(step_size,) this process's faces of a step."""
