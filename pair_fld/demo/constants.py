@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pair_fld.demo.engine import LITERT
 from pair_fld.runtime import (
     centre_detector,
     confidence,
     detection,
     geometry,
+    image_file,
     one_euro,
     pipeline,
     scheme,
@@ -28,6 +30,7 @@ def constants() -> dict[str, Any]:
         "mean_face": MEAN_FACE.tolist(),
         "curves": {name: list(points) for name, points in scheme.CURVES.items()},
         "area_shrink": geometry.AREA_SHRINK,
+        "search_side": image_file.SEARCH_SIDE,
         "detection": {"same_key_points": detection.SAME_KEY_POINTS, "same_turn": detection.SAME_TURN},
         "search": {
             "third_turns": list(search.THIRD_TURNS),
@@ -79,11 +82,11 @@ def constants_module() -> str:
     return f"// Written by pairfld demo from pair_fld/runtime.\nexport const CONSTANTS = {json.dumps(constants())};\n"
 
 
-def archive_description(loaded: Pipeline, name: str) -> dict[str, Any]:
+def archive_description(loaded: Pipeline, name: str, model_sha256: str) -> dict[str, Any]:
     """What the page must know of an archive, with everything that its metadata leaves open decided as here.
 
     Args:
-        loaded: the archive's pipeline. name: shown on the page.
+        loaded: the archive's pipeline. name: shown on the page. model_sha256: of the model's file.
     """
     model, detector = loaded.model, loaded.detector
     assert isinstance(detector, SearchingDetector)
@@ -93,7 +96,9 @@ def archive_description(loaded: Pipeline, name: str) -> dict[str, Any]:
     seen = {"colour": "rgb", "mean": 127.5, "std": 127.5} if blazeface else vars(detector)["metadata"]["input"]
     return {
         "name": name,
+        "engine": f"{LITERT.name} {LITERT.version}",
         "model": {
+            "sha256": model_sha256,
             "file": "model.tflite",
             "size": model.input_size,
             "margin": model.margin,

@@ -13,6 +13,7 @@ from pair_fld.demo.constants import archive_description, constants_module
 from pair_fld.demo.engine import find_engine, write_engine
 from pair_fld.errors import PairError
 from pair_fld.inference.archive import open_pipelines, unpacked
+from pair_fld.io import file_hash
 from pair_fld.runs import fresh_folder
 
 STAGE = "demo"
@@ -45,7 +46,7 @@ def write_site(
                     found = "one without it"
                     raise PairError(archive, f"an archive with {name}", found, "Pack it with a .tflite model.")
             (pipeline,) = open_pipelines(weights, archive, 1)
-            description = archive_description(pipeline, archive.stem)
+            description = archive_description(pipeline, archive.stem, file_hash(weights / _WEIGHTS[0]))
             for name in _WEIGHTS:
                 shutil.copyfile(weights / name, draft / name)
         engine = find_engine(engine_folder, say)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pair_fld.data.synthetic import render_scene
+from pair_fld.demo.measurements import read_measurements
 from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
 from pair_fld.runtime.frame import frame_matrix
 from pair_fld.runtime.geometry import warp
@@ -110,6 +111,28 @@ def test_images_give_python_s_faces(page: Page, pipeline: Pipeline, tmp_path: Pa
     # takes one such step in one pixel for up to half a pixel in some point. The mean over a face's points is steadier.
     assert len(apart) >= IMAGES - 1
     assert max(apart) < 0.5
+
+
+def test_a_large_photograph_gives_python_s_faces(page: Page, pipeline: Pipeline, tmp_path: Path) -> None:
+    image = cv2.resize(render_scene(5, 6, 512, faces=1).image, (1800, 1700), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "large.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    (face,) = pipeline.faces_of_file(tmp_path / "large.jpg")  # looks for faces in the JPEG at half its size
+    (found,) = choose(page, tmp_path / "large.jpg")
+    # the mean over the points, over the face's size: libjpeg halves an image a little differently than blocks do
+    assert np.hypot(*(np.array(found["points"]) - face.points).T).mean() < 0.005 * face.frame.size
+
+
+def test_a_device_s_measurements_are_read_back(page: Page, tmp_path: Path) -> None:
+    page.evaluate("document.querySelector('#measure').click()")
+    page.wait("document.querySelector('#measured a') !== null")
+    text = page.evaluate("fetch(document.querySelector('#measured a').href).then((file) => file.text())")
+    (tmp_path / "device.json").write_text(text)
+    measured = read_measurements(tmp_path / "device.json")
+    assert measured.archive == shipped_archive().stem
+    assert "Chrome" in measured.device
+    assert measured.runs == 100
+    assert 0 < measured.stages["model"].median_ms < measured.stages["face"].median_ms
+    assert measured.stages["detector"].median_ms < measured.stages["look"].median_ms
 
 
 def test_a_video_gives_python_s_tracks(page: Page, pipeline: Pipeline) -> None:

@@ -10,14 +10,17 @@ import tarfile
 import threading
 import urllib.error
 import urllib.request
+import webbrowser
 import zipfile
 from dataclasses import replace
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from pair_fld.demo import engine
 from pair_fld.demo.server import address, open_server
+from pair_fld.errors import PairError
 from pair_fld.inference.archive import shipped_archive
 from tests.cli.command import pairfld
 
@@ -116,3 +119,30 @@ def test_scripts_are_served_as_scripts(tmp_path: Path) -> None:
             assert response.headers["Content-Type"].startswith("text/javascript")
         server.shutdown()
         thread.join()
+
+
+def test_the_page_is_served_until_it_is_interrupted(npm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def visit(url: str) -> None:
+        opened.append(url)
+
+    def interrupt(server: ThreadingHTTPServer) -> None:
+        server.timeout = 5
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with urllib.request.urlopen(opened[0]) as response:
+            assert b"51 facial landmarks" in response.read()
+        thread.join()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(webbrowser, "open", visit)
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", interrupt)
+    done = pairfld("demo", "--serve", "--engine-folder", str(npm))
+    assert done.code == 0, done.err
+    assert opened[0].startswith("http://localhost:")
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with open_server(tmp_path) as server, pytest.raises(PairError, match="--port: expected a free port"):
+        open_server(tmp_path, server.server_port)

@@ -85,22 +85,38 @@ export function warp(image, matrix, size) {
 }
 
 /**
- * The part of an image under a crop, averaged over block x block pixels, and the matrix that fits it. The last blocks
- * repeat the image's rim.
+ * The part of an image under a crop, averaged over block x block pixels, and the matrix that fits it.
  *
  * @param {Raster} image @param {Matrix} matrix @param {number} size @param {number} block @returns {[Raster, Matrix]}
  */
 function averageRegion(image, matrix, size, block) {
-  const { width, height, data } = image;
+  const { width, height } = image;
   const under = pointsBox(transformPoints(invert(matrix), [[-1, -1], [size, -1], [size, size], [-1, size]]));
   const x0 = clip(Math.floor(under[0]) - block, 0, width - 1);
   const y0 = clip(Math.floor(under[1]) - block, 0, height - 1);
   const x1 = clip(Math.ceil(under[2]) + block + 1, x0 + 1, width);
   const y1 = clip(Math.ceil(under[3]) + block + 1, y0 + 1, height);
+  const [a, b, c, d, e, f] = matrix;
+  // the centre of block j lies at pixel x0 + block j + (block - 1) / 2
+  const cx = x0 + (block - 1) / 2;
+  const cy = y0 + (block - 1) / 2;
+  return [
+    averageBlocks(image, [x0, y0, x1, y1], block),
+    [a * block, b * block, a * cx + b * cy + c, d * block, e * block, d * cx + e * cy + f],
+  ];
+}
+
+/**
+ * The means of block x block pixels of a part of an image. The last blocks repeat the part's rim.
+ *
+ * @param {Raster} image @param {Box} part @param {number} block @returns {Raster}
+ */
+export function averageBlocks({ width, data }, [x0, y0, x1, y1], block) {
   const columns = Math.ceil((x1 - x0) / block);
   const rows = Math.ceil((y1 - y0) / block);
   const small = new Uint8Array(columns * rows * 4);
   const sums = new Uint32Array(columns * 3);
+  const area = block * block;
   for (let row = 0; row < rows; row++) {
     sums.fill(0);
     for (let k = 0; k < block; k++) {
@@ -115,21 +131,13 @@ function averageRegion(image, matrix, size, block) {
         }
       }
     }
-    const area = block * block;
     for (let column = 0; column < columns; column++) {
       for (let k = 0; k < 3; k++) {
         small[(row * columns + column) * 4 + k] = rounded(sums[column * 3 + k] / area, block > 2);
       }
     }
   }
-  const [a, b, c, d, e, f] = matrix;
-  // the centre of block j lies at pixel x0 + block j + (block - 1) / 2
-  const cx = x0 + (block - 1) / 2;
-  const cy = y0 + (block - 1) / 2;
-  return [
-    { width: columns, height: rows, data: small },
-    [a * block, b * block, a * cx + b * cy + c, d * block, e * block, d * cx + e * cy + f],
-  ];
+  return { width: columns, height: rows, data: small };
 }
 
 /**

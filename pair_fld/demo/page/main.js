@@ -7,6 +7,7 @@
 
 import { drawFaces } from "./draw.js";
 import { loadEngine } from "./engine.js";
+import { ImageFile } from "./image_file.js";
 import { measure, measurements, offer } from "./measurements.js";
 import { Pipeline } from "./pipeline.js";
 import { close, openCamera, openImage, openVideo, PixelReader, sizeOf } from "./sources.js";
@@ -98,7 +99,7 @@ async function run(shown) {
     const began = performance.now();
     const image = timing.measure("read", () => reader.read(source));
     if (image) {
-      const faces = await (video ? tracker.faces(image, began / 1000) : pipeline.faces(image));
+      const faces = await (video ? tracker.faces(image, began / 1000) : pipeline.faces(ImageFile.ofImage(image)));
       if (state.shown !== shown) return;
       timing.measure("draw", () => draw(shown, faces));
       timing.add("total", performance.now() - began);
@@ -128,7 +129,8 @@ function draw({ source }, faces) {
   if (!context) return;
   // the pixels that were looked at, not those that a video has moved on to
   context.drawImage(reader.canvas, 0, 0);
-  drawFaces(context, faces, width / Math.max(view.clientWidth, 1));
+  const scale = Math.min(view.clientWidth / width, view.clientHeight / height); // the image keeps its shape inside
+  drawFaces(context, faces, 1 / Math.max(scale, 0.01));
 }
 
 let reported = 0;
@@ -149,7 +151,7 @@ function report() {
   element("faces", HTMLOListElement).replaceChildren(
     ...state.faces.slice(0, 8).map(({ score, frame, identity }, k) => {
       const item = document.createElement("li");
-      item.textContent = `face ${identity ?? k + 1}: score ${score.toFixed(2)}, turned ${frame.roll.toFixed(0)}°`;
+      item.textContent = `face ${identity ?? k + 1}: score ${score.toFixed(2)}, roll ${frame.roll.toFixed(0)}°`;
       return item;
     }),
   );

@@ -1,5 +1,6 @@
-/** What this device takes for a face, as a file that `pairfld benchmark models` reads back. */
+/** What this device takes for a face, as a file that `pairfld benchmark devices` reads back. */
 
+import { ImageFile } from "./image_file.js";
 import { Timing } from "./timing.js";
 
 const WARM_UP = 20;
@@ -12,7 +13,7 @@ const RUNS = 100;
  */
 export async function measure(pipeline) {
   const [width, height] = [640, 480];
-  const image = { width, height, data: new Uint8ClampedArray(width * height * 4).fill(128) };
+  const image = ImageFile.ofFrame({ width, height, data: new Uint8ClampedArray(width * height * 4).fill(128) });
   const frame = { centre: /** @type {[number, number]} */ ([width / 2, height / 2]), size: 200, roll: 0 };
   const whole = { centre: frame.centre, size: width, roll: 0 };
   const before = pipeline.timing;
@@ -21,10 +22,9 @@ export async function measure(pipeline) {
   try {
     for (let k = 0; k < WARM_UP + RUNS; k++) {
       if (k === WARM_UP) pipeline.timing = timing;
-      await pipeline.look(image, whole, 1);
-      await timing.measureAsync("face", () => pipeline.locate(image, frame));
-      if (k >= WARM_UP) timing.frame(1);
-      else timing.now = {};
+      await pipeline.timing.measureAsync("look", () => pipeline.look(image, whole, 1));
+      await pipeline.timing.measureAsync("face", () => pipeline.locate(image, frame));
+      pipeline.timing.frame(1);
       if (k % 10 === 0) await new Promise((resolve) => setTimeout(resolve)); // the page stays alive
     }
   } finally {
@@ -42,8 +42,10 @@ export function measurements(archive, loadMs, live, stages) {
   return {
     format: "pairfld-demo-1",
     archive: archive.name,
+    model_sha256: archive.model.sha256,
+    engine: archive.engine,
     device: navigator.userAgent,
-    cores: navigator.hardwareConcurrency,
+    cores: navigator.hardwareConcurrency ?? null,
     runs: RUNS,
     load_ms: Math.round(loadMs),
     stages,
@@ -58,9 +60,9 @@ export function offer(place, result) {
   link.download = "pairfld-measurements.json";
   link.textContent = link.download;
   link.href = URL.createObjectURL(new Blob([JSON.stringify(result, null, 1)], { type: "application/json" }));
-  const { face, detector } = result.stages;
+  const { face, look } = result.stages;
   place.replaceChildren(
-    `A face takes ${face.median_ms.toFixed(2)} ms, one look of the detector ${detector.median_ms.toFixed(2)} ms. `,
+    `A face takes ${face.median_ms.toFixed(2)} ms, one look of the detector ${look.median_ms.toFixed(2)} ms. `,
     link,
   );
 }

@@ -3,7 +3,7 @@
  *
  * @typedef {import("./geometry.js").Point} Point
  * @typedef {import("./geometry.js").Box} Box
- * @typedef {import("./geometry.js").Raster} Raster
+ * @typedef {import("./image_file.js").ImageFile} ImageFile
  * @typedef {import("./frame.js").Frame} Frame
  * @typedef {import("./detection.js").Detection} Detection
  * @typedef {{presence: number, detector: number}} Bounds what a detection must reach to count as a face
@@ -11,8 +11,8 @@
  *   identity?: number}} Face identity: of a face that is followed
  * @typedef {{reference: Point[], weights: number[], bias: number[]}} Calibration
  * @typedef {{
- *   name: string,
- *   model: {file: string, size: number, margin: number, refine: number, kind: string, min_score: number,
+ *   name: string, engine: string,
+ *   model: {file: string, sha256: string, size: number, margin: number, refine: number, kind: string, min_score: number,
  *     input: import("./codec.js").InputSpec, confidence: import("./confidence.js").ConfidenceTree | null},
  *   detector: import("./detectors.js").DetectorSpec & {file: string, search: import("./search.js").SearchConfig,
  *     calibration: Calibration},
@@ -53,15 +53,13 @@ export class Pipeline {
   /**
    * Every face of an image, from the image's right to left.
    *
-   * @param {Raster} image @param {boolean} [turned] false leaves out the steps of turned views @returns {Promise<Face[]>}
+   * @param {ImageFile} image @param {boolean} [turned] false leaves out the steps of turned views @returns {Promise<Face[]>}
    */
   async faces(image, turned = true) {
-    const { search, side, calibration } = this.archive.detector;
-    const keyPoints = calibration.reference.length > 0;
     let found = /** @type {Face[]} */ ([]);
     let bounds = P.first_bounds;
-    for (const step of searchSteps(image.width, image.height, search, side, keyPoints)) {
-      if ((turned || !step.turned) && wanted(step, found.map((face) => this.sighting(face)))) {
+for (const step of this.searchSteps(image)) {
+      if ((turned || !step.turned) && wanted(step, found.map((face) => this.sighting(face, image.factor)))) {
         found = distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
       }
       bounds = P.further_bounds;
@@ -74,35 +72,40 @@ export class Pipeline {
   /**
    * The faces of one step of the search, for a video in which nobody is seen yet: the search goes on in the next frame.
    *
-   * @param {Raster} image @param {number} number of the step; after the last comes the first
+   * @param {ImageFile} image @param {number} number of the step; after the last comes the first
    */
   async facesOfStep(image, number) {
-    const { search, side } = this.archive.detector;
-    const steps = [...searchSteps(image.width, image.height, search, side)];
+    const steps = [...this.searchSteps(image)];
     const at = number % steps.length;
     return distinctFaces(await this.facesIn(image, steps[at].views, at ? P.further_bounds : P.first_bounds));
   }
 
-  /** The faces that the detector sees in these views. @param {Raster} image @param {Frame[]} views
+  /** Where to look, coarse to fine. @param {ImageFile} image */
+  searchSteps({ reduced: { width, height } }) {
+    const { search, side, calibration } = this.archive.detector;
+    return searchSteps(width, height, search, side, calibration.reference.length > 0);
+  }
+
+  /** The faces that the detector sees in these views of the reduced image. @param {ImageFile} image @param {Frame[]} views
    * @param {Bounds} [bounds] */
   async facesIn(image, views, bounds = P.first_bounds) {
     const detections = await this.detectIn(image, views);
     const framed = detections.flatMap((detection) => {
       const frame = this.frame(detection);
-      return frame ? [{ frame, detection }] : [];
+      return frame ? [{ frame: image.enlargeFrame(frame), detection }] : [];
     });
     const scores = framed.map(({ detection }) => detection.score);
     return this.predict(image, framed.map(({ frame }) => frame), scores, bounds);
   }
 
-  /** A face for the search. @param {Face} face */
-  sighting({ frame, score }) {
+  /** A face for the search, in pixels of the reduced image. @param {Face} face @param {number} factor */
+  sighting({ frame, score }, factor) {
     // a detector's own score seldom reaches what a calibrated one does for a certain face
     const certain = !this.archive.model.confidence && score >= P.further_bounds.detector;
-    return { size: frame.size, roll: frame.roll, score: certain ? 1 : score };
+    return { size: frame.size / factor, roll: frame.roll, score: certain ? 1 : score };
   }
 
-  /** Faces seen in these views and confirmed by a second look each, best first. @param {Raster} image
+  /** Faces seen in these views and confirmed by a second look each, best first. @param {ImageFile} image
    * @param {Frame[]} views @returns {Promise<Detection[]>} */
   async detectIn(image, views) {
     const { search } = this.archive.detector;
@@ -129,12 +132,12 @@ export class Pipeline {
     return weightedNms(confirmed, search.overlap);
   }
 
-  /** Detections in one view, in image pixels. @param {Raster} image @param {Frame} view @param {number} threshold
+  /** Detections in one view, in pixels of the reduced image. @param {ImageFile} image @param {Frame} view @param {number} threshold
    * @returns {Promise<Detection[]>} */
   async look(image, view, threshold) {
     const { side } = this.archive.detector;
     const matrix = frameMatrix(view, side, 1);
-    const crop = this.timing.measure("crop", () => warp(image, matrix, side));
+    const crop = this.timing.measure("crop", () => warp(image.reduced, matrix, side));
     const seen = await this.timing.measureAsync("detector", () =>
       look(this.detector, this.archive.detector, crop, threshold),
     );
@@ -165,7 +168,7 @@ export class Pipeline {
   /**
    * The faces in frames; what does not reach the bounds is left out as no face.
    *
-   * @param {Raster} image @param {Frame[]} frames @param {number[]} detectorScores @param {Bounds} [bounds]
+   * @param {ImageFile} image @param {Frame[]} frames @param {number[]} detectorScores @param {Bounds} [bounds]
    * @returns {Promise<Face[]>}
    */
   async predict(image, frames, detectorScores, bounds = P.first_bounds) {
@@ -179,7 +182,7 @@ export class Pipeline {
   }
 
   /** Points and spreads, and the frame they were found in: the crop is cut anew around the points as often as the
-   * model asks, and once more where it missed its face. @param {Raster} image @param {Frame} frame */
+   * model asks, and once more where it missed its face. @param {ImageFile} image @param {Frame} frame */
   async settle(image, frame) {
     const { refine } = this.archive.model;
     let found = await this.locate(image, frame);
@@ -190,11 +193,11 @@ export class Pipeline {
     return { frame, ...found };
   }
 
-  /** @param {Raster} image @param {Frame} frame */
+  /** @param {ImageFile} image @param {Frame} frame */
   async locate(image, frame) {
     const { size, margin, kind, input } = this.archive.model;
     const matrix = frameMatrix(frame, size, margin);
-    const crop = this.timing.measure("crop", () => warp(image, matrix, size));
+    const crop = this.timing.measure("crop", () => image.crop(matrix, size));
     const [output] = await this.timing.measureAsync("model", () =>
       this.model.run(toInput(crop, input, this.model.inputType)),
     );

@@ -16,6 +16,7 @@ import { CONSTANTS } from "./constants.js";
 import { boxIou } from "./detection.js";
 import { fitFrame, frameMatrix, frameResidual } from "./frame.js";
 import { pointsBox, warp } from "./geometry.js";
+import { ImageFile } from "./image_file.js";
 import { FaceFilter } from "./one_euro.js";
 
 const T = CONSTANTS.tracker;
@@ -102,12 +103,13 @@ export class Tracker {
   /**
    * The faces of the next frame, from its right to its left.
    *
-   * @param {Raster} image @param {number} time of the frame in seconds @returns {Promise<TrackedFace[]>}
+   * @param {Raster} frame @param {number} time of the frame in seconds @returns {Promise<TrackedFace[]>}
    */
-  async faces(image, time) {
+  async faces(frame, time) {
+    const image = ImageFile.ofFrame(frame);
     if (time <= this.time) time = this.time + 1e-3; // a video that begins again
     this.time = time;
-    if (this.isCut(image)) this.tracks = [];
+    if (this.isCut(frame)) this.tracks = [];
     await this.follow(image, time);
     this.part(image);
     await this.look(image, time);
@@ -147,7 +149,7 @@ export class Tracker {
     return power > 0 && both < this.config.cut * power;
   }
 
-  /** @param {Raster} image @param {number} time */
+  /** @param {ImageFile} image @param {number} time */
   async follow(image, time) {
     for (const track of this.live()) {
       const [found] = await this.pipeline.predict(image, [track.expected(time)], [T.tracked_detector_score]);
@@ -156,7 +158,7 @@ export class Tracker {
     }
   }
 
-  /** Two tracks on one face: the one whose colours it has less is lost, behind the other. @param {Raster} image */
+  /** Two tracks on one face: the one whose colours it has less is lost, behind the other. @param {ImageFile} image */
   part(image) {
     const live = this.live();
     if (this.tracks.length < 2) return;
@@ -177,7 +179,7 @@ export class Tracker {
     }
   }
 
-  /** What the detector has to say, when it is due. @param {Raster} image @param {number} time */
+  /** What the detector has to say, when it is due. @param {ImageFile} image @param {number} time */
   async look(image, time) {
     this.framesSinceScan += 1;
     const followed = this.live().length > 0;
@@ -205,7 +207,7 @@ export class Tracker {
   }
 
   /** Detected faces: better views of followed ones, lost ones, or new ones. @param {Face[]} found
-   * @param {Raster} image @param {number} time */
+   * @param {ImageFile} image @param {number} time */
   admit(found, image, time) {
     for (const face of found) {
       const same = this.live().find((track) => boxIou(face.box, track.face.box) > SAME_FACE_IOU);
@@ -244,9 +246,9 @@ function localView({ centre, size, roll }) {
   return { centre, size: size * T.local_view, roll };
 }
 
-/** A small image of the face over its mean, so that light falls out. @param {Raster} image @param {Frame} frame */
+/** A small image of the face over its mean, so that light falls out. @param {ImageFile} image @param {Frame} frame */
 function coloursOf(image, frame) {
-  const small = warp(image, frameMatrix(frame, T.colours, T.colours_margin), T.colours);
+  const small = warp(image.whole, frameMatrix(frame, T.colours, T.colours_margin), T.colours);
   const mean = Math.max(small.reduce((a, b) => a + b, 0) / small.length, 1);
   return Float64Array.from(small, (value) => value / mean);
 }
