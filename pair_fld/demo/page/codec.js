@@ -83,7 +83,9 @@ function simccMarginals(logits, [, , both], k) {
 /** Mean and variance of the cells' centres under weights; cell i of n lies at (2 i + 1) / n - 1.
  * @param {Float64Array} weights */
 function moments(weights) {
-  let total = 0, mean = 0, square = 0;
+  let total = 0,
+    mean = 0,
+    square = 0;
   weights.forEach((weight, k) => {
     const centre = (2 * k + 1) / weights.length - 1;
     total += weight;

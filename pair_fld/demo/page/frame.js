@@ -19,7 +19,11 @@ const DEGREE = Math.PI / 180;
  * @param {Point[]} points @param {Point[]} [reference] @param {number[]} [weights] @returns {Frame | null}
  */
 export function fitFrame(points, reference = MEAN_FACE, weights) {
-  let total = 0, zx = 0, zy = 0, mx = 0, my = 0;
+  let total = 0,
+    zx = 0,
+    zy = 0,
+    mx = 0,
+    my = 0;
   points.forEach(([x, y], k) => {
     const w = weights ? weights[k] : 1;
     total += w;
@@ -32,7 +36,10 @@ export function fitFrame(points, reference = MEAN_FACE, weights) {
   zy /= total;
   mx /= total;
   my /= total;
-  let ax = 0, ay = 0, spread = 0, extent = Number.MIN_VALUE;
+  let ax = 0,
+    ay = 0,
+    spread = 0,
+    extent = Number.MIN_VALUE;
   points.forEach(([x, y], k) => {
     const w = (weights ? weights[k] : 1) / total;
     if (w <= 0) return;

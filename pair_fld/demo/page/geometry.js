@@ -91,7 +91,14 @@ export function warp(image, matrix, size) {
  */
 function averageRegion(image, matrix, size, block) {
   const { width, height } = image;
-  const under = pointsBox(transformPoints(invert(matrix), [[-1, -1], [size, -1], [size, size], [-1, size]]));
+  const under = pointsBox(
+    transformPoints(invert(matrix), [
+      [-1, -1],
+      [size, -1],
+      [size, size],
+      [-1, size],
+    ]),
+  );
   const x0 = clip(Math.floor(under[0]) - block, 0, width - 1);
   const y0 = clip(Math.floor(under[1]) - block, 0, height - 1);
   const x1 = clip(Math.ceil(under[2]) + block + 1, x0 + 1, width);

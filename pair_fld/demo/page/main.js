@@ -146,7 +146,9 @@ function report() {
   element("total", HTMLElement).textContent = stages.total ? stages.total.median_ms.toFixed(1) : "–";
   element("count", HTMLElement).textContent = String(state.faces.length);
   element("stages", HTMLTableSectionElement).replaceChildren(
-    ...Object.entries(stages).map(([stage, { median_ms, p95_ms }]) => row(stage, median_ms.toFixed(1), p95_ms.toFixed(1))),
+    ...Object.entries(stages).map(([stage, { median_ms, p95_ms }]) =>
+      row(stage, median_ms.toFixed(1), p95_ms.toFixed(1)),
+    ),
   );
   element("faces", HTMLOListElement).replaceChildren(
     ...state.faces.slice(0, 8).map(({ score, frame, identity }, k) => {
@@ -170,7 +172,10 @@ function row(head, ...cells) {
 /** @param {File} chosen */
 function showFile(chosen) {
   const opening = chosen.type.startsWith("video/") ? openVideo(chosen) : openImage(chosen);
-  return show(opening.then((source) => ({ source, mirrored: false })), `${chosen.name} could not be opened`);
+  return show(
+    opening.then((source) => ({ source, mirrored: false })),
+    `${chosen.name} could not be opened`,
+  );
 }
 
 function showCamera() {

@@ -58,8 +58,14 @@ export class Pipeline {
   async faces(image, turned = true) {
     let found = /** @type {Face[]} */ ([]);
     let bounds = P.first_bounds;
-for (const step of this.searchSteps(image)) {
-      if ((turned || !step.turned) && wanted(step, found.map((face) => this.sighting(face, image.factor)))) {
+    for (const step of this.searchSteps(image)) {
+      if (
+        (turned || !step.turned) &&
+        wanted(
+          step,
+          found.map((face) => this.sighting(face, image.factor)),
+        )
+      ) {
         found = distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
       }
       bounds = P.further_bounds;
@@ -95,7 +101,12 @@ for (const step of this.searchSteps(image)) {
       return frame ? [{ frame: image.enlargeFrame(frame), detection }] : [];
     });
     const scores = framed.map(({ detection }) => detection.score);
-    return this.predict(image, framed.map(({ frame }) => frame), scores, bounds);
+    return this.predict(
+      image,
+      framed.map(({ frame }) => frame),
+      scores,
+      bounds,
+    );
   }
 
   /** A face for the search, in pixels of the reduced image. @param {Face} face @param {number} factor */
@@ -144,7 +155,10 @@ for (const step of this.searchSteps(image)) {
     const back = invert(matrix);
     // a fraction f of the side is pixel f S - 1/2
     const toImage = (/** @type {Point[]} */ points) =>
-      transformPoints(back, points.map(([x, y]) => [x * side - 0.5, y * side - 0.5]));
+      transformPoints(
+        back,
+        points.map(([x, y]) => [x * side - 0.5, y * side - 0.5]),
+      );
     return seen.map(({ box: [x0, y0, x1, y1], keyPoints, score }) => {
       const [[x, y]] = toImage([[(x0 + x1) / 2, (y0 + y1) / 2]]);
       const [w, h] = [((x1 - x0) * view.size) / 2, ((y1 - y0) * view.size) / 2];
@@ -233,9 +247,7 @@ function missed(frame, points) {
   const own = fitFrame(points);
   if (!own) return false;
   const [dx, dy, growth, turned] = frameResidual(frame, own);
-  return (
-    Math.hypot(dx, dy) > P.missed_shift || Math.abs(growth) > P.missed_growth || Math.abs(turned) > P.missed_turn
-  );
+  return Math.hypot(dx, dy) > P.missed_shift || Math.abs(growth) > P.missed_growth || Math.abs(turned) > P.missed_turn;
 }
 
 /** Faces, best first, without those that fell onto a better one. @param {Face[]} faces */

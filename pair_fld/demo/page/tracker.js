@@ -219,7 +219,10 @@ export class Tracker {
       const lost = this.tracks
         .filter((track) => track.lost)
         .map((track) => ({ track, cost: cost(track, face, colours, time) }));
-      const best = lost.reduce((a, b) => (b.cost < a.cost ? b : a), { track: /** @type {Track | null} */ (null), cost: 1 });
+      const best = lost.reduce((a, b) => (b.cost < a.cost ? b : a), {
+        track: /** @type {Track | null} */ (null),
+        cost: 1,
+      });
       let { track } = best;
       if (track) track.update(face, time);
       else {
