@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -55,6 +55,14 @@ def quantize(
     qat: Annotated[
         bool, typer.Option("--qat", help="Fine-tune the int8 files with their own rounding, for quant.qat.steps steps.")
     ] = False,
+    decode: Annotated[
+        Literal["runtime", "in-graph"] | None,
+        typer.Option(
+            "--decode",
+            help="in-graph: write each file a second time, with plain coordinates.",
+            show_default="the recipe's",
+        ),
+    ] = None,
     teacher: Annotated[
         list[Path] | None,
         typer.Option("--teacher", help="For --qat: the student's teachers.", show_default="WORK/teacher/best.pt"),
@@ -69,6 +77,9 @@ def quantize(
     a file drifts from the checkpoint or loses more NME than configs/quant allows, or an int8-static file has a
     convolution that is not int8; a table then shows the layers that deviate most.
 
+    --decode in-graph also writes NAME-in-graph.onnx and .tflite, whose output is (51, 3): x, y and deviation of each
+    point in pixels of the crop, within a hundredth of a pixel of what the runtime decodes.
+
     --qat continues the student's training for a few hundred steps, with its own losses and teacher, while every weight
     and activation is rounded as in the int8 file. It is a run of its own, in the folder OUT-qat: `pairfld runs` lists
     it, and --resume continues it.
@@ -82,7 +93,8 @@ def quantize(
     from pair_fld.runs import RECORD, finished, fresh_folder
     from pair_fld.train.run_folder import RunSpec
 
-    place = workspace(recipe, work, overrides)
+    changes = [*(overrides or []), *([] if decode is None else [f"quant.decode={decode}"])]
+    place = workspace(recipe, work, changes)
     source, target = checkpoint or place.student / "best.pt", folder or place.quant
     config = place.recipe.quant
     key = {"config": recorded(config, qat), "checkpoint": file_hash(source) if source.is_file() else None,

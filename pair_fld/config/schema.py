@@ -265,13 +265,17 @@ class QatConfig(Strict):
 
 
 class QuantConfig(Strict):
-    """What `pairfld quantize` writes and how the int8 ranges are found."""
+    """What `pairfld quantize` writes and how the int8 ranges are found.
+
+    decode: `in-graph` writes each file a second time with its decoding inside, for an app that wants no code of ours.
+    """
 
     precisions: list[Literal["fp32", "fp16", "int8-static", "int8-weights"]] = ["fp32", "int8-static"]
     formats: list[Literal["onnx", "tflite"]] = ["onnx", "tflite"]
     method: Literal["auto", "minmax", "entropy", "percentile"] = "auto"
     calibration_images: Count = Field(default=256, ge=1)
     tflite_input: Literal["float32", "uint8"] = "float32"
+    decode: Literal["runtime", "in-graph"] = "runtime"
     release: Literal["fp32", "fp16", "int8-static", "int8-weights"] = "int8-static"
     max_fp32_drift_px: float = Field(default=1e-3, gt=0)  # torch = ONNX = TFLite, worst point, crop pixels
     max_nme_loss: float = Field(default=0.15, gt=0)  # percentage points that int8 may lose (outer corners)

@@ -87,6 +87,7 @@ _RELEASES = {
     "SLICE": "1.14 1.14 1.14 2.4 2.5",
     "SOFTMAX": "1.5 1.14 2.3",
     "SPLIT": "1.5 1.14 1.14 2.3",
+    "SQRT": "1.5",
     "SQUARED_DIFFERENCE": "1.13 2.5",
     "SQUEEZE": "1.6 2.5",
     "STRIDED_SLICE": "1.6 1.14 2.1 2.2 2.5 2.6",

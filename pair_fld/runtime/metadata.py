@@ -5,7 +5,8 @@ num_points      51
 input           size: side of the crops in pixels; colour: "bgr"; mean, std: the net sees (pixel - mean) / std
 crop            margin: side of the crop over the size of the face's frame; refine: refinement passes;
                 detector_calibration: see `calibration`, where the detector's own does not serve
-output          kind: coords, heatmap or simcc
+output          kind: coords, heatmap, simcc; or points, where the graph itself decodes: x, y and deviation in pixels
+                of the crop. decoded: of points, the kind that was decoded
 search          turned, smallest, min_score: what the runner does unless told otherwise
 confidence      see `confidence`
 convention      see `label_convention`
@@ -31,7 +32,8 @@ METADATA_TASK = "task"  # what the model predicts; landmarks when the key is mis
 FORMAT_VERSION = 2
 # The normaliser of every net here: (pixel - PIXEL_MEAN) / PIXEL_STD is -1 ... 1 over the grey levels.
 PIXEL_MEAN = PIXEL_STD = 127.5
-OUTPUT_KINDS = ("coords", "heatmap", "simcc")
+POINTS_KIND = "points"
+OUTPUT_KINDS = ("coords", "heatmap", "simcc", POINTS_KIND)
 
 
 def input_metadata(size: int) -> dict[str, Any]:
@@ -51,6 +53,12 @@ def model_metadata(input_size: int, margin: float, output_kind: str, **more: Any
         "output": {"kind": output_kind},
         **more,
     }
+
+
+def has_heatmaps(metadata: dict[str, Any]) -> bool:
+    """Whether a model's points are means of heatmaps, decoded in its graph or not: their spread says how sure it is."""
+    output = metadata.get("output", {})
+    return "heatmap" in (output.get("kind"), output.get("decoded"))
 
 
 def normalise(crops: np.ndarray, metadata: dict[str, Any]) -> np.ndarray:

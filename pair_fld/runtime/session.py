@@ -18,7 +18,7 @@ from .codec import heatmap_moments, simcc_moments
 from .file_kind import known_error
 from .geometry import from_norm
 from .label_convention import label_shift
-from .metadata import METADATA_FILE, METADATA_KEY, METADATA_TASK, normalise, parse_metadata
+from .metadata import METADATA_FILE, METADATA_KEY, METADATA_TASK, POINTS_KIND, normalise, parse_metadata
 from .scheme import NUM_POINTS
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -28,9 +28,11 @@ def decode(output: np.ndarray, metadata: dict[str, Any]) -> tuple[np.ndarray, np
     """Raw outputs to points (B, 51, 2) and their spreads (B, 51), both crop pixels.
 
     coords: (B, 51, 2) or (B, 102), normalised; they have no spread: None. heatmap: logits (B, 51, H, W). simcc: logits
-    (B, 51, 2 L).
+    (B, 51, 2 L). points: (B, 51, 3), x, y and spread in crop pixels already, or (B, 51, 2) without a spread.
     """
     kind, size = metadata["output"]["kind"], metadata["input"]["size"]
+    if kind == POINTS_KIND:
+        return output[..., :2], output[..., 2] if output.shape[-1] > 2 else None
     if kind == "coords":
         return from_norm(output.reshape(len(output), NUM_POINTS, 2), size), None
     moments = heatmap_moments if kind == "heatmap" else simcc_moments

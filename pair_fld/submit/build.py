@@ -30,6 +30,7 @@ from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_j
 from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.label_convention import NEUTRAL
+from pair_fld.runtime.metadata import has_heatmaps
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.session import load_model, read_metadata
 from pair_fld.submit.archive import PackageReport, package, runtime_hash
@@ -68,7 +69,7 @@ def learned_confidence(
     None for a model without heatmaps, and where the held-back faces are too few: the detector then decides alone.
     """
     opened = load_model(model)
-    if opened.metadata["output"]["kind"] != "heatmap":
+    if not has_heatmaps(opened.metadata):
         return None
     opened.metadata["crop"]["detector_calibration"] = calibration.to_json()
     say("learning what a face's score means, on held-back training images")

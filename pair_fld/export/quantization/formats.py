@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +19,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pair_fld.errors import PairError
+from pair_fld.export.decoding import with_decoding
 from pair_fld.export.onnx import get_metadata, load_onnx, save_onnx, set_metadata
 from pair_fld.export.quantization.calibrate import METHODS, Method, quantize_static_qdq
 from pair_fld.export.tflite.writer import write_tflite
 
 Precision = Literal["fp32", "fp16", "int8-static", "int8-weights"]
 Format = Literal["onnx", "tflite"]
+Decode = Literal["runtime", "in-graph"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8-static", "int8-weights")
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 _HALF_MAX = 65504.0
@@ -32,12 +34,18 @@ _HALF_MAX = 65504.0
 
 @dataclass(frozen=True)
 class QuantizedFile:
-    """A file that `quantize` wrote; `method` is None where nothing was calibrated."""
+    """A file that `quantize` wrote.
+
+    Attributes:
+        method: of calibration; None where nothing was calibrated.
+        raw: of a file that decodes in its graph, the file with the same layers and raw outputs; else None.
+    """
 
     precision: Precision
     format: Format
     path: Path
     method: Method | None
+    raw: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ def quantize(
     tflite_input: Literal["float32", "uint8"] = "float32",
     codes: Mapping[str, tuple[float, int]] | None = None,
     facts: Mapping[str, Any] | None = None,
+    decode: Decode = "runtime",
 ) -> list[QuantizedFile]:
     """Write STEM-PRECISION.onnx and .tflite into `out_dir`, in the order of `precisions`.
 
@@ -76,6 +85,7 @@ def quantize(
         tflite_input: type of the .tflite files' input.
         codes: scale and zero point of every quantized value, see `quantize_static_qdq`; None measures them.
         facts: further entries for the metadata of int8-static files.
+        decode: `in-graph` writes each file a second time as STEM-PRECISION-in-graph, see `export.decoding`.
 
     Raises:
         PairError: no metadata in the ONNX file, unsuitable crops, an operator unknown to the TFLite writer.
@@ -96,9 +106,14 @@ def quantize(
         else:
             quantized = _store(model, precision)
         path = out_dir / f"{onnx_fp32.stem}-{precision}.onnx"
-        written += _write(
-            quantized, path, metadata | {"quantization": record}, formats, tflite_input, precision, method
-        )
+        about = metadata | {"quantization": record}
+        raw = _write(quantized, path, about, formats, tflite_input, precision, method)
+        written += raw
+        if decode == "in-graph":
+            decoded, about = with_decoding(quantized, about)
+            path = path.with_name(f"{path.stem}-in-graph.onnx")
+            files = _write(decoded, path, about, formats, tflite_input, precision, method)
+            written += [replace(file, raw=same.path) for file, same in zip(files, raw, strict=True)]
     return written
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from pair_fld.config import QuantConfig
 from pair_fld.errors import GateError
 from pair_fld.export.model_cost import model_cost
-from pair_fld.export.parity import LayerNoise, layer_snr
+from pair_fld.export.parity import LayerNoise, compare, layer_snr
 from pair_fld.export.quantization.formats import Format, Precision, QuantizedFile
 
 SIMULATION_DRIFT_PX = 0.25  # mean; runtimes break rounding ties differently, which moves a point by some hundredths
+DECODING_DRIFT_PX = 0.01  # worst point, crop pixels; float32 sums in another order move it by a thousandth of that
 NOISY_LAYERS = 10  # rows per file in the table of a broken gate
 
 
@@ -118,6 +119,17 @@ def broken_gates(
         found = f"{simulation_drift_px:.3g} px on average from the graph that was trained"
         broken.append(f"{report.file}: {found}, bound {SIMULATION_DRIFT_PX:g} px")
     return broken
+
+
+def broken_decoding(file: QuantizedFile, crops: np.ndarray) -> list[str]:
+    """A sentence when a file that decodes in its graph has a point elsewhere than the runtime decodes it."""
+    if file.raw is None:
+        return []
+    (drift,) = compare({file.raw.name: file.raw, file.path.name: file.path}, crops)
+    if drift.max_px <= DECODING_DRIFT_PX:
+        return []
+    found = f"{drift.max_px:.3g} px from what the runtime decodes, bound {DECODING_DRIFT_PX:g} px"
+    return [f"{file.path.name}: worst point {found}"]
 
 
 def noisy_layers(float_graph: Path, file: Path, crops: np.ndarray) -> tuple[LayerNoise, ...]:

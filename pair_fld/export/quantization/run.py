@@ -26,6 +26,7 @@ from pair_fld.export.quantization.gates import (
     QatReport,
     QuantizeGateError,
     QuantizeReport,
+    broken_decoding,
     broken_gates,
     noisy_layers,
     of_precision,
@@ -164,7 +165,7 @@ class Quantizer:
         facts = {"method": f"{self.method}, then fine-tuned", "qat": config.qat.model_dump()}
         quantize(
             self.trained_graph, self.out, self.calibration, ["int8-static"], method=self.method, codes=trained.codes,
-            formats=config.formats, tflite_input=config.tflite_input, facts=facts,
+            formats=config.formats, tflite_input=config.tflite_input, facts=facts, decode=config.decode,
         )  # fmt: skip
         self.reports = self._measure()
         int8 = {file.path.name: file.path for file in self.files if file.precision == "int8-static"}
@@ -177,7 +178,9 @@ class Quantizer:
         own, broken, noisy = self._score(self.model.predict), list[str](), {}
         drift = self.qat.simulation_drift_px if self.qat else 0.0
         for file, report in zip(self.files, self.reports, strict=True):
-            found = broken_gates(file, report, own, drift, self.config)
+            found = broken_gates(file, report, own, drift, self.config) + broken_decoding(
+                file, self.crops[:PARITY_CROPS]
+            )
             if found:
                 source = self.int8_float_graph if file.precision == "int8-static" else self.float_graph
                 noisy[report.file] = noisy_layers(source, file.path, self.crops[:PARITY_CROPS])
@@ -213,11 +216,14 @@ class Quantizer:
     def _write(self) -> list[QuantizedFile]:
         """The configured files; TFLite through litert-torch where our own writer does not know an operator."""
         config, graph = self.config, self.float_graph
-        options: dict[str, Any] = {"method": self.method, "tflite_input": config.tflite_input}
+        options: dict[str, Any] = {"method": self.method, "tflite_input": config.tflite_input, "decode": config.decode}
         unknown = unknown_operators(graph) if "tflite" in config.formats else ""
         if not unknown:
             return quantize(graph, self.out, self.calibration, config.precisions, formats=config.formats, **options)
         others = [precision for precision in config.precisions if precision not in litert.PRECISIONS]
+        if config.decode == "in-graph":
+            remedy = "Set quant.decode=runtime."
+            raise PairError(self.out, "operators of the TFLite writer, for a decoding in the graph", unknown, remedy)
         if others or config.tflite_input != "float32":
             found = f"{', '.join(others) or 'a uint8 input'} with {unknown}"
             remedy = "Set quant.precisions=[fp32, fp16], quant.release=fp16 and quant.tflite_input=float32."

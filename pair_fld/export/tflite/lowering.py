@@ -38,6 +38,9 @@ _VERSIONS = {
     "RELU6": (1, 2),
     "RESHAPE": (1, 1),
     "RESIZE_NEAREST_NEIGHBOR": (1, 2),
+    "SOFTMAX": (1, 2),
+    "SQRT": (1, 1),
+    "SUM": (1, 2),
     "TRANSPOSE": (1, 2),
 }
 

@@ -151,6 +151,29 @@ def mean(w: Lowering, node: Node) -> None:
     w.emit("MEAN", [source, axes_tensor], [target], "ReducerOptions", keepDims=keep)
 
 
+def row_sum(w: Lowering, node: Node) -> None:
+    """The sum of each row, in float: what a tail that decodes needs."""
+    shape = w.graph.shape(node.inputs[0])
+    if len(shape) != 2 or _axes(w, node) not in ([1], [-1]) or not node.attributes.get("keepdims", 1):
+        w.refuse_node(node, "other than rows of two axes, kept")
+    axes = w.flat.constant(f"{node.name}_axes", np.array([1], np.int32))
+    source = w.value(node.inputs[0])
+    w.emit("SUM", [source, axes], [w.result(node.outputs[0], False)], "ReducerOptions", keepDims=True)
+
+
+def softmax(w: Lowering, node: Node) -> None:
+    """Along the rows of two axes, in float."""
+    if len(w.graph.shape(node.inputs[0])) != 2 or node.attributes.get("axis", -1) not in (1, -1):
+        w.refuse_node(node, "other than rows of two axes")
+    source = w.value(node.inputs[0])
+    w.emit("SOFTMAX", [source], [w.result(node.outputs[0], False)], "SoftmaxOptions", beta=1.0)
+
+
+def sqrt(w: Lowering, node: Node) -> None:
+    source = w.value(node.inputs[0])
+    w.emit("SQRT", [source], [w.result(node.outputs[0], False)])
+
+
 def _axes(w: Lowering, node: Node) -> list[int]:
     if len(node.inputs) > 1 and node.inputs[1] in w.graph.constants:
         return [int(axis) for axis in w.graph.constants[node.inputs[1]].values]

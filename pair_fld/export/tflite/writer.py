@@ -43,10 +43,13 @@ _WRITERS: dict[str, Callable[[Lowering, Node], None]] = {
     "Mul": lower_ops.binary,
     "QuantizeLinear": lower_ops.quantize,
     "ReduceMean": lower_ops.mean,
+    "ReduceSum": lower_ops.row_sum,
     "Relu": lower_ops.activation,
     "Reshape": lower_ops.reshape,
     "Resize": lower_ops.resize,
     "Sigmoid": lower_ops.sigmoid,
+    "Softmax": lower_ops.softmax,
+    "Sqrt": lower_ops.sqrt,
     "Squeeze": lower_ops.reshape,
     "Unsqueeze": lower_ops.reshape,
 }
