@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pair_fld.runtime.geometry import crop_matrix, points_box, transform_points, warp
+from pair_fld.runtime.frame import frame_from_box, frame_matrix
+from pair_fld.runtime.geometry import points_box, transform_points, warp
 from pair_fld.runtime.image import decode, jpeg_header, read_bytes
 
 _SIDE, _MARGIN = 96, 1.5  # of the crop that both readings are compared on
@@ -33,7 +34,7 @@ def fits_stored_image(path: Path, upright: np.ndarray, points: np.ndarray) -> bo
 
 def _fit(image: np.ndarray, points: np.ndarray) -> float:
     """How much more gradient, and how much less light, lies under the points than in the whole face."""
-    matrix = crop_matrix(points_box(points), _SIDE, _MARGIN)
+    matrix = frame_matrix(frame_from_box(points_box(points)), _SIDE, _MARGIN)
     grey = cv2.cvtColor(warp(image, matrix, _SIDE), cv2.COLOR_BGR2GRAY).astype(np.float32)
     grey = cv2.GaussianBlur(grey, (0, 0), _BLUR)
     gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pair_fld.evaluate.confidence import rank_correlation
+from pair_fld.evaluate.confidence import GOOD_NME, calibration_error, rank_correlation
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import Predictor, Truth, load_crops
 from pair_fld.runtime.blazeface_calibration import BUILT_IN
 from pair_fld.runtime.calibration import calibration_from_json
+from pair_fld.runtime.confidence import TRACKED_DETECTOR_SCORE, Confidence, confidence_from_json, face_features
 from pair_fld.runtime.frame import Frame, frame_matrix, move_frame
 from pair_fld.runtime.geometry import transform_points, warp
 from pair_fld.runtime.session import Model, read_metadata
@@ -29,16 +30,25 @@ class DisturbedScore:
         deviations: what the detector's residuals are multiplied by; 0 for the labels' own frames.
         nme_outer_corners_percent: mean over the faces that have both corners.
         rank_correlation: of the mean spread of a face's heatmaps with its NME; None for a model without heatmaps.
+        score_rank_correlation: of a face's score with its NME; None for a model file without a confidence.
+        calibration_error: see `confidence.calibration_error`; None likewise.
     """
 
     deviations: float
     faces: int
     nme_outer_corners_percent: float
     rank_correlation: float | None
+    score_rank_correlation: float | None = None
+    calibration_error: float | None = None
 
     def __str__(self) -> str:
         text = f"frames {self.deviations:g} deviations off: NME (outer corners) {self.nme_outer_corners_percent:.2f} %"
-        return text if self.rank_correlation is None else f"{text}, spread against error {self.rank_correlation:.2f}"
+        if self.rank_correlation is not None:
+            text += f", rank correlation of spread and error {self.rank_correlation:.2f}"
+        if self.score_rank_correlation is not None:
+            text += f", of score and error {self.score_rank_correlation:.2f}, calibration error "
+            text += f"{self.calibration_error:.3f}"
+        return text
 
 
 def detector_covariance(model: Path) -> np.ndarray:
@@ -72,6 +82,9 @@ def disturbed_scores(
     size = round(LOOSE * model.input_size)
     errors: list[list[float]] = [[] for _ in deviations]
     spreads: list[list[float]] = [[] for _ in deviations]
+    scores: list[list[float]] = [[] for _ in deviations]
+    tree = model.metadata.get("confidence") if isinstance(model, Model) else None
+    confidence = None if tree is None else confidence_from_json(tree)
     for _, loaded in load_crops(truth, size, LOOSE * model.margin, []):
         residuals = [root @ rng.standard_normal(4) for _ in loaded]
         for row, factor in enumerate(deviations):
@@ -86,14 +99,38 @@ def disturbed_scores(
             errors[row] += nme(predicted, labels, np.stack([c.point_mask for c in loaded])).tolist()
             if spread is not None:
                 spreads[row] += spread.mean(axis=1).tolist()
+            if spread is not None and confidence is not None:
+                scores[row] += crop_scores(predicted, spread, model.input_size, model.margin, confidence)
     return tuple(
-        _score(factor, np.array(error), np.array(spread))
-        for factor, error, spread in zip(deviations, errors, spreads, strict=True)
+        _row(factor, np.array(error), np.array(spread), np.array(score))
+        for factor, error, spread, score in zip(deviations, errors, spreads, scores, strict=True)
     )
 
 
-def _score(factor: float, errors: np.ndarray, spreads: np.ndarray) -> DisturbedScore:
-    scored = np.isfinite(errors)
-    correlation = rank_correlation(spreads[scored], errors[scored]) if len(spreads) and scored.sum() > 1 else None
-    mean = float(errors[scored].mean()) * 100 if scored.any() else float("nan")
-    return DisturbedScore(factor, int(scored.sum()), mean, correlation)
+def crop_scores(
+    points_crop: np.ndarray, spreads_crop: np.ndarray, size: int, margin: float, confidence: Confidence
+) -> list[float]:
+    """Scores of faces whose crops no detector cut; points that span no face have 0.
+
+    Args:
+        points_crop: (B, 51, 2). spreads_crop: (B, 51). size: side of the crops. margin: side over the face's size.
+    """
+    frame, scores = Frame(((size - 1) / 2, (size - 1) / 2), size / margin), list[float]()
+    for points, spreads in zip(points_crop, spreads_crop, strict=True):
+        try:
+            scores.append(confidence.score(face_features(points, spreads, frame, TRACKED_DETECTOR_SCORE)))
+        except ValueError:
+            scores.append(0.0)
+    return scores
+
+
+def _row(factor: float, errors: np.ndarray, spreads: np.ndarray, scores: np.ndarray) -> DisturbedScore:
+    known = np.isfinite(errors)
+    mean = float(errors[known].mean()) * 100 if known.any() else float("nan")
+    of_spread = of_score = apart = None
+    if len(spreads) and known.sum() > 1:
+        of_spread = rank_correlation(spreads[known], errors[known])
+    if len(scores) and known.sum() > 1:
+        of_score = rank_correlation(scores[known], errors[known])
+        apart = calibration_error(scores[known], errors[known] < GOOD_NME)
+    return DisturbedScore(factor, int(known.sum()), mean, of_spread, of_score, apart)

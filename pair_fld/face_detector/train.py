@@ -35,7 +35,7 @@ KIND, STAGE = "detector", "train-detector"  # in run.json; in the run folder's m
 STEPS_PER_EPOCH = 100  # one row of metrics.csv
 RULES = ResumeRules(DetectorConfig, learning=("lr", "steps"), running=("threads",))
 
-SURE = 0.65  # score from which the teaching finder's answer counts as a face; below, the place is left out
+SURE = 0.65  # score from which the teaching detector's answer counts as a face; below, the place is left out
 FOCUS = 2.0  # gamma of the focal loss (Lin et al., ICCV 2017)
 SCENE_SEED = 11
 

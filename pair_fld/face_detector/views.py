@@ -1,4 +1,4 @@
-"""What the face finder is shown: square views with faces of all sizes, and the map that it should answer."""
+"""What the face detector is shown: square views with faces of all sizes, and the map that it should answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
-from pair_fld.runtime.geometry import crop_matrix, transform_points, warp
+from pair_fld.runtime.frame import frame_from_box, frame_matrix
+from pair_fld.runtime.geometry import transform_points, warp
 
 # Distances of a cell from a face's centre, over the face's longer side
 POSITIVE, IGNORED = 0.18, 0.42
@@ -67,7 +68,8 @@ def _window(picture: Shown, size: int, rng: np.random.Generator) -> Shown:
         side = max(height, width) * rng.uniform(0.25, 1.05)
         centre = rng.uniform(0, 1, 2) * (width, height)
     view = np.concatenate([centre - side / 2, centre + side / 2])
-    matrix = crop_matrix(view, size, 1.0, rotation=rng.normal(0, 9) if rng.random() < 0.6 else 0.0)
+    roll = rng.normal(0, 9) if rng.random() < 0.6 else 0.0
+    matrix = frame_matrix(frame_from_box(view, roll), size, 1.0)
     return Shown(warp(picture.image, matrix, size), _move(picture.boxes, matrix), picture.sure)
 
 

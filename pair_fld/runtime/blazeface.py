@@ -108,7 +108,7 @@ def _open(path: Path, threads: int) -> tuple[Callable[[np.ndarray], tuple[np.nda
         if "pip install" not in str(error):
             raise
         raise ValueError(
-            f"{path.name}: this face finder runs in a TFLite runtime only, and none is installed "
+            f"{path.name}: this face detector runs in a TFLite runtime only, and none is installed "
             "(onnxruntime alone cannot open it); pip install ai-edge-litert"
         ) from None
     source = interpreter.get_input_details()[0]

@@ -1,4 +1,4 @@
-"""The project's own face finder: one small net, a map of centres and boxes at stride 8, no anchors.
+"""The project's own face detector: one small net, a map of centres and boxes at stride 8, no anchors.
 
 The net answers (5, H, W) for a square view of side S: a score logit and, in the frame of the cell's centre, the
 centre and size of the face's 51-point box. Every cell near the middle of a face answers for it, and their boxes are
@@ -24,7 +24,7 @@ CENTRE_UNIT, SIZE_UNIT = 1 / 8, 1 / 4
 
 
 class CentreDetector(SearchingDetector):
-    """A face finder of `pairfld train-detector`, .tflite or .onnx; its metadata says where to look.
+    """A face detector of `pairfld train-detector`, .tflite or .onnx; its metadata says where to look.
 
     Raises:
         ValueError: no runtime, or another kind of file. OSError: no such file.
@@ -34,7 +34,7 @@ class CentreDetector(SearchingDetector):
         self.path = Path(path)
         metadata = read_metadata(self.path)
         if metadata.get(METADATA_TASK) != TASK:
-            raise ValueError(f"{path}: expected a face finder of pairfld train-detector, found another model")
+            raise ValueError(f"{path}: expected a face detector of pairfld train-detector, found another model")
         self.metadata, self._run = metadata, open_run(self.path, metadata, threads)
         with metadata_errors():
             self.side, self.name = int(metadata["input"]["size"]), str(metadata["name"])

@@ -15,6 +15,8 @@ from .detection import sigmoid
 from .frame import Frame, fit_frame, frame_residual, place
 
 FEATURES = ("spread", "worst_spread", "shape", "shift", "growth", "turn", "detector")
+# A followed face, and one whose frame somebody gave, has no detection behind it; this stands in its place.
+TRACKED_DETECTOR_SCORE = 0.9
 _LEAST = 1e-4  # under logarithms
 
 

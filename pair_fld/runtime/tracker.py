@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .confidence import FIRST_BOUNDS
+from .confidence import FIRST_BOUNDS, TRACKED_DETECTOR_SCORE
 from .detection import box_iou
 from .face import Face
 from .frame import Frame, fit_frame, frame_matrix, frame_residual
@@ -22,8 +22,6 @@ from .image_file import ImageFile
 from .one_euro import FaceFilter
 from .pipeline import SAME_FACE_IOU, Pipeline, order_right_to_left
 
-# A followed face has no detection behind it; this stands in its place among the features of its score.
-TRACKED_DETECTOR_SCORE = 0.9
 LOCAL_VIEW = 3.5  # side of the view about a lost face, as a multiple of its size
 RECHECK_EVERY = 5  # frames between looks about a lost or uncertain face
 SPEED_MEMORY = 0.15  # seconds over which a face's speed is averaged

@@ -1,4 +1,4 @@
-"""The face finder's verbs on a few rendered faces: everything but the quality."""
+"""The face detector's verbs on a few rendered faces: everything but the quality."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TINY = ("--config", "quick", "steps=4", "batch_size=4", "images_per_source=40", 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with packed faces and a face finder that was hardly trained."""
-    folder = tmp_path_factory.mktemp("finder")
+    """A workspace with packed faces and a face detector that was hardly trained."""
+    folder = tmp_path_factory.mktemp("detector")
     sizes = ("data.sources.0.count=60", "data.sources.1.count=6", "data.valid_fraction=0.2", "data.num_workers=1")
     done = pairfld("prepare", "--work", str(folder), *sizes)
     assert done.code == 0, done.err
@@ -27,10 +27,10 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_finder_says_what_it_is_and_costs(work: Path) -> None:
-    finder = CentreDetector(work / "detector/detector.tflite")
-    assert (finder.name, finder.side) == ("own_128", 128)
+    detector = CentreDetector(work / "detector/detector.tflite")
+    assert (detector.name, detector.side) == ("own_128", 128)
     metrics = json.loads((work / "detector/metrics.json").read_text())
-    assert finder.search.threshold == metrics["chosen"]["threshold"]
+    assert detector.search.threshold == metrics["chosen"]["threshold"]
     assert metrics["valid_faces"] > 0
     cost = metrics["cost"]["detector.tflite"]
     assert 0 < cost["gflops"] < 0.02

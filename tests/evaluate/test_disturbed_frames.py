@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pair_fld.evaluate.disturbed_frames import detector_covariance, disturbed_scores
+from pair_fld.evaluate.disturbed_frames import crop_scores, detector_covariance, disturbed_scores
 from pair_fld.evaluate.validate import labelled_folder
 from pair_fld.runtime.blazeface_calibration import BUILT_IN
+from pair_fld.runtime.confidence import FEATURES, Confidence
 from pair_fld.runtime.frame import Frame, place
 from pair_fld.runtime.mean_face import MEAN_FACE
 
@@ -44,6 +45,16 @@ def test_a_model_that_never_moves_is_off_by_what_the_frames_are(folder: Path):
     columns = [100 * 0.05 * drawn[:, k].mean() / 0.7574 for k in range(4)]  # whichever the eigenvectors call the first
     assert min(abs(one - c) for c in columns) < 0.05
     assert two == pytest.approx(2 * one, rel=0.02)
+
+
+def test_scores_of_crops_that_no_detector_cut_by_hand():
+    # the frame of a crop of 40 with margin 2 is 20 pixels wide; the points lie 2 pixels beside it: shift 0.1; a weight
+    # of -10 on the shift and a bias of 1 leave 1 - 1 = 0: a score of a half. Points in one place are no face.
+    weights = np.zeros(7)
+    weights[FEATURES.index("shift")] = -10
+    confidence = Confidence(weights, 1.0, np.zeros(7), 0.0, gain=1.0, power=1.0)
+    points = np.stack([MEAN_FACE * 20 + (21.5, 19.5), np.full((51, 2), 5.0)])
+    assert crop_scores(points, np.ones((2, 51)), 40, 2.0, confidence) == [pytest.approx(0.5), 0.0]
 
 
 def test_the_covariance_is_that_of_the_detector_at_hand(tmp_path: Path):

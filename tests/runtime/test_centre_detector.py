@@ -20,7 +20,7 @@ CONFIG = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibrat
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """detector.onnx and detector.tflite of an untrained net."""
-    folder = tmp_path_factory.mktemp("finder")
+    folder = tmp_path_factory.mktemp("detector")
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
     shown = [Shown(n, np.array([[10.0, 10, 40, 40]]), np.ones(1, bool)) for n in noise]
@@ -54,12 +54,12 @@ def test_the_trained_target_decodes_to_the_box():
 
 def test_both_formats_agree_and_say_what_they_are(files: Path):
     view = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    finders = [open_detector(files / name) for name in ("detector.tflite", "detector.onnx")]
-    for finder in finders:
-        assert isinstance(finder, CentreDetector)
-        assert (finder.name, finder.side) == ("own_64", 64)
-        assert finder.search.second_look == 3.2
-    (boxes_a, _, scores_a), (boxes_b, _, scores_b) = (finder.look(view) for finder in finders)
+    detectors = [open_detector(files / name) for name in ("detector.tflite", "detector.onnx")]
+    for detector in detectors:
+        assert isinstance(detector, CentreDetector)
+        assert (detector.name, detector.side) == ("own_64", 64)
+        assert detector.search.second_look == 3.2
+    (boxes_a, _, scores_a), (boxes_b, _, scores_b) = (detector.look(view) for detector in detectors)
     assert boxes_a.shape == (64, 4)
     assert np.abs(scores_a - scores_b).max() < 0.05
     assert np.abs(boxes_a - boxes_b).max() < 0.05
@@ -68,8 +68,8 @@ def test_both_formats_agree_and_say_what_they_are(files: Path):
 def test_an_archive_with_onnx_runtime_only(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
-    finder = load_detector(files)
-    assert finder.path.name == "detector.onnx"
+    detector = load_detector(files)
+    assert detector.path.name == "detector.onnx"
     with pytest.raises(ValueError, match=r"expected detector.tflite or detector.onnx, found neither"):
         load_detector(tmp_path)
 
@@ -85,7 +85,7 @@ def test_files_are_not_taken_for_one_another(files: Path, tmp_path: Path):
 
 def test_a_face_is_found_in_image_pixels(files: Path, monkeypatch: pytest.MonkeyPatch):
     """A net that sees brightness: each cell that is not dark answers with a box around its centre."""
-    finder = CentreDetector(files / "detector.tflite", search=SearchConfig(tiles=(), second_look=1.6))
+    detector = CentreDetector(files / "detector.tflite", search=SearchConfig(tiles=(), second_look=1.6))
 
     def look(views: np.ndarray) -> np.ndarray:
         cells = views[0, :, :, 0].reshape(8, 8, 8, 8).mean(axis=(1, 3))
@@ -94,10 +94,10 @@ def test_a_face_is_found_in_image_pixels(files: Path, monkeypatch: pytest.Monkey
         output[0, 3:5] = 4 * np.log(1 / 1.6)
         return output
 
-    monkeypatch.setattr(finder, "_run", look)
+    monkeypatch.setattr(detector, "_run", look)
     image = np.zeros((640, 640, 3), np.uint8)
     image[320:400, 160:240] = 255  # one cell of the first view
-    (found,) = finder.detect(image)
+    (found,) = detector.detect(image)
     box, score = found.box, found.score
     np.testing.assert_allclose((box[:2] + box[2:]) / 2, [199.5, 359.5], atol=1)
     # the candidate is 640 / 1.6 = 400 wide, the second view 1.6 x 400, and four cells share the face there

@@ -228,7 +228,7 @@ def test_without_any_detector_the_pip_command_is_named(monkeypatch: pytest.Monke
         detector_file.find_detector()
 
 
-def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
+def test_an_archive_with_the_own_detector(budget, tmp_path: Path):
     from pair_fld.config import DetectorConfig
     from pair_fld.face_detector.export import export_detector
     from pair_fld.face_detector.net import DetectorNet
@@ -253,7 +253,7 @@ def test_an_archive_with_the_own_finder(budget, tmp_path: Path):
     assert (tmp_path / "unpacked/detector.onnx").read_bytes() == onnx.read_bytes()
 
 
-def test_finders_by_name(tmp_path: Path):
+def test_detectors_by_name(tmp_path: Path):
     with pytest.raises(PairError, match="expected one of blazeface, trained"):
         detector_file.find_detector("dlib")
     with pytest.raises(PairError, match="--detector own is now called --detector trained"):
