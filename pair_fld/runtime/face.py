@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from .frame import Frame, fit_frame
 from .geometry import points_box
+from .pose import Openness, Pose, fit_pose, measure_openness
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,16 @@ class Face:
     def box(self) -> np.ndarray:
         """(4,) x0, y0, x1, y1 of the points."""
         return points_box(self.points)
+
+    @cached_property
+    def pose(self) -> Pose:
+        """Which way the face looks."""
+        return fit_pose(self.points)
+
+    @cached_property
+    def openness(self) -> Openness:
+        """How far its eyes and its mouth are open."""
+        return measure_openness(self.points, self.pose)
 
 
 def face_from_points(points_img: np.ndarray) -> Face:

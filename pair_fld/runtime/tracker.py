@@ -23,11 +23,15 @@ from .one_euro import FaceFilter
 from .pipeline import SAME_FACE_IOU, Pipeline, order_right_to_left
 
 LOCAL_VIEW = 3.5  # side of the view about a lost face, as a multiple of its size
-RECHECK_EVERY = 5  # frames between looks about a lost or uncertain face
+LOST_EVERY, UNCERTAIN_EVERY = 2, 5  # frames between looks about a lost face, and about an uncertain one
+# Frames after which the detector looks about a new face again; one that it does not see there is dropped. What looks
+# like a face in one view is often no face in the next, but the landmark model would follow it.
+CONFIRMED_AT = (2, 5)
 SPEED_MEMORY = 0.15  # seconds over which a face's speed is averaged
 MAX_STEP = 0.3  # of its size: the farthest that a face is moved on by its speed from one frame to the next
 COAST = 0.5  # seconds for which a lost face is moved on
 REACH = 1.5  # of its size per second, and once more at once: how far a lost face may be found from where it should be
+UNLIKE = 0.6  # mean difference of colours at which two faces are not one; of one, half hidden, it reaches 0.35
 COLOURS, COLOURS_MARGIN, COLOURS_MEMORY = 8, 1.1, 0.2  # side and margin of the small image of a face's colours; share
 CUT_SIDE = 32  # samples along the longer side of an image that tell a cut
 
@@ -71,6 +75,7 @@ class Track:
         self.identity, self.face, self.seen, self.lost = identity, face, time, False
         self.speed = np.zeros(2)
         self.colours: np.ndarray | None = None
+        self.age = 0  # frames since it was first found
         self.rechecked = 0  # frames since the detector looked about it
         self._smoothing, self._filter, self._filtered = smoothing, FaceFilter(smoothing), time
 
@@ -114,6 +119,11 @@ class Tracker:
         self._time: float | None = None
         self._brightness = np.zeros(0)
 
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """The faces that are followed, and those lost a short while ago."""
+        return tuple(self._tracks)
+
     def __call__(self, image_bgr: np.ndarray, time: float) -> list[Face]:
         """The faces of the next frame, from its right to its left.
 
@@ -152,7 +162,7 @@ class Tracker:
             if found:
                 track.update(found[0], time)
             else:
-                track.lost, track.rechecked = True, RECHECK_EVERY
+                track.lost, track.rechecked = True, LOST_EVERY
 
     def _live(self) -> list[Track]:
         return [track for track in self._tracks if not track.lost]
@@ -176,63 +186,80 @@ class Tracker:
         for track in live:
             if track.identity in hidden:
                 track.lost, track.rechecked = True, 0
-            elif track.identity not in crowded:
+            elif track.identity not in crowded and (track.face.score or 0.0) >= self.config.uncertain:
                 track.colours = _blend(track.colours, colours[track.identity])
 
     def _look(self, image: ImageFile, time: float) -> None:
         """What the detector has to say, when it is due."""
-        live = self._live()
         self._frames_since_scan += 1
-        if not live:
+        for track in self._tracks:
+            track.age += 1
+        if not self._live():
             found = self.pipeline.faces_of(image)
         elif self._frames_since_scan >= self.config.scan_every:
             found = self.pipeline.faces_of(image, turned=False)
         else:
-            views = [_local_view(track.expected(time)) for track in self._tracks if self._is_due(track)]
-            self._admit(self.pipeline.faces_in(image, views) if views else [], image, time)
+            due = [track for track in self._tracks if self._is_due(track)]
+            views = [_local_view(track.expected(time)) for track in due]
+            seen = self._admit(self.pipeline.faces_in(image, views), image, time) if due else set()
+            self._tracks = [t for t in self._tracks if t not in due or t.age not in CONFIRMED_AT or t in seen]
             return
         self._frames_since_scan = 0
         self._admit(found, image, time)
 
     def _is_due(self, track: Track) -> bool:
         """Whether the detector should look about this face."""
+        if track.age in CONFIRMED_AT:
+            return True
         if not track.lost and (track.face.score is None or track.face.score >= self.config.uncertain):
             return False
         track.rechecked += 1
-        if track.rechecked < RECHECK_EVERY:
+        if track.rechecked < (LOST_EVERY if track.lost else UNCERTAIN_EVERY):
             return False
         track.rechecked = 0
         return True
 
-    def _admit(self, found: Sequence[Face], image: ImageFile, time: float) -> None:
-        """Detected faces: better views of followed ones, lost ones, or new ones."""
+    def _admit(self, found: Sequence[Face], image: ImageFile, time: float) -> set[Track]:
+        """Detected faces: better views of followed ones, lost ones, or new ones. Returns their tracks."""
+        seen: set[Track] = set()
         for face in found:
             same = [track for track in self._live() if _overlap(face, track.face) > SAME_FACE_IOU]
             if same:
                 track = same[0]
-                if (face.score or 0.0) > (track.face.score or 0.0) and (
-                    track.face.score or 0.0
-                ) < self.config.uncertain:
+                better = (face.score or 0.0) > (track.face.score or 0.0)
+                if better and (track.face.score or 0.0) < self.config.uncertain:
                     track.face = face
-                continue
-            colours = _colours(image, face.frame)
-            costs = {t.identity: self._cost(t, face, colours, time) for t in self._tracks if t.lost}
-            best = min(costs, key=lambda identity: costs[identity], default=0)
-            if best and costs[best] < 1:
-                track = next(t for t in self._tracks if t.identity == best)
-                track.update(face, time)
             else:
-                self._count += 1
-                track = Track(self._count, face, time, self.config.smoothing)
-                self._tracks.append(track)
-            track.colours = _blend(track.colours, colours)
+                track = self._track_of(face, image, time)
+            seen.add(track)
+        return seen
+
+    def _track_of(self, face: Face, image: ImageFile, time: float) -> Track:
+        """The lost face that this one is, or a new one."""
+        colours = _colours(image, face.frame)
+        costs = {track: self._cost(track, face, colours, time) for track in self._tracks if track.lost}
+        track = min(costs, key=lambda track: costs[track], default=None)
+        if track is not None and costs[track] < 1:
+            track.update(face, time)
+        else:
+            self._count += 1
+            track = Track(self._count, face, time, self.config.smoothing)
+            self._tracks.append(track)
+        if track.colours is None:
+            track.colours = colours
+        return track
 
     def _cost(self, track: Track, face: Face, colours: np.ndarray, time: float) -> float:
         """How badly a found face goes with a lost one: below 1 they may be one."""
-        shift_x, shift_y, growth, _ = frame_residual(track.expected(time), face.frame)
         reach = REACH * (1 + time - track.seen)
-        apart = float(np.hypot(shift_x, shift_y)) / reach + abs(float(growth)) / reach
-        return apart * 0.5 + _unlike(track.colours, colours) / 0.5 if apart < 1 else np.inf
+        apart = min(_apart(track.expected(time), face.frame), _apart(track.face.frame, face.frame)) / reach
+        return apart / 2 + _unlike(track.colours, colours) / UNLIKE if apart < 1 else np.inf
+
+
+def _apart(one: Frame, other: Frame) -> float:
+    """How far two frames are from one another, in face sizes."""
+    shift_x, shift_y, growth, _ = frame_residual(one, other)
+    return float(np.hypot(shift_x, shift_y) + abs(growth))
 
 
 def _local_view(frame: Frame) -> Frame:
@@ -244,15 +271,24 @@ def _overlap(one: Face, other: Face) -> float:
 
 
 def _colours(image: ImageFile, frame: Frame) -> np.ndarray:
-    """A small image of the face over its mean, so that light falls out."""
+    """A small image of the face over its mean, so that light falls out; NaN outside of the image."""
     small = warp(image.whole, frame_matrix(frame, COLOURS, COLOURS_MARGIN), COLOURS).astype(np.float64)
-    return small / max(float(small.mean()), 1.0)
+    inside = small.any(axis=2)
+    small[~inside] = np.nan
+    return small / max(float(small[inside].mean()), 1.0) if inside.any() else small
 
 
 def _unlike(one: np.ndarray | None, other: np.ndarray) -> float:
     """Mean difference of two faces' colours; 0 where nothing is known."""
-    return 0.0 if one is None else float(np.abs(one - other).mean())
+    if one is None:
+        return 0.0
+    difference = np.abs(one - other)
+    known = np.isfinite(difference)
+    return float(difference[known].mean()) if known.any() else 0.0
 
 
 def _blend(average: np.ndarray | None, new: np.ndarray) -> np.ndarray:
-    return new if average is None else average + COLOURS_MEMORY * (new - average)
+    if average is None:
+        return new
+    mixed = average + COLOURS_MEMORY * (new - average)
+    return np.where(np.isfinite(mixed), mixed, np.where(np.isfinite(average), average, new))

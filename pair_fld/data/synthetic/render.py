@@ -70,10 +70,13 @@ def _light(vertices: np.ndarray, camera: Camera, look: Look) -> np.ndarray:
     return bright.astype(np.float32)
 
 
-def _head(
-    canvas: np.ndarray, head: Head, look: Look, camera: Camera, rng: np.random.Generator
+def lay_head(
+    canvas: np.ndarray, head: Head, look: Look, camera: Camera, rng: np.random.Generator, occluded: float = 0.16
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one head into canvas (h, w, 3) uint8; returns points (51, 2) and which of them are seen."""
+    """Draw one head into canvas (h, w, 3) uint8; returns points (51, 2) and which of them are seen.
+
+    occluded: probability of something in front of the face.
+    """
     shape = canvas.shape[:2]
     surroundings.behind(canvas, camera, look, rng)
     texel = float(np.clip(1.25 * camera.scale, 0.5, 3.0))
@@ -105,7 +108,7 @@ def _head(
     seen[within] = (mask[y - y0, x - x0] > 0) & (np.hypot(drawn[:, 0], drawn[:, 1]) < 4.0 * texel / camera.scale)
     if look.glasses:
         accessories.glasses(canvas, head, camera, look, rng)
-    if rng.random() < 0.16:
+    if rng.random() < occluded:
         hidden = accessories.occlude(canvas, points, camera, look, rng)
         seen[within] &= hidden[y, x] < 128
     return points, seen
@@ -122,7 +125,7 @@ def render_face(seed: int, index: int, size: int = 192) -> SyntheticFace:
     centre = (size - 1) / 2 + rng.normal(0, 0.03, 2) * size
     camera = draw_camera(head, (centre[0], centre[1]), side, rng)
     canvas = background((size, size), rng)
-    points, seen = _head(canvas, head, look, camera, rng)
+    points, seen = lay_head(canvas, head, look, camera, rng)
     return SyntheticFace(degrade(canvas, rng), points.astype(np.float32), seen)
 
 
@@ -140,5 +143,5 @@ def render_scene(seed: int, index: int, size: int = 512, faces: int = 1) -> Synt
         x = rng.uniform(slot * pitch + room, max((slot + 1) * pitch - room, slot * pitch + room + 1))
         y = rng.uniform(1.3 * room, max(size - 1.3 * room, 1.3 * room + 1))
         camera = draw_camera(head, (x, y), side, rng)
-        found.append(_head(canvas, head, look, camera, rng)[0].astype(np.float32))
+        found.append(lay_head(canvas, head, look, camera, rng)[0].astype(np.float32))
     return SyntheticScene(degrade(canvas, rng), tuple(found))

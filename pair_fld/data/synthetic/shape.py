@@ -8,6 +8,7 @@ SIGGRAPH 2001).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -161,8 +162,11 @@ def load_prior() -> Prior:
     return Prior(mean, modes, vertices, anchors, follow)
 
 
-def draw_head(rng: np.random.Generator) -> Head:
+def draw_head(rng: np.random.Generator, change: Callable[[Expression], Expression] | None = None) -> Head:
     """Draw identity and expression.
+
+    Args:
+        change: makes another expression of the one that was drawn, as a person's changes in a video.
 
     Returns:
         a head whose vertices lie on its points to within a fraction of a millimetre.
@@ -180,6 +184,8 @@ def draw_head(rng: np.random.Generator) -> Head:
     stretch = [(points[:, k] * prior.mean[:, k]).sum() / (prior.mean[:, k] ** 2).sum() - 1 for k in (0, 1)]
     resting = points.copy()
     expression = Expression.draw(rng)
+    if change is not None:
+        expression = change(expression)
     points = apply_expression(points, expression)
 
     anchors = prior.anchors

@@ -1,0 +1,78 @@
+"""`pairfld benchmark tracking`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from pair_fld.cli.console import ArchiveOption, JsonOption, out, print_json, progress
+from pair_fld.errors import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pair_fld.benchmarks.tracking import SceneScores
+
+
+def tracking(
+    archive: ArchiveOption = None,
+    frames: Annotated[int, typer.Option("--frames", min=12, help="Frames per scene, 30 of them a second.")] = 90,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other people and backgrounds.")] = 1,
+    smoothing: Annotated[float, typer.Option("--smoothing", min=0.0, help="Strength of the One-Euro filter.")] = 1.0,
+    scan_every: Annotated[int, typer.Option("--scan-every", min=1, help="Frames between looks for newcomers.")] = 15,
+    min_ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--min-ratio", help="Gate: fail (exit 1) when tracking one moving face is less faster than detecting it."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure tracking against detection in every frame, on rendered videos with exact points and identities.
+
+    Both run in turns on each frame. NME and jitter are over the outer eye corners; jitter is the deviation of the
+    points' error from frame to frame.
+
+    Example: `pairfld benchmark tracking --seed 2 --frames 60`
+    """
+    from pair_fld.benchmarks.tracking import measure_scene
+    from pair_fld.benchmarks.tracking_scenes import scenes
+    from pair_fld.data.synthetic.video import render_videos
+    from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
+    from pair_fld.runtime.tracker import TrackerConfig
+
+    source, config, rows = archive or shipped_archive(), TrackerConfig(scan_every, smoothing=smoothing), []
+    clips = scenes(seed, frames)
+    with unpacked(source) as folder, progress("tracking") as bar:
+        (pipeline,) = open_pipelines(folder, source, 1)
+        for number, (name, clip) in enumerate(clips.items(), 1):
+            rows.append(measure_scene(name, render_videos(clip), pipeline, config)[0])
+            bar(number, len(clips), name)
+    if as_json:
+        print_json([row.to_json() for row in rows])
+    else:
+        out.print(_table(rows))
+    ratio = next(row.speed_ratio for row in rows if row.scene == "moving")
+    if min_ratio is not None and ratio < min_ratio:
+        raise GateError(f"tracking one face is {ratio:.1f} x as fast as detecting it, bound {min_ratio:g} x")
+
+
+def _table(rows: Sequence[SceneScores]) -> Table:
+    table = Table(title="detection in every frame / tracked unsmoothed / tracked and smoothed")
+    headings = (
+        "scene", "faces", "found %", "NME %", "jitter %", "lag ms", "identities kept %", "false faces per frame",
+        "frames until found", "ms per frame", "speed",
+    )  # fmt: skip
+    for heading in headings:
+        table.add_column(heading)
+    for r in rows:
+        table.add_row(
+            r.scene, str(r.faces), f"{100 * r.found_by_frame:.1f} / {100 * r.found_tracked:.1f}",
+            f"{r.nme_by_frame_percent:.2f} / {r.nme_raw_percent:.2f} / {r.nme_smooth_percent:.2f}",
+            f"{r.jitter_by_frame_percent:.2f} / {r.jitter_raw_percent:.2f} / {r.jitter_smooth_percent:.2f}",
+            f"{r.lag_ms:.1f}", f"{100 * r.identities_kept:.0f}", f"{r.false_by_frame:.2f} / {r.false_tracked:.2f}",
+            str(r.frames_until_found), f"{r.ms_by_frame:.1f} / {r.ms_tracked:.1f}", f"{r.speed_ratio:.1f} x",
+        )  # fmt: skip
+    return table

@@ -1,0 +1,149 @@
+"""Following faces: when the detector is asked, who is who, what a cut does, and what the filter gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from pair_fld.runtime.face import Face
+from pair_fld.runtime.frame import Frame, place
+from pair_fld.runtime.image_file import ImageFile
+from pair_fld.runtime.one_euro import SPEED_CUTOFF, FaceFilter, OneEuroFilter
+from pair_fld.runtime.tracker import Tracker, TrackerConfig
+
+FPS = 25
+UNSMOOTHED = TrackerConfig(scan_every=10, smoothing=0.0)
+Place = tuple[float, float]
+
+
+class World:
+    """A pipeline that knows where the faces (of size 40) of every frame are; the frame's number is its first pixel.
+
+    A follower finds the face nearest to its crop, if it is within half a size.
+    """
+
+    min_score = 0.0
+
+    def __init__(self, frames: Sequence[Sequence[Place]]) -> None:
+        self.frames, self.whole_looks, self.near_looks = frames, [], []
+        self.shy: set[Place] = set()  # faces that a second look does not see
+
+    def _faces(self, image: ImageFile) -> list[Face]:
+        frames = [Frame(centre, 40.0) for centre in self.frames[int(image.whole[0, 0, 0])]]
+        return [Face(place(frame), None, 0.9, frame) for frame in frames]
+
+    def predict(self, image: ImageFile, frames: Sequence[Frame], scores: object, presence: float) -> list[Face]:
+        def apart(face: Face) -> float:
+            return float(np.hypot(*np.subtract(face.frame.centre, frames[0].centre)))
+
+        return [face for face in sorted(self._faces(image), key=apart)[:1] if apart(face) < 20]
+
+    def faces_of(self, image: ImageFile, turned: bool = True) -> list[Face]:
+        self.whole_looks.append((int(image.whole[0, 0, 0]), turned))
+        return self._faces(image)
+
+    def faces_in(self, image: ImageFile, views: Sequence[Frame]) -> list[Face]:
+        self.near_looks.append(int(image.whole[0, 0, 0]))
+        return [
+            face
+            for face in self._faces(image)
+            if face.frame.centre not in self.shy
+            and any(np.abs(np.subtract(face.frame.centre, view.centre)).max() < view.size / 2 for view in views)
+        ]
+
+    def image(self, number: int, scene: int = 0) -> np.ndarray:
+        """Two halves of different brightness, and a square of its own colour on each face, the first in front."""
+        image = np.full((240, 320, 3), 120, np.uint8)
+        image[:, :160] = 40 if scene == 0 else 240
+        colours = [(200, 40, 40), (40, 200, 40)]
+        for (x, y), colour in reversed(list(zip(self.frames[number], colours, strict=False))):
+            image[int(y) - 20 : int(y) + 21, max(int(x) - 20, 0) : int(x) + 21] = colour
+        image[0, 0] = number
+        return image
+
+
+def identities(world: World, config: TrackerConfig = UNSMOOTHED, cut: int = 999) -> list[list[tuple[int, float]]]:
+    """(identity, x of the centre) of every frame's faces."""
+    tracker = Tracker(world, config)  # pyright: ignore[reportArgumentType]
+    result = []
+    for number in range(len(world.frames)):
+        faces = tracker(world.image(number, int(number >= cut)), number / FPS)
+        result.append([(face.identity, round(face.frame.centre[0], 3)) for face in faces])
+    return result
+
+
+def test_the_detector_looks_when_a_face_is_new_and_every_so_often() -> None:
+    world = World([[(100.0 + 3 * k, 120.0)] for k in range(25)])
+    assert identities(world) == [[(1, 100.0 + 3 * k)] for k in range(25)]
+    assert world.whole_looks == [(0, True), (10, False), (20, False)]  # without turned views once there is one
+    assert world.near_looks == [2, 5]  # a new face is looked at again twice
+
+
+def test_a_newcomer_is_found_at_the_next_look_at_the_whole() -> None:
+    world = World([[(100.0, 120.0)]] * 5 + [[(100.0, 120.0), (220.0, 120.0)]] * 8)
+    found = identities(world)
+    assert found[9] == [(1, 100.0)]
+    assert found[10] == [(2, 220.0), (1, 100.0)]  # right to left
+
+
+def test_what_a_second_look_does_not_see_is_dropped() -> None:
+    world = World([[(100.0, 120.0)]] * 3)
+    world.shy = {(100.0, 120.0)}
+    assert [len(faces) for faces in identities(world)] == [1, 1, 0]
+
+
+def test_identities_hold_while_one_passes_behind_the_other() -> None:
+    # the first goes right, the second left behind it; within 30 pixels of one another only the front one is seen
+    both = [(60.0 + 5 * k, 260.0 - 5 * k) for k in range(40)]
+    world = World([[(a, 120.0), (b, 120.0)] if abs(a - b) > 30 else [(a, 120.0)] for a, b in both])
+    found = identities(world)
+    assert dict(found[0]) == {1: 60.0, 2: 260.0} or dict(found[0]) == {2: 60.0, 1: 260.0}
+    start, end = ({x < 160: identity for identity, x in found[k]} for k in (0, -1))
+    assert start[True] == end[False]  # who began at the left ended at the right
+    assert start[False] == end[True]
+    assert {len(faces) for faces in found} == {1, 2}
+
+
+@pytest.mark.parametrize(("gone", "expected"), [(20, 1), (60, 2)])  # 0.8 s and 2.4 s: it is remembered for 2 s
+def test_a_face_that_comes_back_keeps_its_identity_for_a_while(gone: int, expected: int) -> None:
+    world = World([[(100.0, 120.0)]] * 4 + [[]] * gone + [[(110.0, 120.0)]] * 4)
+    found = identities(world)
+    assert found[4 : 4 + gone] == [[]] * gone
+    assert found[4 + gone :] == [[(expected, 110.0)]] * 4  # found in the first frame
+
+
+def test_after_a_cut_everybody_is_new() -> None:
+    world = World([[(100.0, 120.0)]] * 12)
+    assert [f[0][0] for f in identities(world, cut=6)] == [1] * 6 + [2] * 6
+
+
+def test_the_filter_by_hand() -> None:
+    # at rest (slope 0) with 2 pi cutoff seconds = 1 a new value counts 1 / (1 + 1)
+    steady = OneEuroFilter(1 / (2 * np.pi), 0.0)
+    assert [float(steady(np.array([[v]]), 1.0)[0, 0]) for v in (0.0, 1.0, 1.0)] == [0.0, 0.5, 0.75]
+    # 3 Hz, 1 s: the speed of 1 counts 6 pi / (6 pi + 1) = 0.94962; with the slope 1 / (2 pi) the value counts
+    # 0.94962 / 1.94962 = 0.48708. Half the speed in units of 2: 0.47481 / 1.47481 = 0.32195
+    assert SPEED_CUTOFF == 3.0
+    for unit, expected in ((1.0, 0.48708), (2.0, 0.32195)):
+        quick = OneEuroFilter(0.0, 1 / (2 * np.pi))
+        quick(np.array([[0.0]]), 1.0)
+        assert float(quick(np.array([[1.0]]), 1.0, unit)[0, 0]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_still_face_gets_steadier_and_a_moving_one_hardly_trails() -> None:
+    rng = np.random.default_rng(3)
+    for speed, noise in ((0.0, 0.3), (200.0, 0.0)):
+        smooth, raw, last = [], [], FaceFilter(1.0)
+        for k in range(60):
+            frame = Frame((100 + speed * k / 30, 100.0), 80.0, 178.0 + k / 10)  # the roll passes 180 degrees
+            points = place(frame) + rng.normal(0, noise, (51, 2))
+            turned = Frame(frame.centre, frame.size, (frame.roll + 180) % 360 - 180)
+            smooth.append(last(points, turned, 1 / 30) - place(frame))
+            raw.append(points - place(frame))
+        if speed:
+            assert np.abs(smooth[30:]).max() < 1.0  # pixels: 5 ms
+        else:
+            assert np.diff(smooth[30:], axis=0).std() < np.diff(raw[30:], axis=0).std() / 2
+    assert np.array_equal(FaceFilter(0.0)(points, frame, 1 / 30), points)
