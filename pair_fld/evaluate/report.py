@@ -327,7 +327,7 @@ def markdown_table(headings: Sequence[str], body: Sequence[Sequence[str]]) -> st
 
 
 NOT_SCORED = "not scored"
-_FIGURE = re.compile(rf"-|[-+]?\d[\d.,]*|nan|inf|{NOT_SCORED}")
+_FIGURE = re.compile(rf"|-|[-+]?\d[\d.,]*|nan|inf|{NOT_SCORED}")
 
 
 def figure(value: float, digits: int) -> str:

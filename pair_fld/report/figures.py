@@ -89,6 +89,21 @@ def attribute_figures(attributes: np.ndarray, results: Mapping[str, Result]) -> 
     return plates
 
 
+def attribute_sheet(name: str, attributes: np.ndarray, result: Result) -> Plate | None:
+    """`attribute_figures` of one model as one figure, for documents; None where no attribute differs."""
+    plates = attribute_figures(attributes, {name: result})
+    if not plates:
+        return None
+
+    def draw(figure: Figure) -> None:
+        parts = figure.subfigures(-(-len(plates) // 3), min(3, len(plates)), squeeze=False)
+        for plate, part in zip(plates, parts.flat, strict=False):
+            plate.draw(part)
+
+    caption = "Mean NME in bins of equally many faces; bars: standard error of the mean."
+    return Plate("error-attributes", "Error against pose, size, sharpness and light", caption, draw, (9, 4.6))
+
+
 def _draw_attribute(figure: Figure, rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], label: str) -> None:
     axes = figure.subplots()
     for k, (name, (x, mean, error)) in enumerate(rows.items()):

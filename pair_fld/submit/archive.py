@@ -18,6 +18,7 @@ from pair_fld.evaluate.report import GroupScores
 from pair_fld.export.model_cost import ModelCost, model_cost
 from pair_fld.face_detector.files import find_detector
 from pair_fld.io import atomic_path
+from pair_fld.report.style import Plate
 from pair_fld.runtime.calibration import calibration_from_json
 from pair_fld.runtime.detector import FaceDetector, open_detector
 from pair_fld.runtime.pipeline import DEFAULT_REFINE
@@ -92,7 +93,7 @@ def package(
     name: str = "pair_fld submission",
     detector: tuple[Path, str] | None = None,
     detector_onnx: Path | None = None,
-    ced_png: Path | None = None,
+    figures: Sequence[Plate] = (),
     remarks: Sequence[str] = (),
 ) -> PackageReport:
     """Write the archive; nothing is written when a check fails.
@@ -106,7 +107,7 @@ def package(
         name: title of the card and the report.
         detector: .tflite and licence text of the face detector; default: the installed package's.
         detector_onnx: the same detector for ONNX Runtime.
-        ced_png: plot of the cumulative error distribution, for the report.
+        figures: for the report; each is a PNG in the archive too.
         remarks: further limits for the card.
 
     Raises:
@@ -129,8 +130,8 @@ def package(
     files["LICENSE-detector.txt"] = licence.encode()
     files |= {path.name: path.read_bytes() for path in (TEMPLATE / "run_model.py", TEMPLATE / "requirements.txt")}
     files |= runtime_files()
-    if ced_png is not None:
-        files["ced.png"] = ced_png.read_bytes()
+    images = {f"{plate.name}.png": plate.png() for plate in figures}
+    files |= images
 
     of_model, of_files = model_checks(costs, budget), files_check([*files, *TEXTS], budget)
     views = len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, opened)).views)
@@ -138,8 +139,8 @@ def package(
     table = budget_table(costs, [*of_model, of_files], budget, views, refine)
     card = ModelCard.of(name, metadata, record, scores or {}, table, remarks).markdown()
     report = technical_report(name, card, {file: len(data) for file, data in sorted(files.items())},
-                              metadata["crop"]["detector_calibration"], ced_png is not None)  # fmt: skip
-    figures = {
+                              metadata["crop"]["detector_calibration"], figures)  # fmt: skip
+    measured = {
         "metrics": {group: one.to_json() for group, one in (scores or {}).items()},
         "record": record or {},
         "costs": {file: cost.to_json() for file, cost in costs.items()},
@@ -148,8 +149,8 @@ def package(
         "model_card.md": card.encode(),
         "budget.md": f"# Budget\n\n{table}".encode(),
         "report.md": report.encode(),
-        "report.pdf": _pdf(report, ced_png),
-        "metrics.json": (json.dumps(figures, indent=1, ensure_ascii=False) + "\n").encode(),
+        "report.pdf": _pdf(report, images),
+        "metrics.json": (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode(),
     }
     assert tuple(texts) == TEXTS
     contents = ArchiveContents(files | texts)
@@ -209,10 +210,10 @@ def _open_detector(metadata: Mapping[str, Any], detector: Path) -> FaceDetector:
     return opened
 
 
-def _pdf(markdown: str, image: Path | None) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "report.pdf"
-        if image is not None:
-            markdown = markdown.replace("(ced.png)", f"({image.name})")
-        write_pdf(markdown, path, image.parent if image is not None else None)
-        return path.read_bytes()
+def _pdf(markdown: str, images: Mapping[str, bytes]) -> bytes:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name, data in images.items():
+            (folder / name).write_bytes(data)
+        write_pdf(markdown, folder / "report.pdf", folder)
+        return (folder / "report.pdf").read_bytes()

@@ -20,11 +20,14 @@ from pair_fld.evaluate.confidence import collect_candidates, learn_confidence
 from pair_fld.evaluate.detector_calibration import calibrate
 from pair_fld.evaluate.label_convention import LabelConvention, learn_convention, open_convention
 from pair_fld.evaluate.matching import measure_detector
-from pair_fld.evaluate.report import Result, ced_plot
+from pair_fld.evaluate.report import Result
 from pair_fld.evaluate.validate import labelled_faces, open_model, validate_model
 from pair_fld.export.metadata import replace_metadata
+from pair_fld.export.model_cost import model_cost
 from pair_fld.io import file_hash, read_json, write_json
 from pair_fld.progress import Say, say_nothing
+from pair_fld.report.documents import document_figures
+from pair_fld.report.measure import load_faces, predict_faces
 from pair_fld.runs import RECORD, provenance
 from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_json
 from pair_fld.runtime.confidence import Confidence
@@ -157,7 +160,7 @@ def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothin
     Args:
         spec: what to pack.
         pack: the data set that the model was trained on; its test faces are measured.
-        out: an empty folder; gets NAME.zip, the model files, metrics.json, ced.png and run.json.
+        out: an empty folder; gets NAME.zip, the model files, the figures, metrics.json and run.json.
         say: takes sentences on the progress.
 
     Raises:
@@ -178,20 +181,24 @@ def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothin
     files = [file for file in (spec.tflite, spec.onnx) if file is not None]
     models = [_calibrated(file, calibration, confidence, convention, out) for file in files]
     say("measuring the released file on the test faces")
-    result, _ = validate_model(open_model(models[0], threads=2), labelled_faces(pack.config))
-    ced_plot({spec.name: result}, out / "ced.png")
+    truth = labelled_faces(pack.config)
+    faces = load_faces(truth)
+    result = predict_faces(open_model(models[0], threads=2), truth, faces).result
+    plates = document_figures(spec.name, result, faces.attributes, model_cost(models[0]).size_mb)
+    for plate in plates:
+        (out / f"{plate.name}.png").write_bytes(plate.png())
     record = _record(spec.recipe, pack, read_metadata(models[0]), spec.teacher)
     say("packing")
     report = package(
         models, out / f"{spec.name}.zip", spec.recipe.budget, scores=result.groups(), record=record, name=spec.name,
-        detector=spec.detector, detector_onnx=detector_onnx, ced_png=out / "ced.png",
+        detector=spec.detector, detector_onnx=detector_onnx, figures=plates,
     )  # fmt: skip
     figures = {"metrics": _scores_json(result), "package": report.to_json()}
     figures["detector_calibration"] = calibration.to_json()
     float_file = spec.tflite.with_name("model-fp32.tflite")
     if float_file.is_file() and float_file != spec.tflite:
         say("measuring the float file beside it")
-        float_result, _ = validate_model(open_model(float_file, threads=2), labelled_faces(pack.config))
+        float_result, _ = validate_model(open_model(float_file, threads=2), truth)
         figures["float_file"] = _scores_json(float_result)
     write_json(out / "metrics.json", figures)
     write_json(out / RECORD, record | spec.key())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import NORMALISERS, THRESHOLDS
 from pair_fld.evaluate.report import GroupScores, figure, markdown_table
 from pair_fld.export.quantization.formats import precision_of
+from pair_fld.report.style import Plate
 
 RESEARCH_NOTICE = (
     "Research use only. The training images come from data sets whose terms allow research and not "
@@ -105,7 +106,7 @@ class ModelCard:
             score_table(self.scores) if self.scores else "Not measured.",
             "NME: mean distance of the points from the labels over the named normaliser. FR: share of faces "
             "above the threshold. AUC: area under the cumulative error distribution up to the threshold, 1 is "
-            "best.",
+            "best. Shift removed: after the labels of each source were moved to the predictions' zero point.",
             region_table(self.scores),
             "## Cost",
             self.budget_table,
@@ -165,13 +166,14 @@ def annotator_lines(record: Mapping[str, Any]) -> list[str]:
 
 def score_table(scores: Mapping[str, GroupScores]) -> str:
     """Markdown table of the scores of each group of faces under each normaliser."""
-    headings = ["measured on", "faces", "normaliser", "NME %"]
+    headings = ["measured on", "faces", "normaliser", "NME %", "shift removed"]
     headings += [f"FR {t:.2f} %" for t in THRESHOLDS] + [f"AUC {t:.2f}" for t in THRESHOLDS]
     body = []
     for name, group in scores.items():
         for normaliser in NORMALISERS:
             one = group.scores[normaliser]
             row = [name, str(one.faces), normaliser, figure(one.nme_percent, 2)]
+            row.append(figure(group.shift_removed_percent, 2) if normaliser == "outer_corners" else "")
             row += [figure(one.failure_percent[t], 2) for t in THRESHOLDS]
             row += [figure(one.auc_fraction[t], 4) for t in THRESHOLDS]
             body.append(row)
@@ -230,7 +232,9 @@ def _detector_name(calibration: Mapping[str, Any]) -> str:
     return "MediaPipe's BlazeFace" if blazeface else "trained by this project"
 
 
-def technical_report(name: str, card: str, sizes: Mapping[str, int], calibration: Mapping[str, Any], ced: bool) -> str:
+def technical_report(
+    name: str, card: str, sizes: Mapping[str, int], calibration: Mapping[str, Any], figures: Sequence[Plate] = ()
+) -> str:
     """The technical report as Markdown: how the archive works, then the card's figures.
 
     Args:
@@ -238,7 +242,7 @@ def technical_report(name: str, card: str, sizes: Mapping[str, int], calibration
         card: Markdown.
         sizes: bytes of each file of the archive.
         calibration: metadata["crop"]["detector_calibration"].
-        ced: whether ced.png is there to show.
+        figures: shown before the card.
     """
     shift, growth, roll = (calibration["covariance"][k][k] ** 0.5 for k in (0, 2, 3))
     sections = [
@@ -256,8 +260,23 @@ def technical_report(name: str, card: str, sizes: Mapping[str, int], calibration
         "Usage: `pip install -r requirements.txt`, then `python run_model.py IMAGE_LIST OUTPUT_DIR`. It "
         "runs in ai-edge-litert or tflite-runtime, whichever is installed.",
         "## Archive",
-        markdown_table(("file", "bytes"), [(f"`{file}`", f"{size}") for file, size in sizes.items()]),
-        "## Cumulative error distribution\n\n![CED](ced.png)" if ced else "",
+        markdown_table(("file", "bytes"), list(_file_rows(sizes))),
+        "\n\n".join(["## Figures", *(_shown(plate) for plate in figures)]) if figures else "",
         card.replace("\n# ", "\n## ").replace(f"# {name}", "## Model card", 1),
     ]
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
+def _file_rows(sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """A row per file; those of a folder share one."""
+    folders: dict[str, list[int]] = {}
+    for file, size in sizes.items():
+        folder, _, name = file.rpartition("/")
+        folders.setdefault(f"`{folder}/`" if folder else f"`{name}`", []).append(size)
+    for name, parts in folders.items():
+        yield name + (f", {len(parts)} files" if name.endswith("/`") else ""), str(sum(parts))
+
+
+def _shown(plate: Plate) -> str:
+    """A figure with its title and caption below it, where no page break parts them, from a PNG of its name."""
+    return f"![{plate.title}]({plate.name}.png)\n\n**{plate.title}.** {plate.caption}"

@@ -20,7 +20,8 @@ from pair_fld.io import atomic_path
 DATE = datetime(2024, 1, 1, tzinfo=UTC)
 _TEXT_POINTS, _TABLE_POINTS = 10, 8
 _CELL_PADDING = 6.0  # mm, both sides together
-_IMAGE_POINTS = 340  # width of an image, of the 493 between the margins
+_IMAGE_POINTS = 320  # width of an image, of the 493 between the margins; a wide one takes them all
+_WIDE = 1.7  # width over height
 _STYLES = {
     "h1": TextStyle(font_style="B", font_size_pt=17, t_margin=2, b_margin=0.5),
     "h2": TextStyle(font_style="B", font_size_pt=13, t_margin=5, b_margin=0.5),
@@ -99,7 +100,14 @@ def _set_images(tokens: Sequence[Token], folder: Path) -> None:
                 file = folder / str(child.attrs["src"])
                 if not file.is_file():
                     raise PairError(file, "an image of the report", "no such file", "Write it first or leave it out.")
-                child.attrs |= {"src": str(file), "width": _IMAGE_POINTS}
+                child.attrs |= {"src": str(file), "width": _width(file)}
+
+
+def _width(image: Path) -> int:
+    from PIL import Image
+
+    with Image.open(image) as opened:
+        return _IMAGE_POINTS if opened.width < _WIDE * opened.height else 490
 
 
 def fitted(natural: Sequence[float], room: float) -> list[float]:

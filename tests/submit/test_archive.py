@@ -12,6 +12,7 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.report import GroupScores, evaluate
 from pair_fld.export.model_cost import ModelCost
 from pair_fld.face_detector import files as detector_file
+from pair_fld.report.documents import document_figures
 from pair_fld.submit.archive import ArchiveContents, package
 from pair_fld.submit.budget import archive_check, budget_table, files_check, model_checks
 from pair_fld.submit.card import ModelCard
@@ -260,3 +261,29 @@ def test_detectors_by_name(tmp_path: Path):
         detector_file.find_detector("own")
     with pytest.raises(PairError, match="Run pairfld train-detector first"):
         detector_file.find_detector("trained", tmp_path / "none.tflite")
+
+
+def test_the_report_shows_its_figures(models, detector, budget, scores, tmp_path: Path):
+    shape = np.random.default_rng(1).uniform(0, 100, (20, 51, 2))
+    shape[:, 19], shape[:, 28] = [0, 50], [100, 50]
+    result = evaluate(
+        shape + [3.0, 0.0], shape, np.ones((20, 51), bool), ["wflw-valid"] * 20, list("abcdefghijklmnopqrst")
+    )
+    attributes = np.arange(120.0).reshape(20, 6)
+    attributes[:, 2] = np.nan  # no roll was measured: five panels
+    plates = document_figures("tiny", result, attributes, 0.01)
+    assert [plate.name for plate in plates] == ["ced", "mean-face-tiny", "error-attributes", "pareto-size-wflw"]
+    path = tmp_path / "tiny.zip"
+    package([models["tflite"]], path, budget, scores=scores, record=RECORD, detector=detector, figures=plates)
+    with zipfile.ZipFile(path) as packed:
+        images = [name for name in packed.namelist() if name.endswith(".png")]
+        assert packed.read("report.pdf").count(b"/Subtype /Image") >= len(images) == 4
+    report = read(path, "report.md")
+    assert all(f"]({name})" in report for name in images)
+
+
+def test_what_was_not_measured_makes_no_figure():
+    """No face has both outer corners: no error, no pose, nothing to draw but an empty curve."""
+    truth = np.zeros((5, 51, 2))
+    result = evaluate(truth, truth, np.zeros((5, 51), bool), ["x"] * 5, list("abcde"))
+    assert document_figures("tiny", result, np.full((5, 6), np.nan), 0.01) == []
