@@ -64,8 +64,8 @@ def audit_pack(pack: FaceDataset, reference: ReferenceConfig | None, progress: P
     pairs, similarity = find_near(hashes, thumbs, pack.config.near_duplicate_distance)
     found += checks.check_duplicates(points, mask, pairs[similarity >= SAME_IMAGE])
     if reference is not None:
-        said, asked, known = _reference(pack, rows, reference, progress)
-        found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows])
+        said, asked, apart, known = _reference(pack, rows, reference, progress)
+        found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows], apart)
     verdicts = [Verdict(int(rows[v.row]), v.reason, v.weight, v.detail) for v in found]
     return Audit(len(rows), rank(verdicts))
 
@@ -87,11 +87,13 @@ def _look(pack: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[np.n
 
 def _reference(
     pack: FaceDataset, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); its points (51,)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+    """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); how far its flips lie apart (n,)
+    _img, None where it was asked on one only; its points (51,)."""
     opened = open_reference(reference)
     root = Path(pack.config.root)
     said, asked = np.full((len(rows), 51, 2), np.nan), np.zeros(len(rows), bool)
+    apart = np.full(len(rows), np.nan)
     for k, row in enumerate(rows.tolist()):
         if k % CHUNK == 0:
             progress(k, len(rows), "reference")
@@ -101,8 +103,8 @@ def _reference(
             continue
         asked[k] = True
         if (merged := opened.point_map.merge(annotation)) is not None:
-            said[k] = merged[0]
-    return said, asked, opened.point_map.mask
+            said[k], apart[k] = merged[0], np.median(merged[1])
+    return said, asked, None if np.isnan(apart).all() else apart, opened.point_map.mask
 
 
 def write_csv(audit: Audit, pack: FaceDataset, path: Path) -> None:

@@ -90,6 +90,8 @@ def prepare(
     for source in report["sources"]:
         if source["without_identity"]:
             say(f"{source['name']}: `identity` names nobody in {source['without_identity']} files, split face by face")
+    if masked := sum(source["masked_points"] for source in report["sources"]):
+        say(f"masked: {masked} points that are not labelled")
     for reason, count in report["left_out"].items():
         say(f"left out: {count} x {reason}")
     for reason, count in report.get("warnings", {}).items():

@@ -73,6 +73,12 @@ def test_the_reference_tells_shifted_from_wrong_from_missing():
     assert {row: v.reason for row, v in found.items()} == {3: audit.SHIFTED, 5: audit.DISAGREES, 7: audit.NO_FACE}
     eyes = np.linalg.norm(good[0][28] - good[0][19])
     assert found[3].detail == f"by {8 / eyes * 100:.1f} % of the eye distance"
+    # 5 % of the eye distance between its flips on face 3, found on one flip only on face 5: it is no witness
+    apart = np.zeros(30)
+    apart[3], apart[5] = 0.05 * eyes, np.nan
+    unsure = {v.row: v for v in audit.check_reference(points, mask, reference, asked, np.zeros(30, int), apart)}
+    assert {row: v.reason for row, v in unsure.items()} == {3: audit.UNSURE, 5: audit.UNSURE, 7: audit.NO_FACE}
+    assert unsure[3].weight < 1 < found[3].weight
     asked[7] = False
     assert 7 not in [v.row for v in audit.check_reference(points, mask, reference, asked, np.zeros(30, int))]
 
