@@ -1,7 +1,10 @@
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
 
+from pair_fld.runtime.frame import Frame, frame_matrix
 from pair_fld.runtime.geometry import (
     crop_matrix,
     from_norm,
@@ -100,3 +103,32 @@ def test_points_box_honours_the_mask():
 def test_a_box_without_extent_is_refused(box: list[float]):
     with pytest.raises(ValueError, match=r"expected a box with x1 > x0 or y1 > y0, found"):
         crop_matrix(np.array(box), 64, 1.2)
+
+
+def test_a_crop_by_hand() -> None:
+    # grey level 32 x: half a pixel to the right of column 1 lies 48, an eighth 36; beyond the last column it fades to 0
+    image = np.tile(np.arange(4, dtype=np.uint8) * 32, (4, 1))
+    moved = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, 0.0]])
+    assert warp(image, moved, 4)[1].tolist() == [16, 48, 80, 48]
+    moved[0, 2] = -0.125
+    assert warp(image, moved, 4)[1].tolist() == [4, 36, 68, 84]
+
+
+def test_a_crop_is_the_same_in_every_opencv() -> None:
+    """Measured with OpenCV 4.11.0 and 5.0.0 on x86 and on emulated ARM64; `cv2.warpAffine` differed between the two."""
+    columns, rows = np.meshgrid(np.arange(200), np.arange(160))
+    image = ((columns * 37 + rows * 91 + (columns * rows) % 251) % 256).astype(np.uint8)
+    matrix = frame_matrix(Frame((97.3, 81.9), 70.7, 17.3), 64, 1.45)
+    assert (
+        hashlib.sha256(warp(image, matrix, 64).tobytes()).hexdigest()
+        == "c076bea169dbb9c3a9f9838cea8ebaba24d83da5a3e448882ff409393ba82d3e"
+    )
+
+
+def test_a_crop_at_the_end_of_a_very_long_image() -> None:
+    image = np.zeros((8, 70_000), np.uint8)
+    image[:, 69_990:] = 200
+    matrix = np.array([[1.0, 0.0, -69_985.0], [0.0, 1.0, 0.0]])
+    crop = warp(image, matrix, 32)
+    assert crop[3, :16].tolist() == [0] * 5 + [200] * 10 + [0]
+    assert not warp(image, np.array([[1.0, 0.0, 5_000.0], [0.0, 1.0, 0.0]]), 32).any()  # beside the image

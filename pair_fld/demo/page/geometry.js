@@ -50,20 +50,21 @@ export function warp(image, matrix, size) {
   }
   const { width, height, data } = image;
   const crop = new Uint8Array(size * size * 3);
-  // OpenCV reckons in single precision with fused multiply-adds, which are one rounding of a double each
-  const [a, b, c, d, e, f] = invert(matrix).map(Math.fround);
+  // whole numbers as runtime/geometry.py has them: rows and columns in 1/1024 of a pixel, weights of 1/32
+  const [a, b, c, d, e, f] = invert(matrix);
+  const columns = Array.from({ length: size }, (_, u) => [rounded(a * u * 1024, true), rounded(d * u * 1024, true)]);
   let at = 0;
   for (let v = 0; v < size; v++) {
-    const row_x = Math.fround(b * v + c);
-    const row_y = Math.fround(e * v + f);
+    const row_x = rounded((b * v + c) * 1024, true) + 16;
+    const row_y = rounded((e * v + f) * 1024, true) + 16;
     for (let u = 0; u < size; u++, at += 3) {
-      const x = Math.fround(a * u + row_x);
-      const y = Math.fround(d * u + row_y);
-      const x0 = Math.floor(x);
-      const y0 = Math.floor(y);
+      const x = Math.floor((row_x + columns[u][0]) / 32);
+      const y = Math.floor((row_y + columns[u][1]) / 32);
+      const x0 = Math.floor(x / 32);
+      const y0 = Math.floor(y / 32);
       if (x0 < -1 || y0 < -1 || x0 >= width || y0 >= height) continue;
-      const right = x - x0;
-      const below = y - y0;
+      const right = x - x0 * 32;
+      const below = y - y0 * 32;
       const corner = (y0 * width + x0) * 4;
       const left_in = x0 >= 0;
       const right_in = x0 + 1 < width;
@@ -75,9 +76,9 @@ export function warp(image, matrix, size) {
         const p01 = top_in && right_in ? data[p + 4] : 0;
         const p10 = bottom_in && left_in ? data[p + width * 4] : 0;
         const p11 = bottom_in && right_in ? data[p + width * 4 + 4] : 0;
-        const top = Math.fround(right * (p01 - p00) + p00);
-        const bottom = Math.fround(right * (p11 - p10) + p10);
-        crop[at + k] = rounded(Math.fround(below * Math.fround(bottom - top) + top), true);
+        const top = (32 - right) * p00 + right * p01;
+        const bottom = (32 - right) * p10 + right * p11;
+        crop[at + k] = ((32 - below) * top + below * bottom + 512) >> 10;
       }
     }
   }
