@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -26,6 +26,10 @@ from pair_fld.cli.console import (
     workspace,
 )
 from pair_fld.cli.train import StudentOption, TeachersOption
+
+if TYPE_CHECKING:
+    from pair_fld.config import StageConfig
+    from pair_fld.train.comparison import VariantResult
 
 
 def register(app: typer.Typer) -> None:
@@ -59,9 +63,7 @@ def ablate(
     Example: `pairfld ablate --seeds 3 student.train.epochs=6`
     """
     from pair_fld.data.dataset import FaceDataset
-    from pair_fld.io import atomic_path, write_json
     from pair_fld.train import ablation
-    from pair_fld.train.comparison import baselines_of, difference_cells, draw, markdown
     from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides, student=student)
@@ -73,6 +75,14 @@ def ablate(
         table = ablation.ablate(
             stage, pack, teachers, ablation.AblationSpec(run, seeds=seeds, jobs=jobs, cache=place.folder), bar
         )
+    show_comparison(table, target, stage, seeds, as_json)
+
+
+def show_comparison(table: list[VariantResult], target: Path, stage: StageConfig, seeds: int, as_json: bool) -> None:
+    """Write ablation.md, ablation.json and ablation.png into a folder, and print the table."""
+    from pair_fld.io import atomic_path, write_json
+    from pair_fld.train.comparison import baselines_of, difference_cells, draw, markdown
+
     train = stage.train
     about = (
         f"{stage.model.arch} at {stage.model.input_size} px, {train.epochs} epochs, batches of {train.batch_size}, "

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 import pair_fld
 from pair_fld.cli import (
     ablate,
+    ablate_labels,
     annotate,
     audit,
     benchmark,
@@ -129,6 +130,7 @@ for verb in (
     prepare,
     train,
     ablate,
+    ablate_labels,
     annotate,
     fit_scheme,
     audit,

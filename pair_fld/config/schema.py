@@ -152,6 +152,24 @@ class DataConfig(Strict):
         return "off" if value is False else value  # YAML 1.1 reads a bare off as false
 
 
+class LabelVariant(Strict):
+    """One way to label the images of a data configuration.
+
+    data: settings in place of the data's. sources: settings in place of those of the sources that are learnt from, by
+    name, "*" for all. weights: sampling weights by source; 0 leaves a source out.
+    """
+
+    data: dict[str, Any] = Field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
+class LabelAblationConfig(Strict):
+    """What `pairfld ablate-labels` compares: a file configs/ablation/NAME.yaml. The first variant is the baseline."""
+
+    variants: dict[str, LabelVariant] = Field(min_length=2)
+
+
 class ProtocolConfig(Strict):
     """A published split to measure on: a file configs/protocol/NAME.yaml.
 
