@@ -52,7 +52,7 @@ def test_a_copy_can_be_changed_and_used(tmp_path: Path, monkeypatch: pytest.Monk
     [
         (["show", "nothing"], "There is no configuration 'nothing'. pairfld configs list names them."),
         (["show", "shared-faces"], "Name one of data/shared-faces, recipe/shared-faces."),
-        (["list", "nothing"], "There is no section 'nothing'. Known sections: budget, convention, data, detector, "),
+        (["list", "nothing"], "There is no section 'nothing'. Known sections: ablation, budget, convention, data, "),
         (["copy", "../setup"], "There is no configuration '../setup'."),
     ],
 )
