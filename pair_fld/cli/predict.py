@@ -32,9 +32,20 @@ def predict(
             "--out", "-o", help="Folder for contest text files.", show_default="landmarks, if nothing else is asked for"
         ),
     ] = None,
-    draw: Annotated[Path | None, typer.Option("--draw", help="Folder for the images with the points drawn.")] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(
+            "--draw", help="Folder for the images, and videos, with the points drawn; of one video also its file."
+        ),
+    ] = None,
+    stills: Annotated[bool, typer.Option("--stills", help="Videos: draw each frame as an image, no video.")] = False,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="One image (.png, .jpg) of all faces found.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="File for all faces as JSON; - for stdout.")] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="File for all faces as JSON, of videos and cameras a line per frame; - for stdout."
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="File for all faces as CSV, one line per face; - for stdout.")
     ] = None,
@@ -82,6 +93,15 @@ def predict(
     threads: Annotated[int, typer.Option("--jobs", min=0, help="Images predicted in parallel; 0: one per core.")] = 0,
     every: Annotated[int, typer.Option("--every", min=1, help="Videos: take every N-th frame.")] = 1,
     limit: Annotated[int | None, typer.Option("--frames", min=1, help="Frames per video, at most.")] = None,
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="Videos: detect the faces of every frame anew; no identities.")
+    ] = False,
+    smoothing: Annotated[
+        float, typer.Option("--smoothing", min=0.0, help="Videos: how strongly points are smoothed; 0: not at all.")
+    ] = 1.0,
+    scan_every: Annotated[
+        int, typer.Option("--scan-every", min=1, help="Videos: look for newcomers every N frames.")
+    ] = 15,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue an earlier run: do what is missing, replace no file that is there."),
@@ -100,6 +120,8 @@ def predict(
     exit code is then 2. After Ctrl-C the finished files are whole, and --resume does the rest. A camera runs until
     --frames or Ctrl-C.
 
+    In videos faces are followed: they have identities, counted anew in every video, and their points are smoothed.
+
     Example: `pairfld predict photo.jpg holiday --out landmarks --draw drawn`
     """
     from pair_fld.data.sources.files import passed_over_sentence
@@ -109,6 +131,7 @@ def predict(
     from pair_fld.inference.run import Prediction
     from pair_fld.runtime.main import default_threads
     from pair_fld.runtime.pipeline import PipelineOptions
+    from pair_fld.runtime.tracker import TrackerConfig
 
     options = PipelineOptions(refine, turned, smallest, min_score)
     if not any((out, draw, sheet, json, csv, coco, labelme)):
@@ -117,8 +140,9 @@ def predict(
     if sentence := passed_over_sentence(found.passed_over):
         say(sentence)
     run = Prediction(
-        found, Outputs(out, draw, sheet, json, csv, coco, labelme), inputs=weight_files(source), resume=resume,
-        overwrite=overwrite, every=every, limit=limit, say=say,
+        found, Outputs(out, draw, sheet, json, csv, coco, labelme, stills), inputs=weight_files(source),
+        resume=resume, overwrite=overwrite, every=every, limit=limit,
+        tracking=None if per_frame else TrackerConfig(scan_every, smoothing=smoothing), say=say,
     )  # fmt: skip
     run.check()
     with unpacked(source) as folder, progress("predict") as bar:

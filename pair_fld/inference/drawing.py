@@ -27,7 +27,8 @@ TILE, COLUMNS, MARGIN = 160, 8, 1.8
 def draw_faces(image_bgr: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
     """A copy of the image (H, W, 3) uint8 with each face's points and the curves through them.
 
-    What is uncertain is faint: curves by the face's score, each point by its deviation.
+    A followed face has its identity beside it. What is uncertain is faint: curves by the face's score, each point by
+    its deviation.
     """
     drawn = image_bgr.copy()
     for face in faces:
@@ -43,6 +44,10 @@ def draw_faces(image_bgr: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
         for (x, y), share in zip(fixed.tolist(), certainty.tolist(), strict=True):
             for colour, extent in ((RIM, radius + 1), (_faded(POINT, share), radius)):
                 cv2.circle(drawn, (x, y), round(extent * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
+        if face.identity is not None:
+            at = (round(float(face.box[0])), round(float(face.box[1]) - 0.15 * size))
+            for colour, width in ((RIM, 3 * line), (POINT, line)):
+                cv2.putText(drawn, str(face.identity), at, cv2.FONT_HERSHEY_SIMPLEX, size / 200, colour, width)
     return drawn
 
 

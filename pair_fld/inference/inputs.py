@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import time as clock
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from pair_fld.errors import PairError
 from pair_fld.inference.outputs import result_names, video_titles
 from pair_fld.runtime.main import read_list
 
+DEFAULT_FPS = 30.0  # where a video does not say
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 _WILD = "*?["
 
@@ -127,8 +129,18 @@ def _reason(path: Path, error: Exception) -> str:
     return str(error).rpartition("found ")[2]
 
 
-def frames(video: Video, every: int = 1, limit: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, (H, W, 3) uint8 BGR) of every `every`-th frame of a video file or camera, `limit` at most.
+@dataclass(frozen=True)
+class VideoFrame:
+    """number: from 0, counted over all frames. time: seconds since the first, always growing. image: (H, W, 3) uint8
+    BGR."""
+
+    number: int
+    time: float
+    image: np.ndarray
+
+
+def frames(video: Video, every: int = 1, limit: int | None = None) -> Iterator[VideoFrame]:
+    """Every `every`-th frame of a video file or camera, `limit` at most, with its own time: frame rates may vary.
 
     Raises:
         PairError: the video cannot be opened, or holds no frame.
@@ -139,21 +151,43 @@ def frames(video: Video, every: int = 1, limit: int | None = None) -> Iterator[t
         raise PairError(video, "a name in UTF-8, which OpenCV needs for videos", "another", "Rename the file.")
     capture = _open_video(video.source)
     number = given = 0
+    start, last, step = clock.monotonic(), -1.0, 1 / _fps(capture)
     try:
         while limit is None or given < limit:
             good = capture.grab()
             if not good:
                 break
             if number % every == 0:
-                good, frame = capture.retrieve()
-                if good and frame is not None:
+                good, image = capture.retrieve()
+                if good and image is not None:
                     given += 1
-                    yield number, frame
+                    time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+                    if isinstance(video.source, int):
+                        time = clock.monotonic() - start
+                    if not time > last:  # a file without time stamps, or with wrong ones
+                        time = last + step if given > 1 else 0.0
+                    last = time
+                    yield VideoFrame(number, time, image)
             number += 1
     finally:
         capture.release()
     if given == 0:
         raise PairError(video, "frames that OpenCV can decode", "none", "Check the file, or the camera's index.")
+
+
+def frame_rate(video: Video) -> float:
+    """Frames per second, as far as the file says; a camera is not opened a second time for it."""
+    if isinstance(video.source, int):
+        return DEFAULT_FPS
+    capture = _open_video(video.source)
+    rate = _fps(capture)
+    capture.release()
+    return rate
+
+
+def _fps(capture: cv2.VideoCapture) -> float:
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if 1 <= rate <= 1000 else DEFAULT_FPS
 
 
 def frame_count(video: Video, every: int, limit: int | None) -> int:

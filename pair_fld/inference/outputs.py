@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pair_fld.inference.video_file import CODECS, VIDEO_SUFFIX
 from pair_fld.outputs import MAX_NAME_BYTES, shortened
 
 STDOUT = Path("-")
@@ -23,8 +24,8 @@ _FRAME_BYTES = 12  # of "_" and a frame's number
 class Outputs:
     """What is to be written; None: not wanted.
 
-    texts, drawings, labelme: folders with one file per image. sheet, json, csv, coco: one file each; `STDOUT` for json
-    and csv.
+    texts, drawings, labelme: folders with one file per image; in `drawings` one per video, unless `stills`. `drawings`
+    may be a video's file instead. sheet, json, csv, coco: one file each; `STDOUT` for json and csv.
     """
 
     texts: Path | None = None
@@ -34,6 +35,7 @@ class Outputs:
     csv: Path | None = None
     coco: Path | None = None
     labelme: Path | None = None
+    stills: bool = False
 
     @property
     def summaries(self) -> list[Path]:
@@ -43,12 +45,25 @@ class Outputs:
     @property
     def written(self) -> list[Path]:
         """Everything but stdout, for the closing sentence."""
-        return self.folders + self.summaries
+        return self.folders + self.summaries + ([] if self.one_video is None else [self.one_video])
 
     @property
     def folders(self) -> list[Path]:
         """The folders with one file per image."""
-        return [path for path in (self.texts, self.drawings, self.labelme) if path is not None]
+        drawings = None if self.one_video is not None else self.drawings
+        return [path for path in (self.texts, drawings, self.labelme) if path is not None]
+
+    @property
+    def one_video(self) -> Path | None:
+        """The file of a drawn video, where `drawings` names one and no folder."""
+        named = self.drawings is not None and self.drawings.suffix.lower() in CODECS and not self.drawings.is_dir()
+        return self.drawings if named else None
+
+    def video(self, title: str) -> Path | None:
+        """The drawn video `title`; None where none is wanted."""
+        if self.drawings is None or self.stills:
+            return None
+        return self.one_video or self.drawings / f"{title}{VIDEO_SUFFIX}"
 
     def text(self, name: str) -> Path | None:
         """The text file of the image or frame `name`."""

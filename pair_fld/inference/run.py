@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import numpy as np
 from pair_fld.errors import PairError
 from pair_fld.inference.drafts import Draft, write_coco, write_labelme
 from pair_fld.inference.drawing import FaceSheet, check_image_format, draw_faces, write_image
-from pair_fld.inference.inputs import Collected, frame_count, frames
+from pair_fld.inference.inputs import Collected, Video, frame_count, frame_rate, frames
 from pair_fld.inference.outputs import DRAWING, STDOUT, TEXT, Outputs, frame_name, frame_numbers
-from pair_fld.inference.writers import ImageResult, write_csv, write_json
+from pair_fld.inference.video_file import VideoWriter, check_video_format, write_video
+from pair_fld.inference.writers import ImageResult, write_csv, write_json, write_json_lines
 from pair_fld.outputs import OutputGuard
 from pair_fld.progress import Progress, Say, say_nothing
 from pair_fld.runtime.face import Face
@@ -23,7 +25,8 @@ from pair_fld.runtime.landmark_files import read_faces, write_faces
 from pair_fld.runtime.main import make_writable
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.scheme import NUM_POINTS
-from pair_fld.runtime.stream import Request, Response, predict_many
+from pair_fld.runtime.stream import Request, Response, follow, predict_many
+from pair_fld.runtime.tracker import Tracker, TrackerConfig
 
 # errors of the machine, not of one image's file: every further image would meet them too
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
@@ -40,6 +43,7 @@ class Prediction:
         resume: images whose files are there are not done again; no file that is there is replaced.
         overwrite: earlier results are replaced; together with `resume` only the summaries are.
         every: take every N-th frame of a video. limit: frames per video at most.
+        tracking: how faces of videos are followed; None: every frame for itself.
         say: prints a sentence for the person who watches.
     """
 
@@ -50,6 +54,7 @@ class Prediction:
     overwrite: bool = False
     every: int = 1
     limit: int | None = None
+    tracking: TrackerConfig | None = None
     say: Say = say_nothing
     images: int = 0  # done, failed ones included
     faces: int = 0
@@ -57,6 +62,7 @@ class Prediction:
     sheet: FaceSheet = field(default_factory=FaceSheet)
     _results: list[ImageResult] = field(default_factory=list)
     _drafts: list[Draft] = field(default_factory=list)
+    _line: Callable[[ImageResult], None] | None = None
 
     def __post_init__(self) -> None:
         self._guard = OutputGuard([*self.found.read, *self.inputs], overwrite=self.overwrite)
@@ -74,19 +80,34 @@ class Prediction:
             check_image_format(out.sheet)
         for path in out.summaries:
             self._guard.claim(path)
+        self._check_one_video()
         earlier = [path for path in self._planned() if self._is_earlier(path)]
         if earlier:
             more = f" and {len(earlier) - 1} more" if len(earlier) > 1 else ""
             raise PairError(earlier[0], "no earlier results", f"a file of that name{more}", _ADVICE)
-        for folder in {*out.folders, *(file.parent for file in out.summaries)}:
+        files = out.summaries if out.one_video is None else [*out.summaries, out.one_video]
+        for folder in {*out.folders, *(file.parent for file in files)}:
             make_writable(folder)
+
+    def _check_one_video(self) -> None:
+        path = self.outputs.one_video
+        if path is None:
+            return
+        check_video_format(path)
+        if len(self.found.videos) != 1 or self.found.images or self.outputs.stills:
+            message = f"{path} can hold one drawn video and nothing else."
+            raise PairError("--draw", message=message, remedy="Name a folder instead.")
 
     def _planned(self) -> Iterator[Path]:
         """The files of all images, and those of the videos' frames that are there already."""
         for _, name in self.found.images:
             yield from self.outputs.of_image(name)
         for video in self.found.videos:
-            for folder, suffix in ((self.outputs.texts, TEXT), (self.outputs.drawings, DRAWING)):
+            drawn = self.outputs.video(video.title)
+            if drawn is not None:
+                yield drawn
+            stills = self.outputs.drawings if self.outputs.stills else None
+            for folder, suffix in ((self.outputs.texts, TEXT), (stills, DRAWING)):
                 if folder is None:
                     continue
                 for number in frame_numbers(folder, video.title, suffix):
@@ -98,36 +119,74 @@ class Prediction:
         self._guard.check(path, kept=True)
         return os.path.exists(path) and not (self.resume or self.overwrite)
 
+    @property
+    def _is_stream(self) -> bool:
+        """Whether --json is written line by line, as the results come: where there is a video or a camera."""
+        return self.outputs.json is not None and bool(self.found.videos)
+
     def run(self, pipelines: Sequence[Pipeline], progress: Progress) -> None:
         """Predict and write the files of every image; one that fails gets a sentence and the others are done."""
         total = len(self.found.images) + sum(frame_count(v, self.every, self.limit) for v in self.found.videos)
         out = self.outputs
         wanted = any(p is not None for p in (out.drawings, out.sheet, out.coco, out.labelme))
-        try:
-            for response in predict_many(self._requests(), pipelines, images=wanted):
-                self._finish(response)
-                progress(self.images, max(total, self.images), f"{self.faces} faces")
-        except KeyboardInterrupt:
-            if not any(isinstance(video.source, int) for video in self.found.videos):
-                raise
-            self.say("camera stopped")  # it ends no other way: what it showed is kept
 
-    def _requests(self) -> Iterator[Request]:
-        """The images, then the frames; faces that an earlier run wrote come with their request."""
+        def finish(response: Response) -> None:
+            self._finish(response)
+            progress(self.images, max(total, self.images), f"{self.faces} faces")
+
+        with ExitStack() as stack:
+            if self._is_stream and out.json is not None:
+                self._line = stack.enter_context(write_json_lines(out.json))
+            for response in predict_many(self._image_requests(), pipelines, images=wanted):
+                finish(response)
+            for video in self.found.videos:
+                self._predict_video(video, pipelines, wanted, finish)
+
+    def _predict_video(
+        self, video: Video, pipelines: Sequence[Pipeline], wanted: bool, finish: Callable[[Response], None]
+    ) -> None:
+        """The frames of a video, in order; what is drawn of them appears when the video ends."""
+        requests = self._frame_requests(video)
+        if self.tracking is None:
+            responses = predict_many(requests, pipelines, images=wanted)
+        else:
+            responses = follow(requests, Tracker(pipelines[0], self.tracking), images=wanted)
+        path = self.outputs.video(video.title)
+        writer: VideoWriter | None = None
+        try:
+            drawn = path is not None and self._may_write(path)
+            with ExitStack() as stack:
+                try:
+                    for response in responses:
+                        if drawn and path is not None and response.image is not None:
+                            if writer is None:
+                                writer = stack.enter_context(write_video(path, frame_rate(video) / self.every))
+                            writer.add(draw_faces(response.image, response.faces), response.request.time or 0.0)
+                        finish(response)
+                except KeyboardInterrupt:
+                    if not isinstance(video.source, int):
+                        raise
+                    self.say("camera stopped")  # it ends no other way: what it showed is kept
+        except PairError as error:
+            self._note_error(video.title, str(video), str(error))
+
+    def _image_requests(self) -> Iterator[Request]:
+        """The images; faces that an earlier run wrote come with their request."""
         for path, name in self.found.images:
             yield from self._request(name, str(path), path)
-        for video in self.found.videos:
-            try:
-                for number, frame in frames(video, self.every, self.limit):
-                    name = frame_name(video.title, number)
-                    yield from self._request(name, name, frame)
-            except PairError as error:
-                self._note_error(video.title, str(video), str(error))
 
-    def _request(self, name: str, image: str, source: Path | np.ndarray) -> Iterator[Request]:
+    def _frame_requests(self, video: Video) -> Iterator[Request]:
+        """The frames of a video, in the same way."""
+        for frame in frames(video, self.every, self.limit):
+            name = frame_name(video.title, frame.number)
+            yield from self._request(name, name, frame.image, frame.time)
+
+    def _request(
+        self, name: str, image: str, source: Path | np.ndarray, time: float | None = None
+    ) -> Iterator[Request]:
         text = self.outputs.text(name)
         try:
-            yield Request(name, source, _earlier_faces(text) if self.resume and text is not None else None)
+            yield Request(name, source, _earlier_faces(text) if self.resume and text is not None else None, time)
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reason = reason.removeprefix(f"{text}: ").removeprefix(f"{text}, ")
@@ -153,7 +212,7 @@ class Prediction:
             self.sheet.add(response.image, response.faces)
         if self.outputs.coco is not None and isinstance(source, Path) and response.image is not None:
             self._drafts.append(_draft(source, response.image, response.faces))
-        self._keep(ImageResult(name, image, response.faces))
+        self._keep(ImageResult(name, image, response.faces, time=response.request.time))
         self.faces += len(response.faces)
 
     def _write(self, name: str, response: Response) -> None:
@@ -161,7 +220,8 @@ class Prediction:
         if text is not None and self._may_write(text):
             text.parent.mkdir(parents=True, exist_ok=True)
             write_faces(text, [face.points for face in response.faces])
-        if drawing is not None and response.image is not None and self._may_write(drawing):
+        still = self.outputs.stills or isinstance(response.request.image, Path)
+        if drawing is not None and still and response.image is not None and self._may_write(drawing):
             write_image(drawing, draw_faces(response.image, response.faces))
         labels, source = self.outputs.labels(name), response.request.image
         if labels is not None and response.image is not None and isinstance(source, Path) and self._may_write(labels):
@@ -179,13 +239,15 @@ class Prediction:
 
     def _keep(self, result: ImageResult) -> None:
         self.images += 1
-        if self.outputs.json is not None or self.outputs.csv is not None:
+        if self._line is not None:
+            self._line(result)
+        if (self.outputs.json is not None and self._line is None) or self.outputs.csv is not None:
             self._results.append(result)
 
     def write_summaries(self) -> None:
         """The JSON, the CSV and the sheet of all images."""
         out = self.outputs
-        if out.json is not None:
+        if out.json is not None and self._line is None:
             write_json(out.json, self._results)
         if out.csv is not None:
             write_csv(out.csv, self._results)

@@ -17,6 +17,7 @@ from .head_shape import MEAN_HEAD, MODES
 DISTANCE = 7.0  # from the camera to the head, in face sizes (of 0.12 m)
 STEPS, SMALL = 15, 1e-4  # at most; a change (radians, face sizes) below which there are no more
 RIDGE = 0.02  # deviation of a point from the shape that the modes leave open, in face sizes
+LEAST_SCALE = 0.2  # of the frame's size: points that are no face must not shrink it to nothing
 MAX_TURN = 0.7  # radians per step: farther, a rotation is no longer nearly linear
 # Points of the upper and lower lids that face one another, and those of the inner lips.
 EYE_LEFT_LIDS, EYE_RIGHT_LIDS = ((20, 24), (21, 23)), ((26, 30), (27, 29))
@@ -73,12 +74,12 @@ def fit_pose(points_img: np.ndarray) -> Pose:
             [np.column_stack([*along_x, *turned[:, :, 0]]), np.column_stack([*along_y, *turned[:, :, 1]])]
         )
         error = (points - scale * np.column_stack([x, y]) - shift).T.ravel()
-        ridge = np.diag([0.0] * 6 + [RIDGE**2] * len(MODES))
+        ridge = np.diag([1e-9] * 6 + [RIDGE**2] * len(MODES))
         change = np.linalg.solve(
             slope.T @ slope + ridge, slope.T @ error - ridge @ np.concatenate([np.zeros(6), strengths])
         )
         turn = _rotation(change[:3]) @ turn
-        scale, shift, strengths = scale + change[3], shift + change[4:6], strengths + change[6:]
+        scale, shift, strengths = max(scale + change[3], LEAST_SCALE), shift + change[4:6], strengths + change[6:]
         if np.abs(change[:6]).max() < SMALL:
             break
     matrix = np.eye(4)

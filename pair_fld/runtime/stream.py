@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from .face import Face, face_from_points
 from .image_file import ImageFile
 from .pipeline import Pipeline
+from .tracker import Tracker
 
 LOOK_AHEAD = 2  # images per worker: enough that none waits, few enough to fit into memory
 
@@ -28,12 +29,14 @@ def cores() -> int:
 class Request:
     """An image to predict: its file, or the image itself (H, W, 3) uint8 BGR (a frame of a video).
 
-    key: the caller's own name for it. known: its faces where an earlier run found them.
+    key: the caller's own name for it. known: its faces where an earlier run found them. time: of a video's frame,
+    seconds.
     """
 
     key: str
     image: Path | np.ndarray
     known: tuple[np.ndarray, ...] | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def predict_many(
     def work(request: Request) -> Response:
         pipeline = idle.get()
         try:
-            return _predict(pipeline, request, images)
+            return _respond(request, pipeline.faces_of, images)
         finally:
             idle.put(pipeline)
 
@@ -81,14 +84,24 @@ def predict_many(
                 future.cancel()
 
 
-def _predict(pipeline: Pipeline, request: Request, images: bool) -> Response:
+def follow(requests: Iterable[Request], tracker: Tracker, images: bool = False) -> Iterator[Response]:
+    """`predict_many` for the frames of one video, in order and each with its time: faces are followed.
+
+    The tracker does not see frames whose faces are known.
+    """
+    for request in requests:
+        time = request.time or 0.0
+        yield _respond(request, lambda file, time=time: tracker(file.whole, time), images)
+
+
+def _respond(request: Request, find: Callable[[ImageFile], Sequence[Face]], images: bool) -> Response:
     try:
         known = None if request.known is None else [face_from_points(points) for points in request.known]
         if known is not None and not images:
             return Response(request, tuple(known))
         source = request.image
         file = ImageFile.of_array(source) if isinstance(source, np.ndarray) else ImageFile.open(source)
-        faces = pipeline.faces_of(file) if known is None else known
+        faces = find(file) if known is None else known
         image = file.whole if images else None
     except FileNotFoundError:
         return Response(request, error=f"{request.image}: no such file")
