@@ -54,6 +54,12 @@ def test_verbs_and_options_exist(page: Path) -> None:
         assert [name for name in unknown if name not in known | {"--help"}] == [], line
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda path: path.name)
+def test_imported_names_exist(page: Path) -> None:
+    for names in re.findall(r"^ +from pair_fld import (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert [name for name in names.split(", ") if not hasattr(pair_fld, name)] == []
+
+
 def test_troubleshooting_quotes_sentences_of_the_code() -> None:
     known = (ROOT / "tests/error_sentences.txt").read_text(encoding="utf-8")
     quoted = re.findall(r"\*\*`([^`]+)`\*\*", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"))

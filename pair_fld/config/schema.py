@@ -91,7 +91,7 @@ class SecondOpinionConfig(Strict):
 class SourceConfig(Strict):
     """One folder, label file or renderer of faces.
 
-    kind: what `path` holds; README.md lists the kinds.
+    kind: what `path` holds; docs/your-data.md lists the kinds.
     images: where a label file's images are, when not beside it; relative to `root` as `path` is.
     labels: who made them; `none` is trained through a teacher only.
     split: `auto` holds `valid_fraction` of its people back to choose by; `test` faces are only ever measured.
