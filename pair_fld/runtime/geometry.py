@@ -18,6 +18,7 @@ import numpy as np
 from .frame import frame_from_box, frame_matrix
 
 _FRACTIONS = 1024  # of a pixel, in which a crop's rows and columns are added up
+_OFF_HALF = 2.0**-20  # so that a half, which plain views are full of, is rounded alike whatever a last bit says
 _FAR = 2**29  # in these: 524,288 pixels, farther than any image reaches
 _REMAP_SIDE = 32766  # of an image that `cv2.remap` addresses by 16 bits
 # Above this shrink factor bilinear sampling skips source pixels, so the source is averaged first.
@@ -92,8 +93,9 @@ def _bilinear(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 3, low + 1, limits + 1)
         image, inverse = image[low[1] : high[1], low[0] : high[0]], inverse - np.column_stack([np.zeros((2, 2)), low])
     cells = np.arange(size)
-    along = np.rint(np.outer(inverse[:, 0], cells) * _FRACTIONS).clip(-_FAR, _FAR).astype(np.int32)
-    down = np.rint((np.outer(inverse[:, 1], cells) + inverse[:, 2:]) * _FRACTIONS).clip(-_FAR, _FAR).astype(np.int32)
+    along = np.rint(np.outer(inverse[:, 0], cells) * _FRACTIONS + _OFF_HALF).clip(-_FAR, _FAR).astype(np.int32)
+    down = np.rint((np.outer(inverse[:, 1], cells) + inverse[:, 2:]) * _FRACTIONS + _OFF_HALF)
+    down = down.clip(-_FAR, _FAR).astype(np.int32)
     at = (down[:, :, None] + along[:, None, :] + 16) >> 5  # (2, S, S): x and y in 1/32 of a pixel
     whole = np.moveaxis((at >> 5).clip(-_REMAP_SIDE, _REMAP_SIDE).astype(np.int16), 0, -1)
     fraction = (((at[1] & 31) << 5) | (at[0] & 31)).astype(np.uint16)

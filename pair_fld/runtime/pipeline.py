@@ -26,7 +26,7 @@ from .confidence import (
 from .detection import Detection, box_iou
 from .detector import load_detector
 from .face import Face
-from .frame import Frame, fit_frame, frame_matrix, frame_residual
+from .frame import Frame, fit_frame, frame_matrix, frame_residual, snapped
 from .geometry import invert, transform_points
 from .image_file import ImageFile
 from .metadata import metadata_errors
@@ -204,6 +204,7 @@ class Pipeline:
         if not len(frames):
             return np.zeros((0, 51, 2)), None
         size = self.model.input_size
+        frames = [snapped(frame) for frame in frames]
         matrices = [frame_matrix(frame, size, self.model.margin) for frame in frames]
         crops = np.stack([image.crop(matrix, size) for matrix in matrices])
         points_crop, spreads_crop = self.model.locate(crops)

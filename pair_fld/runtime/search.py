@@ -15,7 +15,7 @@ import numpy as np
 
 from .calibration import DetectorCalibration
 from .detection import Detection, box_iou, weighted_nms
-from .frame import Frame, frame_matrix
+from .frame import Frame, frame_matrix, snapped
 from .geometry import invert, transform_points, warp
 
 TURNED = ("auto", "always", "never")
@@ -137,6 +137,7 @@ class SearchingDetector:
 
     def _look(self, image_bgr: np.ndarray, view: Frame, threshold: float) -> list[Detection]:
         """Detections from a score of `threshold` up in one view, in image pixels."""
+        view = snapped(view)
         matrix = frame_matrix(view, self.side, 1.0)
         boxes, key_points, scores = self.look(warp(image_bgr, matrix, self.side), threshold)
         back, scale = invert(matrix), view.size / 2

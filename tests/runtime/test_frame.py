@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pair_fld.data.synthetic.shape import load_prior
-from pair_fld.runtime.frame import Frame, fit_frame, frame_from_box, frame_matrix, place
+from pair_fld.runtime.frame import Frame, fit_frame, frame_from_box, frame_matrix, place, snapped
 from pair_fld.runtime.geometry import invert, points_box, transform_points, warp
 from pair_fld.runtime.mean_face import MEAN_FACE
 from pair_fld.runtime.scheme import FLIP
@@ -161,3 +161,11 @@ def test_a_frame_is_finite_and_has_a_size(values: tuple[float, float, float]):
 def test_a_box_without_extent_has_no_frame(box: list[float]):
     with pytest.raises(ValueError, match=r"expected a box with x1 > x0 or y1 > y0, found"):
         frame_from_box(np.array(box))
+
+
+def test_last_bits_of_a_frame_are_snapped_away() -> None:
+    # 1/64 = 0.015625: 10.01 x 64 = 640.64 -> 641 / 64, 0.3 x 64 = 19.2 -> 19 / 64
+    frame = snapped(Frame((10.01, -3.0), 50.0, 0.3))
+    assert (frame.centre, frame.size, frame.roll) == ((641 / 64, -3.0), 50.0, 19 / 64)
+    assert snapped(Frame((10.01 + 1e-6, -3.0 - 1e-6), 50.0 + 1e-6, 0.3 - 1e-6)) == frame
+    assert snapped(Frame((0.0, 0.0), 1e-3)).size == 1 / 64

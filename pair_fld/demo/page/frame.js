@@ -77,6 +77,16 @@ export function frameMatrix({ centre: [x, y], size, roll }, cropSize, margin) {
   return [c, s, middle - (c * x + s * y), -s, c, middle - (c * y - s * x)];
 }
 
+/**
+ * The frame in whole 1/64 of a pixel or a degree: what is cropped, so that a last bit of a detector moves no pixel.
+ *
+ * @param {Frame} frame @returns {Frame}
+ */
+export function snapped({ centre: [x, y], size, roll }) {
+  const snap = (/** @type {number} */ value) => Math.round(value * 64) / 64;
+  return { centre: [snap(x), snap(y)], size: Math.max(snap(size), 1 / 64), roll: snap(roll) };
+}
+
 /** Where the frame says that points of the mean face lie. @param {Frame} frame @param {Point[]} [reference]
  * @returns {Point[]} */
 export function place(frame, reference = MEAN_FACE) {

@@ -52,11 +52,11 @@ export function warp(image, matrix, size) {
   const crop = new Uint8Array(size * size * 3);
   // whole numbers as runtime/geometry.py has them: rows and columns in 1/1024 of a pixel, weights of 1/32
   const [a, b, c, d, e, f] = invert(matrix);
-  const columns = Array.from({ length: size }, (_, u) => [rounded(a * u * 1024, true), rounded(d * u * 1024, true)]);
+  const columns = Array.from({ length: size }, (_, u) => [inFractions(a * u), inFractions(d * u)]);
   let at = 0;
   for (let v = 0; v < size; v++) {
-    const row_x = rounded((b * v + c) * 1024, true) + 16;
-    const row_y = rounded((e * v + f) * 1024, true) + 16;
+    const row_x = inFractions(b * v + c) + 16;
+    const row_y = inFractions(e * v + f) + 16;
     for (let u = 0; u < size; u++, at += 3) {
       const x = Math.floor((row_x + columns[u][0]) / 32);
       const y = Math.floor((row_y + columns[u][1]) / 32);
@@ -156,6 +156,11 @@ export function averageBlocks({ width, data }, [x0, y0, x1, y1], block) {
 function rounded(value, to_even) {
   const up = Math.floor(value + 0.5);
   return to_even && up - value === 0.5 && up % 2 ? up - 1 : up;
+}
+
+/** Whole 1/1024 of a pixel; a half is rounded up whatever its last bit says. @param {number} value */
+function inFractions(value) {
+  return rounded(value * 1024 + 2 ** -20, true);
 }
 
 /** @param {number} value @param {number} low @param {number} high */

@@ -25,7 +25,7 @@ import { CONSTANTS } from "./constants.js";
 import { boxIou, weightedNms } from "./detection.js";
 import { look } from "./detectors.js";
 import { Network } from "./engine.js";
-import { fitFrame, frameFromBox, frameMatrix, frameResidual, moveFrame, turn } from "./frame.js";
+import { fitFrame, frameFromBox, frameMatrix, frameResidual, moveFrame, snapped, turn } from "./frame.js";
 import { invert, pointsBox, transformPoints, warp } from "./geometry.js";
 import { searchSteps, wanted } from "./search.js";
 
@@ -147,6 +147,7 @@ export class Pipeline {
    * @returns {Promise<Detection[]>} */
   async look(image, view, threshold) {
     const { side } = this.archive.detector;
+    view = snapped(view);
     const matrix = frameMatrix(view, side, 1);
     const crop = this.timing.measure("crop", () => warp(image.reduced, matrix, side));
     const seen = await this.timing.measureAsync("detector", () =>
@@ -210,6 +211,7 @@ export class Pipeline {
   /** @param {ImageFile} image @param {Frame} frame */
   async locate(image, frame) {
     const { size, margin, kind, input } = this.archive.model;
+    frame = snapped(frame);
     const matrix = frameMatrix(frame, size, margin);
     const crop = this.timing.measure("crop", () => image.crop(matrix, size));
     const [output] = await this.timing.measureAsync("model", () =>
