@@ -140,7 +140,7 @@ class Tracker:
         if self._is_cut(image_bgr):
             self._tracks = []
         self._follow(image, time)
-        self._part(image, time)
+        self._part(image)
         self._look(image, time)
         self._tracks = [t for t in self._tracks if not t.lost or time - t.seen <= self.config.remember]
         faces = [track.smoothed(time) for track in self._tracks if not track.lost]
@@ -167,7 +167,7 @@ class Tracker:
     def _live(self) -> list[Track]:
         return [track for track in self._tracks if not track.lost]
 
-    def _part(self, image: ImageFile, time: float) -> None:
+    def _part(self, image: ImageFile) -> None:
         """Two tracks on one face: the one whose colours it has less is lost, behind the other."""
         live = self._live()
         if len(self._tracks) < 2:
