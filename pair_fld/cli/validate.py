@@ -40,8 +40,8 @@ def validate(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL] [KEY=VALUE]...",
-            help="A .pt, .onnx or .tflite file, or a folder of contest .txt files; then settings of the recipe to "
-            "change.",
+            help="A .pt, .onnx or .tflite file, a folder of contest .txt files, or one of pairfld annotate with its "
+            "map.npz; then settings of the recipe to change.",
             show_default="WORK/quant/model-RELEASE.tflite",
         ),
     ] = None,

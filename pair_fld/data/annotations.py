@@ -3,6 +3,7 @@
     LABELS/points/KEY.pts     the answer on the image, in its pixels; an empty file where no face was found
     LABELS/mirrored/KEY.pts   the answer on the mirrored image, brought back to the image's pixels
     LABELS/run.json           annotator, sources, counts
+    LABELS/map.npz            where it is known: the map to the 51 points, of pairfld fit-scheme
 
 Answers on the two flips differ by more than noise (a mesh of 478 points by 4 % of the eye distance), so they are kept
 apart, and a `PointMap` has numbers for each. Point k is the annotator's point k in both: on the mirrored image its left
@@ -23,6 +24,7 @@ from pair_fld.runtime.landmark_files import read_faces, write_faces
 
 FLIPS = ("points", "mirrored")
 RECORD = "run.json"
+MAP = "map.npz"
 STAGE = "annotate"
 
 
@@ -36,6 +38,11 @@ class Annotation:
     @property
     def flips(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         return self.points, self.mirrored
+
+
+def is_annotator(path: Path) -> bool:
+    """Whether the path is a folder of `pairfld annotate`."""
+    return (path / RECORD).is_file() and (path / FLIPS[0]).is_dir()
 
 
 def annotation_path(folder: Path, flip: int, key: str) -> Path:

@@ -8,11 +8,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+from pair_fld.data.annotations import is_annotator
 from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.sample import NO_LABELS, Excluded
 from pair_fld.data.sources.files import passed_over_sentence
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate import validate
+from pair_fld.evaluate.annotations import validate_annotations
 from pair_fld.evaluate.disturbed_frames import DisturbedScore, detector_covariance, disturbed_scores
 from pair_fld.evaluate.protocol import Protocol
 from pair_fld.evaluate.report import Result, ced_plot, write_csv
@@ -146,6 +148,8 @@ class Measurement:
 
 def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
     """Measure; PairError as `MeasurementSpec.check`, or when there is no face or a file cannot be used."""
+    if is_annotator(spec.models[0]):
+        return Measurement(spec, *validate_annotations(spec.models[0], _truth(spec, say), progress))
     if spec.models[0].is_dir():
         return Measurement(spec, *validate.validate_texts(spec.models[0], _truth(spec, say), progress, say))
     models = [validate.open_model(path, spec.threads) for path in spec.models]

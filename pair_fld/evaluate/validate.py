@@ -182,7 +182,7 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progr
         located, spread = locate(model, np.stack([c.image for c in crops]))
         predicted.append(located)
         spreads.append(spread)
-        visibility += [_visibility(*pair) for pair in zip(samples, crops, strict=True)]
+        visibility += [stated_visibility(*pair) for pair in zip(samples, crops, strict=True)]
         points.extend(c.points for c in crops)
         valid.extend(c.point_mask for c in crops)
         kept.extend(samples)
@@ -190,14 +190,14 @@ def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progr
     if not kept:
         raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
     known = [spread for spread in spreads if spread is not None]
-    result = _score(
+    result = score_faces(
         truth, np.concatenate(predicted), np.stack(points), np.stack(valid), kept, np.stack(visibility),
         np.concatenate(known) if known else None,
     )  # fmt: skip
     return result, left_out
 
 
-def _visibility(sample: Sample, crop: Crop) -> np.ndarray:
+def stated_visibility(sample: Sample, crop: Crop) -> np.ndarray:
     """(51,) of a face, NOT_STATED where its source says nothing of it."""
     stated = sample.visibility is not None
     return crop.visibility.astype(np.int8) if stated else np.full(len(crop.visibility), NOT_STATED, np.int8)
@@ -262,12 +262,12 @@ def validate_texts(
             predicted.append(_nearest(text_of[id(sample)], points_img, crop.point_mask))
             points.append(points_img)
             valid.append(crop.point_mask)
-            visibility.append(_visibility(sample, crop))
+            visibility.append(stated_visibility(sample, crop))
             kept.append(sample)
         progress(len(kept) + len(left_out), len(truth.samples) + len(truth.left_out))
     if not kept:
         raise PairError("the labelled faces", "at least one that can be read", "none", left_out[0].sentence)
-    found = _score(truth, np.stack(predicted), np.stack(points), np.stack(valid), kept, np.stack(visibility))
+    found = score_faces(truth, np.stack(predicted), np.stack(points), np.stack(valid), kept, np.stack(visibility))
     return found, left_out
 
 
@@ -311,7 +311,7 @@ def load_crops(
                 yield [s for s, _ in good], [c for _, c in good]
 
 
-def _score(
+def score_faces(
     truth: Truth,
     predicted: np.ndarray,
     points: np.ndarray,
@@ -320,5 +320,6 @@ def _score(
     visibility: np.ndarray,
     spreads: np.ndarray | None = None,
 ) -> Result:
+    """Scores of the kept samples; arrays as `report.evaluate`'s."""
     names = [truth.config.sources[s.source].name for s in kept]
     return evaluate(predicted, points, valid, names, [s.key for s in kept], visibility, spreads)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.data.annotations import FLIPS, RECORD, Annotations
+from pair_fld.data.annotations import MAP, RECORD, Annotations
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.point_map import load_point_map
 from pair_fld.progress import Progress, no_progress
@@ -23,17 +23,11 @@ from pair_fld.runtime.geometry import transform_points
 from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.train.predict_dataset import LandmarkPredictions
 
-MAP = "map.npz"
 SIDE = 1.45  # crop side over the frame's size, as the networks' default: what percent of the crop means for it
 NO_PREDICTION = 100.0  # sigma, percent of the crop: from here on it is none
 # Standard deviations over the frame's size: what remains where both flips agree, and of a single flip's answer.
 FLOOR, SINGLE = 0.012, 0.04
 CHUNK = 256
-
-
-def is_annotator(path: Path) -> bool:
-    """Whether the path is a folder of `pairfld annotate`."""
-    return (path / RECORD).is_file() and (path / FLIPS[0]).is_dir()
 
 
 def annotator_sha256(folder: Path) -> str:

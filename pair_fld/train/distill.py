@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pair_fld.config import StageConfig
+from pair_fld.data.annotations import is_annotator
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runs import check_claim
-from pair_fld.train.annotator_teacher import annotator_about, is_annotator
+from pair_fld.train.annotator_teacher import annotator_about
 from pair_fld.train.builder import needs_teacher_per_step
 from pair_fld.train.landmarks import Teaching, stage_name, train_landmarks
 from pair_fld.train.run_folder import RunSpec

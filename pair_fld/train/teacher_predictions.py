@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pair_fld.data.annotations import is_annotator
 from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path, file_hash
@@ -16,7 +17,7 @@ from pair_fld.models.checkpoint import load_model
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.frame import fit_frames
 from pair_fld.runtime.scheme import NUM_POINTS
-from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256, is_annotator
+from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256
 from pair_fld.train.distributed import Distributed, pick_device
 from pair_fld.train.predict_dataset import LandmarkPredictions, predict_dataset
 

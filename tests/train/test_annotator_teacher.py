@@ -7,11 +7,11 @@ from pair_fld.annotators.fit_scheme import fit_scheme
 from pair_fld.annotators.images import data_of
 from pair_fld.annotators.pairs import lookup_of, read_pairs
 from pair_fld.config import DataConfig, SourceConfig
-from pair_fld.data.annotations import annotation_path
+from pair_fld.data.annotations import annotation_path, is_annotator
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.errors import PairError
-from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256, is_annotator
+from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256
 from pair_fld.train.predict_dataset import LandmarkPredictions
 from pair_fld.train.teacher_predictions import mixture, teacher_predictions
 from tests.annotators.shapes import write_annotations, write_set
