@@ -168,7 +168,7 @@ def _sections(
         sections.append(Section("faces", "Faces", faces=sheets))
     if measured.faces is not None:
         plates = attribute_figures(measured.faces.attributes, measured.results)
-        sections.append(Section("attributes", "Error against pose, size, sharpness and light", tuple(plates)))
+        sections.append(Section("attributes", "Pose, size, sharpness, light", tuple(plates)))
     if measured.scored:
         note = " ".join(
             f"{name}: {one.labelled - one.missed} of {one.labelled} labelled faces found; "

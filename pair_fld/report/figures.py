@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 NORMALISER = "outer_corners"
 BINS = 8  # of an attribute, with equal numbers of faces
+_CURVES = {  # columns of metrics.csv
+    "nme_outer_corners_percent": "NME % (outer corners) on the validation split", "lr": "Learning rate",
+    "loss": "The whole loss",
+}  # fmt: skip
 _LEAST_OF_A_BIN = 5
 _REGION_LABELS = {
     "brow_left": (-0.31, -0.53), "brow_right": (0.31, -0.53), "nose_bridge": (0.16, -0.07), "nose_base": (0.27, 0.13),
@@ -194,7 +198,7 @@ def curve_figures(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> list[P
     for column in columns:
         runs = {name: run[column] for name, run in curves.items() if run.get(column)}
         if runs:
-            caption = f"{column} of each epoch."
+            caption = f"{_CURVES.get(column, f'{column}, a term of the loss,')} by epoch."
             draw = partial(_draw_curve, runs=runs, column=column)
             plates.append(Plate(f"curve-{slug(column)}", column, caption, draw, (3.6, 2.6)))
     return plates

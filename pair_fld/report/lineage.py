@@ -49,7 +49,7 @@ def _data(trained: Mapping[str, Any], packed: Mapping[str, Any]) -> list[str]:
     learnt = [source for source in sources if source.get("train")]
     if learnt:
         faces = sum(source["train"] for source in learnt)
-        lines.append(f"{faces} training faces of {len(learnt)} sources: {', '.join(s['name'] for s in learnt)}")
+        lines.append(f"{faces} training faces from {', '.join(s['name'] for s in learnt)}")
     return lines
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROUNDS, CALLS = 12, 12  # of a timing: the models take turns
 STANDS = "nme_outer_corners_percent"
+_WIDE = 4.0  # ratio of the largest to the smallest size or time from which their axis is logarithmic
 _MOST_SETS = 2  # of which figures are drawn
 
 
@@ -118,6 +119,8 @@ def _two(
 def _draw(
     figure: Figure, ours: list[tuple[str, float, float]], theirs: list[tuple[str, float, float, bool]], label: str
 ) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes = figure.subplots()
     for name, x, y, learnt in theirs:
         axes.scatter(x, y, s=26, facecolors="none" if learnt else "#8a8a8a", edgecolors="#8a8a8a")
@@ -126,9 +129,16 @@ def _draw(
         axes.scatter(x, y, s=44, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], zorder=3)
         axes.annotate(name, (x, y), (5, -10), textcoords="offset points", fontsize=9, fontweight="bold")
     values = [y for _, _, y in ours] + [y for _, _, y, _ in theirs]
-    axes.set(xscale="log", xlabel=label, ylabel="NME %, outer corners", ylim=(0, 1.08 * max(values)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0.18)
+    places = [x for _, x, _ in ours] + [x for _, x, _, _ in theirs]
+    axes.set(xlabel=label, ylabel="NME %, outer corners", ylim=(0, 1.08 * max(values)))
+    if max(places) > _WIDE * min(places):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(places) < 20 * min(places) else (1,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.18)
+    else:
+        axes.set_xlim(0, 1.35 * max(places))
     axes.grid(alpha=0.3)
 
 
