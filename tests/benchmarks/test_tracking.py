@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -13,8 +15,9 @@ from pair_fld.benchmarks.tracking import (
     lag_ms,
     nme_percent,
 )
-from pair_fld.benchmarks.tracking_scenes import scenes
+from pair_fld.benchmarks.tracking_scenes import moving, scenes
 from pair_fld.data.synthetic.video import FaceTruth, render_videos
+from tests.cli.command import pairfld
 
 
 def found(
@@ -58,3 +61,16 @@ def test_a_clip_has_moving_heads_a_cut_and_what_is_hidden() -> None:
     assert [round(frame.time * 30) for frame in frames] == list(range(12))
     hidden = [frame.faces[0].seen for frame in render_videos(scenes(1, 12)["occluded"])]
     assert min(hidden) == 0.0 < max(hidden)
+
+
+def test_the_verb_measures_and_its_gate_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pair_fld.benchmarks.tracking_scenes.scenes", lambda seed, frames: {"moving": [moving(seed, frames)]}
+    )
+    done = pairfld("benchmark", "tracking", "--frames", "12", "--json", "--min-ratio", "1000")
+    assert done.code == 1
+    assert "x as fast as detecting it, bound 1000 x" in done.err
+    (scores,) = json.loads(done.out)
+    assert (scores["faces"], scores["found_tracked"], scores["identities_kept"]) == (12, 1.0, 1.0)
+    assert scores["nme_smooth_percent"] < 8
+    assert scores["speed_ratio"] == pytest.approx(scores["ms_by_frame"] / scores["ms_tracked"])
