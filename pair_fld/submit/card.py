@@ -153,15 +153,19 @@ def training_lines(record: Mapping[str, Any]) -> list[str]:
 
 def annotator_lines(record: Mapping[str, Any]) -> list[str]:
     """Whose labels the model learnt from, where an annotator made them, with the annotator's own warning."""
-    teachers = [("the teacher's predictions", about) for about in record.get("annotators", ())]
-    sources = [
-        (f"the labels of {s['name']}", s["annotator"]) for s in record["data_report"]["sources"] if s.get("annotator")
-    ]
-    lines = []
-    for what, about in (*sources, *teachers):
-        end = f" {about['warning']}" if about.get("warning") else ""
-        lines.append(f"{what}: {about.get('title', 'an annotator')}, {about.get('licence', 'licence unknown')}.{end}")
-    return lines
+    sources: dict[tuple[str, str], list[str]] = {}  # what an annotator did, and what is said of it -> names of sources
+    for source in record["data_report"]["sources"]:
+        if source.get("annotator"):
+            averaged = (source.get("second_opinion") or {}).get("averaged_points", 0)
+            what = "averaged into the labels of" if averaged else "the labels of"
+            sources.setdefault((what, _about(source["annotator"])), []).append(source["name"])
+    lines = [f"{what} {', '.join(names)}: {about}" for (what, about), names in sources.items()]
+    return lines + [f"the teacher's predictions: {_about(about)}" for about in record.get("annotators", ())]
+
+
+def _about(about: Mapping[str, Any]) -> str:
+    end = f" {about['warning']}" if about.get("warning") else ""
+    return f"{about.get('title', 'an annotator')}, {about.get('licence', 'licence unknown')}.{end}"
 
 
 def score_table(scores: Mapping[str, GroupScores]) -> str:

@@ -55,7 +55,7 @@ def root(tmp_path: Path) -> Path:
             found = face < 2 or (face == 3 and flip == 0)
             bare = label(face) + (5 * (-1) ** flip * RIGHT if face == 1 else 0)
             write_annotation(tmp_path / "ref", flip, f"bare/{face}.png", bare if found else None)
-    write_json(tmp_path / "ref/run.json", {"root": str(tmp_path), "annotator": "itself"})
+    write_json(tmp_path / "ref/run.json", {"root": str(tmp_path), "annotator": "itself", "about": {"title": "itself"}})
     same = np.zeros((2, 103, 51, 2), np.float32)
     for point in range(51):
         same[:, 2 * point, point, 0] = same[:, 2 * point + 1, point, 1] = 1
@@ -89,6 +89,7 @@ def test_points_that_agree_are_averaged_and_the_others_stay(root: Path) -> None:
         "filled_points": 0,
         "relabelled_faces": 0,
     }
+    assert report["sources"][0]["annotator"] == {"title": "itself"}  # for the card of what learns from it
     pack = FaceDataset(root / "pack")
     moved = label(1) + 0.35 * 3 * RIGHT  # the answers' mean lies 3 % to the right, and has a weight of 0.35
     np.testing.assert_allclose(in_image(pack, 1), moved, atol=1e-3)

@@ -107,8 +107,10 @@ def prepare(
     for entry, offset, shift in zip(report["sources"], offsets, shifts, strict=True):
         entry["shift"] = None if shift is None else shift.to_json()
         entry["offset"] = offset  # as it was applied
-    for number, entry in enumerate(report["sources"]):
-        entry["second_opinion"] = _opinion_counts(number, samples, rows, selection) if asked[number] else None
+    for number, (entry, wish) in enumerate(zip(report["sources"], asked, strict=True)):
+        entry["second_opinion"] = None if wish is None else _opinion_counts(number, samples, rows, selection)
+        if wish is not None:
+            entry["annotator"] = open_reference(wish.reference).labels.record.get("about", {})
     for entry, source in zip(report["sources"], config.sources, strict=True):
         if source.kind == "annotation":  # for the card of what learns from it
             entry["annotator"] = Annotations(Path(config.root) / (source.path or "")).record.get("about", {})
