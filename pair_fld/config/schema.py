@@ -275,6 +275,27 @@ class StageConfig(Strict):
     distill: DistillConfig = DistillConfig()
 
 
+class ParetoConfig(Strict):
+    """A study of accuracy against latency: a file configs/pareto/NAME.yaml. The first value of each list is the base.
+
+    vary: `each` takes the base and one change at a time, `all` every combination.
+    stages: of the base net, see `models.nets`; widths and depths multiply their channels and blocks.
+    neck: channels of the layer before the head. train: of every point, for `steps` steps; each head adds its own loss.
+    """
+
+    steps: Count = Field(ge=1)
+    stages: list[tuple[int, int, int, int]] = Field(min_length=1)
+    neck: int = Field(default=64, ge=8)
+    vary: Literal["each", "all"] = "each"
+    input_sizes: list[Side] = Field(default=[96], min_length=1)
+    widths: list[Annotated[float, Field(gt=0, le=8)]] = Field(default=[1.0], min_length=1)
+    depths: list[Annotated[float, Field(gt=0, le=8)]] = Field(default=[1.0], min_length=1)
+    heads: list[Literal["heatmap", "simcc", "coordinate"]] = Field(default=["heatmap"], min_length=1)
+    blocks: list[Literal["depthwise", "dense"]] = Field(default=["depthwise"], min_length=1)
+    train: TrainConfig
+    calibration_images: Count = Field(default=128, ge=1)
+
+
 class QatConfig(Strict):
     """Quantization-aware fine-tuning (`pairfld quantize --qat`); losses, views and batch size are the student's own."""
 

@@ -67,18 +67,25 @@ def _stride(stages: tuple[Stage, ...]) -> int:
     return 2 * math.prod(stage[3] for stage in stages)
 
 
-def _blocks(stem: int, stages: tuple[Stage, ...]) -> tuple[nn.Sequential, int]:
+def _blocks(stem: int, stages: tuple[Stage, ...], block: str) -> tuple[nn.Sequential, int]:
     first = conv_bn(3, stem, 3, 2)
-    blocks, width = _inverted(stem, stages)
+    blocks, width = _residuals(stem, stages, block)
     return nn.Sequential(first, *blocks), width
 
 
-def _inverted(inputs: int, stages: tuple[Stage, ...]) -> tuple[list[nn.Module], int]:
-    """The inverted residuals of some stages, and the channels that come out of them."""
+def _residuals(inputs: int, stages: tuple[Stage, ...], block: str) -> tuple[list[nn.Module], int]:
+    """The blocks of some stages, and the channels that come out of them.
+
+    block: depthwise (inverted residuals), or dense (two full 3x3 convolutions a block; the expansion does not count).
+    """
+    if block not in ("depthwise", "dense"):
+        raise TypeError(f"block {block!r} is none of depthwise, dense")
     layers: list[nn.Module] = []
     for expand, outputs, blocks, stride in stages:
-        for block in range(blocks):
-            layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expand))
+        for number in range(blocks):
+            step = stride if number == 0 else 1
+            dense = block == "dense"
+            layers.append(Residual(inputs, outputs, step) if dense else InvertedResidual(inputs, outputs, step, expand))
             inputs = outputs
     return layers, inputs
 
@@ -86,9 +93,9 @@ def _inverted(inputs: int, stages: tuple[Stage, ...]) -> tuple[list[nn.Module], 
 class _NeckNet(Net):
     """Inverted residuals and a neck of 1 x 1, without a head."""
 
-    def __init__(self, stem: int, stages: tuple[Stage, ...], neck: int) -> None:
+    def __init__(self, stem: int, stages: tuple[Stage, ...], neck: int, block: str) -> None:
         super().__init__()
-        blocks, width = _blocks(stem, stages)
+        blocks, width = _blocks(stem, stages, block)
         self.body = nn.Sequential(blocks, conv_bn(width, neck, 1))
         self.feature_channels = neck
 
@@ -102,9 +109,14 @@ class CoordNet(_NeckNet):
     output_kind = "coords"
 
     def __init__(
-        self, input_size: int, stem: int = 16, stages: tuple[Stage, ...] = DEFAULT_STAGES, neck: int = 64
+        self,
+        input_size: int,
+        stem: int = 16,
+        stages: tuple[Stage, ...] = DEFAULT_STAGES,
+        neck: int = 64,
+        block: str = "depthwise",
     ) -> None:
-        super().__init__(stem, stages, neck)
+        super().__init__(stem, stages, neck, block)
         self.head = CoordHead(neck, input_size // _stride(stages))
 
 
@@ -124,8 +136,9 @@ class SimCCNet(_NeckNet):
         stages: tuple[Stage, ...] = DEFAULT_STAGES,
         neck: int = 64,
         bins: int | None = None,
+        block: str = "depthwise",
     ) -> None:
-        super().__init__(stem, stages, neck)
+        super().__init__(stem, stages, neck, block)
         self.head = SimCCHead(neck, input_size // _stride(stages), bins or 2 * input_size)
 
 
@@ -144,6 +157,7 @@ class HeatmapNet(Net):
         stages: tuple[Stage, ...] = DEFAULT_STAGES,
         width: int = 64,
         expand: float = 3,
+        block: str = "depthwise",
     ) -> None:
         super().__init__()
         self.feature_channels = width
@@ -152,9 +166,9 @@ class HeatmapNet(Net):
             stride *= stage[3]
             if stride == 8:
                 break
-        self.shallow, shallow_width = _blocks(stem, stages[:cut])
+        self.shallow, shallow_width = _blocks(stem, stages[:cut], block)
         self.ups = sum(stage[3] == 2 for stage in stages[cut:])
-        deep, inputs = _inverted(shallow_width, stages[cut:])
+        deep, inputs = _residuals(shallow_width, stages[cut:], block)
         self.deep = nn.Sequential(*deep)
         self.down_lateral = conv_bn(inputs, width, 1)
         self.side_lateral = conv_bn(shallow_width, width, 1)
