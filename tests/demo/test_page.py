@@ -182,6 +182,15 @@ def test_a_camera_runs(page: Page, pipeline: Pipeline, tmp_path: Path) -> None:
     assert page.evaluate("page.state.shown") is None
 
 
+def test_what_is_no_image_is_named(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("none")
+    document = page.send("DOM.getDocument")["root"]["nodeId"]
+    node = page.send("DOM.querySelector", nodeId=document, selector="#file")["nodeId"]
+    page.send("DOM.setFileInputFiles", nodeId=node, files=[str(tmp_path / "notes.png")])
+    page.wait("document.querySelector('#hint').textContent.startsWith('notes.png could not be opened')")
+    assert page.evaluate("document.querySelector('#view').hidden")
+
+
 def test_nothing_was_said_and_nobody_else_asked(page: Page, site: str) -> None:
     assert page.messages == []
     assert page.requests

@@ -49,40 +49,53 @@ export function warp(image, matrix, size) {
     [image, matrix] = averageRegion(image, matrix, size, Math.trunc(shrink));
   }
   const { width, height, data } = image;
+  const line = width * 4;
   const crop = new Uint8Array(size * size * 3);
   // whole numbers as runtime/geometry.py has them: rows and columns in 1/1024 of a pixel, weights of 1/32
   const [a, b, c, d, e, f] = invert(matrix);
-  const columns = Array.from({ length: size }, (_, u) => [inFractions(a * u), inFractions(d * u)]);
-  let at = 0;
-  for (let v = 0; v < size; v++) {
-    const row_x = inFractions(b * v + c) + 16;
-    const row_y = inFractions(e * v + f) + 16;
+  const along_x = Int32Array.from({ length: size }, (_, u) => parts(a * u));
+  const along_y = Int32Array.from({ length: size }, (_, u) => parts(d * u));
+  for (let v = 0, at = 0; v < size; v++) {
+    const row_x = parts(b * v + c) + 16;
+    const row_y = parts(e * v + f) + 16;
     for (let u = 0; u < size; u++, at += 3) {
-      const x = Math.floor((row_x + columns[u][0]) / 32);
-      const y = Math.floor((row_y + columns[u][1]) / 32);
-      const x0 = Math.floor(x / 32);
-      const y0 = Math.floor(y / 32);
+      const x = (row_x + along_x[u]) >> 5;
+      const y = (row_y + along_y[u]) >> 5;
+      const [x0, y0] = [x >> 5, y >> 5];
       if (x0 < -1 || y0 < -1 || x0 >= width || y0 >= height) continue;
-      const right = x - x0 * 32;
-      const below = y - y0 * 32;
+      const right = x & 31;
+      const below = y & 31;
       const corner = (y0 * width + x0) * 4;
-      const left_in = x0 >= 0;
-      const right_in = x0 + 1 < width;
-      const top_in = y0 >= 0;
-      const bottom_in = y0 + 1 < height;
-      for (let k = 0; k < 3; k++) {
-        const p = corner + k;
-        const p00 = top_in && left_in ? data[p] : 0;
-        const p01 = top_in && right_in ? data[p + 4] : 0;
-        const p10 = bottom_in && left_in ? data[p + width * 4] : 0;
-        const p11 = bottom_in && right_in ? data[p + width * 4 + 4] : 0;
-        const top = (32 - right) * p00 + right * p01;
-        const bottom = (32 - right) * p10 + right * p11;
-        crop[at + k] = ((32 - below) * top + below * bottom + 512) >> 10;
+      if (x0 >= 0 && y0 >= 0 && x0 + 1 < width && y0 + 1 < height) {
+        for (let k = 0, p = corner; k < 3; k++, p++) {
+          crop[at + k] = bilinear(data[p], data[p + 4], data[p + line], data[p + line + 4], right, below);
+        }
+        continue;
+      }
+      const pixel = (/** @type {number} */ p, /** @type {number} */ px, /** @type {number} */ py) =>
+        px >= 0 && py >= 0 && px < width && py < height ? data[p] : 0;
+      for (let k = 0, p = corner; k < 3; k++, p++) {
+        const [p00, p01] = [pixel(p, x0, y0), pixel(p + 4, x0 + 1, y0)];
+        const [p10, p11] = [pixel(p + line, x0, y0 + 1), pixel(p + line + 4, x0 + 1, y0 + 1)];
+        crop[at + k] = bilinear(p00, p01, p10, p11, right, below);
       }
     }
   }
   return crop;
+}
+
+/** Pixels in whole 1/1024, no farther than numbers of 32 bits reach; a half is rounded up whatever its last bit says.
+ * @param {number} pixels */
+function parts(pixels) {
+  return clip(rounded(pixels * 1024 + 2 ** -20, true), -(2 ** 29), 2 ** 29);
+}
+
+/** A value between four pixels, the weights in 1/32. @param {number} p00 @param {number} p01 to its right
+ * @param {number} p10 below @param {number} p11 @param {number} right @param {number} below */
+function bilinear(p00, p01, p10, p11, right, below) {
+  const top = (32 - right) * p00 + right * p01;
+  const bottom = (32 - right) * p10 + right * p11;
+  return ((32 - below) * top + below * bottom + 512) >> 10;
 }
 
 /**
@@ -122,21 +135,27 @@ function averageRegion(image, matrix, size, block) {
 export function averageBlocks({ width, data }, [x0, y0, x1, y1], block) {
   const columns = Math.ceil((x1 - x0) / block);
   const rows = Math.ceil((y1 - y0) / block);
+  const whole = Math.trunc((x1 - x0) / block); // columns
   const small = new Uint8Array(columns * rows * 4);
   const sums = new Uint32Array(columns * 3);
+  const pixels = new Uint32Array(data.buffer, data.byteOffset, data.byteLength / 4); // alpha, blue, green, red
   const area = block * block;
   for (let row = 0; row < rows; row++) {
     sums.fill(0);
     for (let k = 0; k < block; k++) {
       const line = Math.min(y0 + row * block + k, y1 - 1) * width;
+      let p = line + x0;
       for (let column = 0, at = 0; column < columns; column++, at += 3) {
-        const first = x0 + column * block;
-        for (let x = first; x < first + block; x++) {
-          const p = (line + Math.min(x, x1 - 1)) * 4;
-          sums[at] += data[p];
-          sums[at + 1] += data[p + 1];
-          sums[at + 2] += data[p + 2];
+        let red_blue = 0; // two sums in one number: a row of 257 pixels fits into 16 bits
+        let green = 0;
+        for (let j = 0; j < block; j++, p++) {
+          const pixel = pixels[column < whole ? p : Math.min(p, line + x1 - 1)];
+          red_blue += pixel & 0xff00ff;
+          green += (pixel >>> 8) & 0xff;
         }
+        sums[at] += red_blue & 0xffff;
+        sums[at + 1] += green;
+        sums[at + 2] += red_blue >>> 16;
       }
     }
     for (let column = 0; column < columns; column++) {
@@ -156,11 +175,6 @@ export function averageBlocks({ width, data }, [x0, y0, x1, y1], block) {
 function rounded(value, to_even) {
   const up = Math.floor(value + 0.5);
   return to_even && up - value === 0.5 && up % 2 ? up - 1 : up;
-}
-
-/** Whole 1/1024 of a pixel; a half is rounded up whatever its last bit says. @param {number} value */
-function inFractions(value) {
-  return rounded(value * 1024 + 2 ** -20, true);
 }
 
 /** @param {number} value @param {number} low @param {number} high */
