@@ -36,6 +36,8 @@ class Track {
     this.speed = [0, 0];
     /** @type {Float64Array | null} */
     this.colours = null;
+    /** Frames since it was first found. */
+    this.age = 0;
     /** Frames since the detector looked about it. */
     this.rechecked = 0;
     this.smoothing = smoothing;
@@ -154,7 +156,7 @@ export class Tracker {
     for (const track of this.live()) {
       const [found] = await this.pipeline.predict(image, [track.expected(time)], [T.tracked_detector_score]);
       if (found) track.update(found, time);
-      else Object.assign(track, { lost: true, rechecked: T.recheck_every });
+      else Object.assign(track, { lost: true, rechecked: T.lost_every });
     }
   }
 
@@ -175,18 +177,23 @@ export class Tracker {
     });
     for (const track of live) {
       if (hidden.has(track)) Object.assign(track, { lost: true, rechecked: 0 });
-      else if (!crowded.has(track)) track.colours = blend(track.colours, colours.get(track) ?? null);
+      else if (!crowded.has(track) && track.face.score >= this.config.uncertain) {
+        track.colours = blend(track.colours, colours.get(track) ?? null);
+      }
     }
   }
 
   /** What the detector has to say, when it is due. @param {ImageFile} image @param {number} time */
   async look(image, time) {
     this.framesSinceScan += 1;
+    for (const track of this.tracks) track.age += 1;
     const followed = this.live().length > 0;
     if (followed) this.framesWithoutFace = 0;
     if (followed && this.framesSinceScan < this.config.scan_every) {
-      const views = this.tracks.filter((track) => this.isDue(track)).map((track) => localView(track.expected(time)));
-      if (views.length) this.admit(await this.pipeline.facesIn(image, views), image, time);
+      const due = this.tracks.filter((track) => this.isDue(track));
+      const views = due.map((track) => localView(track.expected(time)));
+      const seen = due.length ? this.admit(await this.pipeline.facesIn(image, views), image, time) : new Set();
+      this.tracks = this.tracks.filter((t) => !due.includes(t) || !T.confirmed_at.includes(t.age) || seen.has(t));
       return;
     }
     this.framesSinceScan = 0;
@@ -199,49 +206,58 @@ export class Tracker {
 
   /** Whether the detector should look about this face. @param {Track} track */
   isDue(track) {
+    if (T.confirmed_at.includes(track.age)) return true;
     if (!track.lost && track.face.score >= this.config.uncertain) return false;
     track.rechecked += 1;
-    if (track.rechecked < T.recheck_every) return false;
+    if (track.rechecked < (track.lost ? T.lost_every : T.uncertain_every)) return false;
     track.rechecked = 0;
     return true;
   }
 
-  /** Detected faces: better views of followed ones, lost ones, or new ones. @param {Face[]} found
-   * @param {ImageFile} image @param {number} time */
+  /** Detected faces: better views of followed ones, lost ones, or new ones. Returns their tracks.
+   * @param {Face[]} found @param {ImageFile} image @param {number} time */
   admit(found, image, time) {
+    const seen = new Set();
     for (const face of found) {
       const same = this.live().find((track) => boxIou(face.box, track.face.box) > SAME_FACE_IOU);
-      if (same) {
-        if (face.score > same.face.score && same.face.score < this.config.uncertain) same.face = face;
-        continue;
-      }
-      const colours = coloursOf(image, face.frame);
-      const lost = this.tracks
-        .filter((track) => track.lost)
-        .map((track) => ({ track, cost: cost(track, face, colours, time) }));
-      const best = lost.reduce((a, b) => (b.cost < a.cost ? b : a), {
-        track: /** @type {Track | null} */ (null),
-        cost: 1,
-      });
-      let { track } = best;
-      if (track) track.update(face, time);
-      else {
-        this.count += 1;
-        track = new Track(this.count, face, time, this.config.smoothing);
-        this.tracks.push(track);
-      }
-      track.colours = blend(track.colours, colours);
+      if (same && face.score > same.face.score && same.face.score < this.config.uncertain) same.face = face;
+      seen.add(same ?? this.trackOf(face, image, time));
     }
+    return seen;
+  }
+
+  /** The lost face that this one is, or a new one. @param {Face} face @param {ImageFile} image @param {number} time */
+  trackOf(face, image, time) {
+    const colours = coloursOf(image, face.frame);
+    let track = null;
+    let least = 1;
+    for (const lost of this.tracks.filter((track) => track.lost)) {
+      const price = cost(lost, face, colours, time);
+      if (price < least) [track, least] = [lost, price];
+    }
+    if (track) track.update(face, time);
+    else {
+      this.count += 1;
+      track = new Track(this.count, face, time, this.config.smoothing);
+      this.tracks.push(track);
+    }
+    track.colours ??= colours;
+    return track;
   }
 }
 
 /** How badly a found face goes with a lost one: below 1 they may be one. @param {Track} track @param {Face} face
  * @param {Float64Array} colours @param {number} time */
 function cost(track, face, colours, time) {
-  const [dx, dy, growth] = frameResidual(track.expected(time), face.frame);
   const reach = T.reach * (1 + time - track.seen);
-  const apart = Math.hypot(dx, dy) / reach + Math.abs(growth) / reach;
-  return apart < 1 ? apart * 0.5 + unlike(track.colours, colours) / 0.5 : Infinity;
+  const far = Math.min(apart(track.expected(time), face.frame), apart(track.face.frame, face.frame)) / reach;
+  return far < 1 ? far / 2 + unlike(track.colours, colours) / T.unlike : Infinity;
+}
+
+/** How far two frames are from one another, in face sizes. @param {Frame} one @param {Frame} other */
+function apart(one, other) {
+  const [dx, dy, growth] = frameResidual(one, other);
+  return Math.hypot(dx, dy) + Math.abs(growth);
 }
 
 /** @param {Frame} frame @returns {Frame} */
@@ -249,22 +265,35 @@ function localView({ centre, size, roll }) {
   return { centre, size: size * T.local_view, roll };
 }
 
-/** A small image of the face over its mean, so that light falls out. @param {ImageFile} image @param {Frame} frame */
+/** A small image of the face over its mean, so that light falls out; NaN outside of the image.
+ * @param {ImageFile} image @param {Frame} frame */
 function coloursOf(image, frame) {
   const small = warp(image.whole, frameMatrix(frame, T.colours, T.colours_margin), T.colours);
-  const mean = Math.max(small.reduce((a, b) => a + b, 0) / small.length, 1);
-  return Float64Array.from(small, (value) => value / mean);
+  const inside = (/** @type {number} */ k) => {
+    const first = k - (k % 3);
+    return small[first] > 0 || small[first + 1] > 0 || small[first + 2] > 0;
+  };
+  let [sum, count] = [0, 0];
+  small.forEach((value, k) => {
+    if (inside(k)) [sum, count] = [sum + value, count + 1];
+  });
+  const mean = Math.max(sum / Math.max(count, 1), 1);
+  return Float64Array.from(small, (value, k) => (inside(k) ? value / mean : NaN));
 }
 
 /** Mean difference of two faces' colours; 0 where nothing is known. @param {Float64Array | null} one
  * @param {Float64Array | null} other */
 function unlike(one, other) {
   if (!one || !other) return 0;
-  return one.reduce((sum, value, k) => sum + Math.abs(value - other[k]), 0) / one.length;
+  const known = [...one.keys()].map((k) => Math.abs(one[k] - other[k])).filter(Number.isFinite);
+  return known.length ? known.reduce((a, b) => a + b) / known.length : 0;
 }
 
 /** @param {Float64Array | null} average @param {Float64Array | null} now */
 function blend(average, now) {
   if (!average || !now) return now ?? average;
-  return average.map((value, k) => value + T.colours_memory * (now[k] - value));
+  return average.map((value, k) => {
+    const mixed = value + T.colours_memory * (now[k] - value);
+    return Number.isFinite(mixed) ? mixed : Number.isFinite(value) ? value : now[k];
+  });
 }
