@@ -8,6 +8,7 @@
  */
 
 import { CONSTANTS } from "./constants.js";
+import { rounded } from "./geometry.js";
 
 export const MEAN_FACE = /** @type {Point[]} */ (CONSTANTS.mean_face);
 const DEGREE = Math.PI / 180;
@@ -83,7 +84,7 @@ export function frameMatrix({ centre: [x, y], size, roll }, cropSize, margin) {
  * @param {Frame} frame @returns {Frame}
  */
 export function snapped({ centre: [x, y], size, roll }) {
-  const snap = (/** @type {number} */ value) => Math.round(value * 64) / 64;
+  const snap = (/** @type {number} */ value) => rounded(value * 64) / 64;
   return { centre: [snap(x), snap(y)], size: Math.max(snap(size), 1 / 64), roll: snap(roll) };
 }
 

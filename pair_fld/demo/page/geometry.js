@@ -170,9 +170,9 @@ export function averageBlocks({ width, data }, [x0, y0, x1, y1], block) {
 /**
  * The nearest whole number. OpenCV rounds a half to the even one, but up where it averages blocks of 2 x 2.
  *
- * @param {number} value @param {boolean} to_even
+ * @param {number} value @param {boolean} [to_even]
  */
-function rounded(value, to_even) {
+export function rounded(value, to_even = true) {
   const up = Math.floor(value + 0.5);
   return to_even && up - value === 0.5 && up % 2 ? up - 1 : up;
 }
