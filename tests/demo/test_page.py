@@ -106,10 +106,11 @@ def test_images_give_python_s_faces(page: Page, pipeline: Pipeline, tmp_path: Pa
         got, expected = choose(page, tmp_path / f"{k}.png"), pipeline.faces(image)
         assert len(got) == len(expected)
         for theirs, face in zip(got, expected, strict=True):
-            apart.append(np.hypot(*(np.array(theirs["points"]) - face.points).T).mean())
-    # The detectors agree to 1e-4 pixels, so a few pixels of a crop fall to the next grey level, and the int8 network
-    # takes one such step in one pixel for up to half a pixel in some point. The mean over a face's points is steadier.
+            apart.append(np.hypot(*(np.array(theirs["points"]) - face.points).T).max())
+    # What is cropped is in whole 1/64 of a pixel, so crops are equal and points are apart by float32's last bits. Only
+    # where the two detectors fall to the two sides of such a step may an int8 network answer a little differently.
     assert len(apart) >= IMAGES - 1
+    assert np.median(apart) < 1e-3
     assert max(apart) < 0.5
 
 
@@ -118,7 +119,7 @@ def test_a_large_photograph_gives_python_s_faces(page: Page, pipeline: Pipeline,
     cv2.imwrite(str(tmp_path / "large.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     (face,) = pipeline.faces_of_file(tmp_path / "large.jpg")  # looks for faces in the JPEG at half its size
     (found,) = choose(page, tmp_path / "large.jpg")
-    # the mean over the points, over the face's size: libjpeg halves an image a little differently than blocks do
+    # over the face's size: libjpeg halves an image a little differently than blocks do
     assert np.hypot(*(np.array(found["points"]) - face.points).T).mean() < 0.005 * face.frame.size
 
 
@@ -160,10 +161,11 @@ def test_a_video_gives_python_s_tracks(page: Page, pipeline: Pipeline) -> None:
     assert [] in identities
     assert sum(map(len, identities)) >= 18
     apart = [
-        np.hypot(*(np.array(theirs["points"]) - face.points).T).mean()
+        np.hypot(*(np.array(theirs["points"]) - face.points).T).max()
         for mine, others in zip(expected, got, strict=True)
         for face, theirs in zip(mine, others, strict=True)
     ]
+    assert np.median(apart) < 1e-3
     assert max(apart) < 0.5
 
 
