@@ -205,7 +205,10 @@ class Tracker:
             self._tracks = [t for t in self._tracks if t not in due or t.age not in CONFIRMED_AT or t in seen]
             return
         self._frames_since_scan = 0
-        self._admit(found, image, time)
+        seen = self._admit(found, image, time)
+        if self.pipeline.confidence is None:  # a model that sees a face in everything: the detector alone can tell
+            for track in self._live():
+                track.lost = track not in seen
 
     def _is_due(self, track: Track) -> bool:
         """Whether the detector should look about this face."""

@@ -25,6 +25,7 @@ class World:
     """
 
     min_score = 0.0
+    confidence: object = "of a model that knows a face from none"
 
     def __init__(self, frames: Sequence[Sequence[Place]]) -> None:
         self.frames, self.whole_looks, self.near_looks = frames, [], []
@@ -34,7 +35,7 @@ class World:
         frames = [Frame(centre, 40.0) for centre in self.frames[int(image.whole[0, 0, 0])]]
         return [Face(place(frame), None, 0.9, frame) for frame in frames]
 
-    def predict(self, image: ImageFile, frames: Sequence[Frame], scores: object, presence: float) -> list[Face]:
+    def predict(self, image: ImageFile, frames: Sequence[Frame], scores: object, presence: object) -> list[Face]:
         def apart(face: Face) -> float:
             return float(np.hypot(*np.subtract(face.frame.centre, frames[0].centre)))
 
@@ -112,6 +113,17 @@ def test_a_face_that_comes_back_keeps_its_identity_for_a_while(gone: int, expect
     found = identities(world)
     assert found[4 : 4 + gone] == [[]] * gone
     assert found[4 + gone :] == [[(expected, 110.0)]] * 4  # found in the first frame
+
+
+def test_a_model_that_sees_faces_everywhere_follows_none_for_long() -> None:
+    class Credulous(World):
+        confidence = None
+
+        def predict(self, image: ImageFile, frames: Sequence[Frame], scores: object, presence: object) -> list[Face]:
+            return [Face(place(frames[0]), None, 0.9, frames[0])]
+
+    found = identities(Credulous([[(100.0, 120.0)]] * 4 + [[]] * 8))
+    assert [len(faces) for faces in found] == [1] * 5 + [0] * 7  # the near look in frame 5 does not see it
 
 
 def test_after_a_cut_everybody_is_new() -> None:
