@@ -14,11 +14,11 @@ from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipSample
 from pair_fld.data.synthetic import render_scene
+from pair_fld.data.synthetic.faceless import scrambled
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import Truth
 from pair_fld.export.model_cost import model_cost
-from pair_fld.face_detector.train import scrambled
 from pair_fld.progress import Say, say_nothing
 from pair_fld.runtime.calibration import DetectorCalibration
 from pair_fld.runtime.detector import open_detector

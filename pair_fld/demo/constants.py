@@ -43,7 +43,11 @@ def constants() -> dict[str, Any]:
             "near_limit": search.NEAR_LIMIT,
         },
         "centre_detector": {"centre_unit": centre_detector.CENTRE_UNIT, "size_unit": centre_detector.SIZE_UNIT},
-        "confidence": {"least": confidence._LEAST},  # pyright: ignore[reportPrivateUsage]
+        "confidence": {
+            "least": confidence._LEAST,  # pyright: ignore[reportPrivateUsage]
+            "doubtful": list(confidence.DOUBTFUL),
+            "second_crop": list(confidence.SECOND_CROP),
+        },
         "pipeline": {
             "first_bounds": vars(confidence.FIRST_BOUNDS),
             "further_bounds": vars(confidence.FURTHER_BOUNDS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from pair_fld.evaluate.disturbances import DISTURBANCES, disturb
 from pair_fld.evaluate.metrics import nme
 from pair_fld.runtime.confidence import FEATURES, Confidence, face_features
 from pair_fld.runtime.detection import box_iou
+from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.geometry import points_box
 from pair_fld.runtime.image_file import ImageFile
 from pair_fld.runtime.pipeline import Pipeline
@@ -31,12 +33,14 @@ class Candidates:
     Attributes:
         features: (n, 7), see `runtime.confidence.FEATURES`.
         nme: (n,) fractions under outer corners; inf for what is no face.
+        moved: (n,) see `runtime.confidence.moved`.
         spreads, errors: (n, 51) spread of each point's heatmap and distance from its label, over the face's size; nan
             where a point is not labelled.
     """
 
     features: np.ndarray
     nme: np.ndarray
+    moved: np.ndarray
     spreads: np.ndarray
     errors: np.ndarray
 
@@ -56,7 +60,7 @@ def collect_candidates(
     rng = np.random.default_rng(seed)
     search = pipeline.detector.search
     pipeline.detector.search = replace(search, candidate=0.75 * search.candidate, threshold=0.75 * search.threshold,
-                                       turned="always")  # fmt: skip
+                                       turned="auto")  # fmt: skip
     rows = []
     try:
         for number, (image, faces) in enumerate(images):
@@ -66,18 +70,19 @@ def collect_candidates(
             rows += _candidates(pipeline, image, label)
     finally:
         pipeline.detector.search = search
-    columns = zip(*rows, strict=True) if rows else [np.zeros((0, n)) for n in (len(FEATURES), 1, 51, 51)]
-    features, errors_of_faces, spreads, errors = (np.array(list(column), np.float64) for column in columns)
-    return Candidates(features, errors_of_faces.reshape(-1), spreads, errors)
+    columns = zip(*rows, strict=True) if rows else [np.zeros((0, n)) for n in (len(FEATURES), 1, 1, 51, 51)]
+    features, errors_of_faces, movements, spreads, errors = (np.array(list(column), np.float64) for column in columns)
+    return Candidates(features, errors_of_faces.reshape(-1), movements.reshape(-1), spreads, errors)
 
 
 def _candidates(
     pipeline: Pipeline, image: np.ndarray, label: np.ndarray | None
-) -> list[tuple[np.ndarray, float, np.ndarray, np.ndarray]]:
+) -> list[tuple[np.ndarray, float, float, np.ndarray, np.ndarray]]:
     height, width = image.shape[:2]
     valid = None if label is None else np.asarray(np.isfinite(label).all(axis=1))
     file, rows = ImageFile.of_array(image), []
-    for detection in pipeline.detector.detect_in(image, next(search_steps(width, height, pipeline.detector)).views):
+    steps = islice(search_steps(width, height, pipeline.detector), 2)
+    for detection in (d for step in steps for d in pipeline.detector.detect_in(image, step.views)):
         if label is not None and box_iou(detection.box, points_box(label, valid)[None])[0] < SAME_FACE:
             continue
         try:
@@ -85,6 +90,7 @@ def _candidates(
             if spreads is None:
                 raise TypeError("a model without heatmaps has no spread to learn a confidence from")
             features = face_features(points, spreads[0], frame, detection.score)
+            movement = pipeline.movement(file, points, fit_frame(points))
         except ValueError:
             continue
         error, errors = np.inf, np.full(len(points), np.nan)
@@ -92,7 +98,7 @@ def _candidates(
             known = np.nan_to_num(label)
             error = float(nme(points[None], known[None], valid[None])[0])
             errors = np.where(valid, np.linalg.norm(points - known, axis=1), np.nan) / frame.size
-        rows.append((features, np.inf if np.isnan(error) else error, spreads[0] / frame.size, errors))
+        rows.append((features, np.inf if np.isnan(error) else error, movement, spreads[0] / frame.size, errors))
     return rows
 
 
@@ -112,8 +118,10 @@ def learn_confidence(candidates: Candidates) -> Confidence:
     # what lies between is a face that is badly seen: it teaches neither
     plain = (candidates.nme < FACE_NME) | (candidates.nme > NO_FACE_NME)
     presence_weights, presence_bias = _logistic(candidates.features[plain], candidates.nme[plain] < FACE_NME)
+    more = np.column_stack([candidates.features, candidates.moved])
+    again_weights, again_bias = _logistic(more[plain], candidates.nme[plain] < FACE_NME)
     gain, power = _deviation_law(candidates)
-    return Confidence(weights, bias, presence_weights, presence_bias, gain, power, len(good))
+    return Confidence(weights, bias, presence_weights, presence_bias, gain, power, len(good), again_weights, again_bias)
 
 
 def _logistic(features: np.ndarray, good: np.ndarray, decay: float = 1e-3) -> tuple[np.ndarray, float]:

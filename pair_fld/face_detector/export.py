@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from pair_fld.config import DetectorConfig, read_recorded
 from pair_fld.data.dataset import FaceDataset
+from pair_fld.data.synthetic.faceless import scrambled
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.threshold import LOOSE, tune_threshold
-from pair_fld.face_detector.train import STAGE, fit_detector, rendered_scenes, scrambled, teaching_pictures
+from pair_fld.face_detector.train import STAGE, fit_detector, rendered_scenes, teaching_pictures
 from pair_fld.face_detector.views import Shown, draw_view
 from pair_fld.io import file_hash, read_record, write_json
 from pair_fld.progress import Progress, Say, no_progress, say_nothing

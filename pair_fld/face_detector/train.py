@@ -78,15 +78,6 @@ def rendered_scenes(count: int, empty: int, seed: int = SCENE_SEED) -> tuple[lis
     return scenes, blank
 
 
-def scrambled(image: np.ndarray, rng: np.random.Generator, blocks: int = 20) -> np.ndarray:
-    """A photograph's blocks in another order: its textures and colours, and nothing that is a face."""
-    side = max(4, max(image.shape[:2]) // blocks)
-    rows, columns = image.shape[0] // side, image.shape[1] // side
-    cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side, 3).swapaxes(1, 2)
-    mixed = rng.permutation(cut.reshape(-1, side, side, 3)).reshape(rows, columns, side, side, 3)
-    return np.ascontiguousarray(mixed.swapaxes(1, 2).reshape(rows * side, columns * side, 3))
-
-
 def loss_terms(output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(score, box) losses of (B, 5, H, W) outputs against (B, 6, H, W) of `target_map`.
 

@@ -22,6 +22,8 @@ from .confidence import (
     FaceBounds,
     confidence_from_json,
     face_features,
+    moved,
+    second_crop,
 )
 from .detection import Detection, box_iou
 from .detector import load_detector
@@ -171,7 +173,7 @@ class Pipeline:
         faces = []
         for k, frame in enumerate(frames):
             spread = None if spreads is None else spreads[k]
-            face = self._face(points[k], spread, frame, detector_scores[k], bounds)
+            face = self._face(image, points[k], spread, frame, detector_scores[k], bounds)
             if face is not None:
                 faces.append(face)
         return faces
@@ -214,8 +216,19 @@ class Pipeline:
         pixel = np.array([frame.size for frame in frames]) * self.model.margin / size
         return points, np.asarray(spreads_crop, np.float64) * pixel[:, None]
 
+    def movement(self, image: ImageFile, points: np.ndarray, frame: Frame) -> float:
+        """`confidence.moved` of a face's points (51, 2) _img, whose frame this is, in a second crop."""
+        (again,), _ = self.locate(image, [second_crop(frame)])
+        return moved(points, again, frame.size)
+
     def _face(
-        self, points: np.ndarray, spreads: np.ndarray | None, frame: Frame, detector_score: float, bounds: FaceBounds
+        self,
+        image: ImageFile,
+        points: np.ndarray,
+        spreads: np.ndarray | None,
+        frame: Frame,
+        detector_score: float,
+        bounds: FaceBounds,
     ) -> Face | None:
         try:
             own = fit_frame(points)
@@ -224,7 +237,10 @@ class Pipeline:
             features = face_features(points, spreads, frame, detector_score)
         except ValueError:
             return None
-        if self.confidence.presence(features) < bounds.presence:
+        presence = self.confidence.presence(features)
+        if self.confidence.doubts(presence):
+            presence = self.confidence.presence_again(features, self.movement(image, points, own))
+        if presence < bounds.presence:
             return None
         return Face(points, self.confidence.deviations(spreads, own.size), self.confidence.score(features), own)
 

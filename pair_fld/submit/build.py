@@ -13,8 +13,8 @@ import numpy as np
 
 from pair_fld.config import RecipeConfig
 from pair_fld.data.dataset import FaceDataset, Split
-from pair_fld.data.source_images import read_source_images
-from pair_fld.data.synthetic.faceless import draw_faceless
+from pair_fld.data.source_images import read_source_images, source_image_count
+from pair_fld.data.synthetic.faceless import draw_faceless, scrambled
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.confidence import collect_candidates, learn_confidence
 from pair_fld.evaluate.detector_calibration import calibrate
@@ -40,7 +40,10 @@ from pair_fld.submit.archive import PackageReport, package, runtime_hash
 
 CALIBRATION_FACES = 400  # training images that the detector is calibrated on
 CONFIDENCE_FACES = 60  # held-back training images per source that the scores are learnt on
-FACELESS = 120  # images without a face beside them
+# Images without a face beside them: so many for each with one, and at most.
+FACELESS_PER_FACE, FACELESS = 2, 420
+SCRAMBLED_SIDE = 900  # longest side of these: larger ones cost more and tell the same
+SCRAMBLED_PER_SOURCE = 8  # training images of each source whose blocks are mixed, beside these
 
 
 def detector_calibration(pack: FaceDataset, detector: Path, cache: Path, say: Say) -> DetectorCalibration:
@@ -67,7 +70,8 @@ def detector_calibration(pack: FaceDataset, detector: Path, cache: Path, say: Sa
 def learned_confidence(
     pack: FaceDataset, model: Path, detector: Path, calibration: DetectorCalibration, say: Say
 ) -> Confidence | None:
-    """What a face's score means, learnt on the held-back training images and on drawn faceless ones.
+    """What a face's score means, learnt on the held-back training images and on others without a face: drawn ones, and
+    training images whose blocks are mixed.
 
     None for a model without heatmaps, and where the held-back faces are too few: the detector then decides alone.
     """
@@ -77,13 +81,22 @@ def learned_confidence(
     opened.metadata["crop"]["detector_calibration"] = calibration.to_json()
     say("learning what a face's score means, on held-back training images")
     held_back = ((p.image, p.faces) for p in read_source_images(pack, Split.VALID, CONFIDENCE_FACES))
-    faceless = ((draw_faceless(0, number)[1], ()) for number in range(FACELESS))
+    count = min(FACELESS, FACELESS_PER_FACE * source_image_count(pack, Split.VALID, CONFIDENCE_FACES))
+    drawn = ((draw_faceless(0, number)[1], ()) for number in range(count))
     pipeline = Pipeline(open_detector(detector), opened)
     try:
-        return learn_confidence(collect_candidates(pipeline, chain(held_back, faceless)))
+        return learn_confidence(collect_candidates(pipeline, chain(held_back, drawn, _scrambled_images(pack))))
     except ValueError as error:
         say(f"scores are the detector's alone: {error}")
         return None
+
+
+def _scrambled_images(pack: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
+    """(image, no faces): the textures of training images, in blocks of all sizes that hold no whole face."""
+    rng = np.random.default_rng(0)
+    for source in read_source_images(pack, Split.TRAIN, SCRAMBLED_PER_SOURCE):
+        if max(source.image.shape[:2]) <= SCRAMBLED_SIDE:
+            yield scrambled(source.image, rng, int(rng.integers(8, 21))), ()
 
 
 def _training_images(pack: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from pair_fld.evaluate.confidence import (
 from pair_fld.evaluate.disturbances import DISTURBANCES, disturb, turn
 from pair_fld.runtime.confidence import FEATURES, Confidence, confidence_from_json, face_features
 from pair_fld.runtime.frame import Frame, fit_frame, place
+from pair_fld.runtime.mean_face import MEAN_FACE
 from pair_fld.runtime.pipeline import Pipeline
 from tests.runtime.test_main import StubDetector, StubModel, face_in
 
@@ -22,7 +25,8 @@ def made_up(count: int, seed: int = 0) -> Candidates:
     good = rng.random(count) < 1 / (1 + np.exp(-(1 - 3 * features[:, FEATURES.index("shift")])))
     spreads = rng.uniform(0.05, 0.2, (count, 51))
     errors = np.sqrt(2) * spreads**2
-    return Candidates(features, np.where(good, 0.03, np.where(rng.random(count) < 0.5, 0.2, np.inf)), spreads, errors)
+    error = np.where(good, 0.03, np.where(rng.random(count) < 0.5, 0.2, np.inf))
+    return Candidates(features, error, np.where(good, -4.0, -2.0) + rng.normal(0, 0.5, count), spreads, errors)
 
 
 def test_the_law_behind_the_candidates_is_found():
@@ -42,13 +46,17 @@ def test_a_confidence_travels_as_json():
     again = confidence_from_json(learnt.to_json())
     feature = made_up(1).features[0]
     assert again.score(feature) == pytest.approx(learnt.score(feature), rel=1e-3)
+    assert again.presence_again(feature, -3.0) == pytest.approx(learnt.presence_again(feature, -3.0), rel=1e-2)
+    with pytest.raises(ValueError, match=r"expected 8 weights of a second crop, found \(2,\)"):
+        confidence_from_json(learnt.to_json() | {"again_weights": [1, 2]})
     with pytest.raises(ValueError, match="expected a confidence on the features spread"):
         confidence_from_json(learnt.to_json() | {"features": ["spread"]})
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_candidates_of_one_kind_teach_nothing(share: float):
-    few = Candidates(np.zeros((80, 7)), np.full(80, 0.01 if share else np.inf), np.ones((80, 51)), np.ones((80, 51)))
+    ones, error = np.ones((80, 51)), np.full(80, 0.01 if share else np.inf)
+    few = Candidates(np.zeros((80, 7)), error, np.zeros(80), ones, ones)
     with pytest.raises(ValueError, match="right ones and wrong ones among them"):
         learn_confidence(few)
 
@@ -78,13 +86,17 @@ def test_features_by_hand():
 
 def test_candidates_are_scored_against_the_label_and_faceless_images_count_as_wrong():
     image = np.full((300, 300, 3), 9, np.uint8)
-    pipeline = Pipeline(StubDetector([[50, 20, 150, 120]]), StubModel(spread=1.0))
+    detector: Any = StubDetector([[50, 20, 150, 120]])
+    pipeline = Pipeline(detector, StubModel(spread=1.0))
     before = pipeline.detector.search
     found = collect_candidates(pipeline, [(image, [face_in([50, 20, 150, 120])]), (image, [])])
     assert pipeline.detector.search == before
-    assert found.features.shape == (2, 7)
-    assert found.nme[0] == pytest.approx(0, abs=1e-6)
-    assert found.nme[1] == np.inf
+    assert found.features.shape == (4, 7)  # of upright and of turned views
+    np.testing.assert_allclose(found.nme, [0, 0, np.inf, np.inf], atol=1e-6)
+    # the stub's points lie in one place of every crop, so they follow the second one: m becomes (0.12, 0.08) + a m
+    a, m = np.exp(0.12 + 1j * np.radians(12)), MEAN_FACE @ [1, 1j]
+    apart = np.sqrt(np.mean(np.abs(0.12 + 0.08j + (a - 1) * m) ** 2))
+    np.testing.assert_allclose(found.moved, np.log(apart), atol=1e-3)
     np.testing.assert_allclose(found.spreads, 1.0 * 2 * 100 / 40 / 100)  # one crop pixel is 2 x 100 / 40 image pixels
 
 

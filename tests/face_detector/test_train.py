@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from pair_fld.config import DetectorConfig
+from pair_fld.data.synthetic.faceless import scrambled
 from pair_fld.errors import PairError
 from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.train import (
@@ -16,7 +19,6 @@ from pair_fld.face_detector.train import (
     fit_detector,
     loss_terms,
     rendered_scenes,
-    scrambled,
 )
 from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
 from pair_fld.runs import provenance
@@ -112,7 +114,7 @@ def test_scrambled_images_have_the_same_pixels():
     assert np.array_equal(np.sort(mixed.ravel()), np.sort(image.ravel()))
 
 
-def test_steps_are_a_function_of_the_seed_and_a_stopped_run_continues(tmp_path, monkeypatch):
+def test_steps_are_a_function_of_the_seed_and_a_stopped_run_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     scenes, negatives = rendered_scenes(2, 1)
     assert [len(s.boxes) for s in scenes] == [1, 2]
     source = DetectorSource(scenes, negatives, CONFIG, torch.device("cpu"))

@@ -2,11 +2,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
+from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detection import Detection, box_iou
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, place
-from pair_fld.runtime.pipeline import Pipeline, distinct_faces
+from pair_fld.runtime.pipeline import Pipeline, PipelineOptions, distinct_faces
 from tests.runtime.test_main import BLANK, StubDetector, StubModel
 
 
@@ -42,3 +44,19 @@ def test_without_a_confidence_the_detector_decides_and_further_views_must_be_sur
         detector: Any = kind([[0, 0, 60, 60], [100, 0, 160, 60], [200, 0, 260, 60]], [0.55, 0.7, 0.85])
         scores[kind] = [face.score for face in Pipeline(detector, model).faces(BLANK)]
     assert scores == {StubDetector: [0.85, 0.7], OnlyTurned: [0.85]}
+
+
+@pytest.mark.parametrize(("bias", "again", "found", "crops"), [(0.0, 3.0, 1, 2), (0.0, 0.0, 0, 2), (9.0, 0.0, 1, 1)])
+def test_only_a_doubtful_face_is_looked_at_again_and_that_decides(
+    bias: float, again: float, found: int, crops: int
+) -> None:
+    # a presence of 1 / 2 is in doubt; then it is 1 / (1 + exp(-again)), 0.95 or 0.5, against a bound of 0.6. A bias of
+    # 9 leaves no doubt.
+    confidence = Confidence(
+        np.zeros(7), 9.0, np.zeros(7), bias, gain=1.0, power=1.0, again_weights=np.zeros(8), again_bias=again
+    )
+    model = StubModel(spread=1.0, confidence=confidence.to_json())
+    detector: Any = StubDetector([[50, 20, 150, 120]])
+    options = PipelineOptions(turned="never")
+    assert len(Pipeline(detector, model, options).faces(np.full((100, 200, 3), 9, np.uint8))) == found
+    assert len(model.seen) == crops

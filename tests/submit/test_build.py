@@ -41,14 +41,15 @@ def test_too_few_faces_leave_the_scores_to_the_detector_and_say_so(
     def collect(pipeline: object, images: object) -> Candidates:
         seen.append(sum(not faces for _, faces in images))  # type: ignore[attr-defined]
         empty = np.zeros((0, 51))
-        return Candidates(np.zeros((0, 7)), np.zeros(0), empty, empty)
+        return Candidates(np.zeros((0, 7)), np.zeros(0), np.zeros(0), empty, empty)
 
     for name, stub in {"load_model": lambda path: Opened("heatmap"), "open_detector": lambda path: None,
                        "Pipeline": lambda detector, model: None, "collect_candidates": collect,
-                       "read_source_images": lambda *a: iter(())}.items():  # fmt: skip
+                       "read_source_images": lambda *a: iter(()),
+                       "source_image_count": lambda *a: 9}.items():  # fmt: skip
         monkeypatch.setattr(build, name, stub)
-    monkeypatch.setattr(build, "FACELESS", 3)
+    monkeypatch.setattr(build, "FACELESS", 20)
     told: list[str] = []
     assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, told.append) is None
-    assert seen == [3]
+    assert seen == [2 * 9]
     assert "scores are the detector's alone: expected 60 or more candidates" in told[-1]

@@ -1,7 +1,8 @@
 """Images without a face, of the kinds that face detectors take for one: `draw_faceless(seed, number)`.
 
-Everything is drawn; nothing is copied. A dial with hands, a plate with food on it or a socket has the round outline
-and the two-eyes-and-a-mouth pattern that a detector looks for; text, foliage, bricks and windows have its contrasts.
+Everything is drawn; nothing is copied, but for `scrambled`. A dial with hands, a plate with food on it or a socket has
+the round outline and the two-eyes-and-a-mouth pattern that a detector looks for; text, foliage, bricks and windows have
+its contrasts.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ def draw_faceless(seed: int, number: int, side: int = _SIDE) -> tuple[str, np.nd
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
     noisy = image + rng.normal(0, rng.uniform(0, 9), image.shape)
     return kind, np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def scrambled(image: np.ndarray, rng: np.random.Generator, blocks: int = 20) -> np.ndarray:
+    """A photograph's blocks in another order: its textures and colours, and nothing that is a face."""
+    side = max(4, max(image.shape[:2]) // blocks)
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side, 3).swapaxes(1, 2)
+    mixed = rng.permutation(cut.reshape(-1, side, side, 3)).reshape(rows, columns, side, side, 3)
+    return np.ascontiguousarray(mixed.swapaxes(1, 2).reshape(rows * side, columns * side, 3))
 
 
 def _colour(rng: np.random.Generator, low: int = 0, high: int = 256) -> tuple[int, int, int]:

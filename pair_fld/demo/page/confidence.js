@@ -3,15 +3,15 @@
  *
  * @typedef {import("./geometry.js").Point} Point
  * @typedef {import("./frame.js").Frame} Frame
- * @typedef {{weights: number[], bias: number, presence_weights: number[], presence_bias: number, gain: number,
- *   power: number}} ConfidenceTree of the model's metadata
+ * @typedef {{weights: number[], bias: number, presence_weights: number[], presence_bias: number,
+ *   again_weights: number[], again_bias: number, gain: number, power: number}} ConfidenceTree of the model's metadata
  */
 
 import { CONSTANTS } from "./constants.js";
 import { sigmoid } from "./detection.js";
-import { fitFrame, frameResidual, place } from "./frame.js";
+import { fitFrame, frameResidual, moveFrame, place } from "./frame.js";
 
-const LEAST = CONSTANTS.confidence.least;
+const { least: LEAST, doubtful: DOUBTFUL, second_crop: SECOND_CROP } = CONSTANTS.confidence;
 
 /** The probability that the points are good. @param {ConfidenceTree} tree @param {number[]} features */
 export function score(tree, features) {
@@ -21,6 +21,29 @@ export function score(tree, features) {
 /** The probability that there is a face. @param {ConfidenceTree} tree @param {number[]} features */
 export function presence(tree, features) {
   return sigmoid(dot(features, tree.presence_weights) + tree.presence_bias);
+}
+
+/** Whether the model should be asked again. @param {ConfidenceTree} tree @param {number} known the presence */
+export function doubts(tree, known) {
+  return tree.again_weights.length > 0 && DOUBTFUL[0] < known && known < DOUBTFUL[1];
+}
+
+/** `presence`, knowing how far the points moved in a second crop.
+ * @param {ConfidenceTree} tree @param {number[]} features @param {number} movement */
+export function presenceAgain(tree, features, movement) {
+  return sigmoid(dot([...features, movement], tree.again_weights) + tree.again_bias);
+}
+
+/** The frame of the crop in which a doubtful face is looked at again. @param {Frame} frame fitted to its points */
+export function secondCrop(frame) {
+  return moveFrame(frame, SECOND_CROP);
+}
+
+/** How far the points of two crops lie apart, as a logarithm, over the face's size.
+ * @param {Point[]} points @param {Point[]} again @param {number} size */
+export function moved(points, again, size) {
+  const square = points.reduce((sum, [x, y], k) => sum + (x - again[k][0]) ** 2 + (y - again[k][1]) ** 2, 0);
+  return Math.log(Math.max(Math.sqrt(square / points.length) / size, LEAST));
 }
 
 /** Deviations in image pixels of points whose heatmaps spread so. @param {ConfidenceTree} tree

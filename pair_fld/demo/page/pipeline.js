@@ -20,7 +20,16 @@
  */
 
 import { decode, toInput } from "./codec.js";
-import { deviations, faceFeatures, presence, score } from "./confidence.js";
+import {
+  deviations,
+  doubts,
+  faceFeatures,
+  moved,
+  presence,
+  presenceAgain,
+  score,
+  secondCrop,
+} from "./confidence.js";
 import { CONSTANTS } from "./constants.js";
 import { boxIou, weightedNms } from "./detection.js";
 import { look } from "./detectors.js";
@@ -190,7 +199,7 @@ export class Pipeline {
     const faces = [];
     for (const [k, first] of frames.entries()) {
       const { frame, points, spreads } = await this.settle(image, first);
-      const face = this.face(points, spreads, frame, detectorScores[k], bounds);
+      const face = await this.face(image, points, spreads, frame, detectorScores[k], bounds);
       if (face) faces.push(face);
     }
     return faces;
@@ -225,16 +234,22 @@ export class Pipeline {
     });
   }
 
-  /** @param {Point[]} points @param {number[] | null} spreads @param {Frame} cropFrame @param {number} detectorScore
-   * @param {Bounds} bounds @returns {Face | null} */
-  face(points, spreads, cropFrame, detectorScore, bounds) {
+  /** @param {ImageFile} image @param {Point[]} points @param {number[] | null} spreads @param {Frame} cropFrame
+   * @param {number} detectorScore @param {Bounds} bounds @returns {Promise<Face | null>} */
+  async face(image, points, spreads, cropFrame, detectorScore, bounds) {
     const { confidence } = this.archive.model;
     const frame = fitFrame(points);
     if (!frame) return null;
     const face = { points, deviations: null, score: detectorScore, frame, box: pointsBox(points) };
     if (!spreads || !confidence) return detectorScore >= bounds.detector ? face : null;
     const features = faceFeatures(points, spreads, cropFrame, detectorScore);
-    if (!features || presence(confidence, features) < bounds.presence) return null;
+    if (!features) return null;
+    let known = presence(confidence, features);
+    if (doubts(confidence, known)) {
+      const again = await this.locate(image, secondCrop(frame));
+      known = presenceAgain(confidence, features, moved(points, again.points, frame.size));
+    }
+    if (known < bounds.presence) return null;
     return {
       ...face,
       deviations: deviations(confidence, spreads, frame.size),
