@@ -93,6 +93,10 @@ def validate(
         bool,
         typer.Option("--disturbed", help="Also measure on frames that are 1, 2 and 3 deviations of the detector off."),
     ] = False,
+    slices: Annotated[
+        bool,
+        typer.Option("--slices", help="Also measure on disturbed copies: dark, soft, occluded, turned, small."),
+    ] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads per model.")] = 2,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -118,7 +122,7 @@ def validate(
         say(str(published))
     spec = MeasurementSpec(
         (model or place.shipped_tflite, *(ensemble or [])), tuple(images or ()),
-        _faces(published, images or [], place), place.data, split, flip, threads, published, disturbed,
+        _faces(published, images or [], place), place.data, split, flip, threads, published, disturbed, slices,
     )  # fmt: skip
     spec.check()
     # the same measurement replaces its report in the workspace; a folder that was named is not replaced unasked
@@ -135,7 +139,7 @@ def validate(
         more = [] if by_visibility is None else [by_visibility]
         for table in (*tables(found.result, spec.name), shift_table(found.result), *more):
             out.print(table)
-        for score in found.disturbed:
+        for score in (*found.disturbed, *found.slices):
             out.print(str(score), highlight=False)
     if (sentence := found.result.visibility.sentence) is not None:
         say(sentence)

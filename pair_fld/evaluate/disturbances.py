@@ -18,7 +18,7 @@ def disturb(
     if kind == "turned":
         return turn(image, points, float(rng.uniform(-180, 180)))
     if kind == "occluded":
-        return _occlude(image, points, rng), points
+        return occlude(image, points, rng), points
     if kind == "blurred":
         return _blur(image, points, rng), points
     return image, points
@@ -39,7 +39,7 @@ def _face(points: np.ndarray) -> tuple[np.ndarray, float]:
     return box, float((box[2:] - box[:2]).max())
 
 
-def _occlude(image: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def occlude(image: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One or two patches over the face: a colour, or a part of the image itself, up to two thirds of its box."""
     box, side = _face(points)
     height, width = image.shape[:2]

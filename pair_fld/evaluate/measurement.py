@@ -18,6 +18,7 @@ from pair_fld.evaluate.annotations import validate_annotations
 from pair_fld.evaluate.disturbed_frames import DisturbedScore, detector_covariance, disturbed_scores
 from pair_fld.evaluate.protocol import Protocol
 from pair_fld.evaluate.report import Result, ced_plot, write_csv
+from pair_fld.evaluate.slices import SliceScore, slice_scores
 from pair_fld.io import read_json, write_json
 from pair_fld.outputs import MAX_NAME_BYTES, shortened
 from pair_fld.progress import Progress, Say
@@ -39,6 +40,7 @@ class MeasurementSpec:
         threads: of the model runtime.
         protocol: the published split whose faces these are.
         disturbed: also measure on crops whose frames are off as a detector's are.
+        slices: also measure on disturbed copies: dark, soft, occluded, turned, small.
     """
 
     models: tuple[Path, ...]
@@ -50,6 +52,7 @@ class MeasurementSpec:
     threads: int = 2
     protocol: Protocol | None = None
     disturbed: bool = False
+    slices: bool = False
 
     @property
     def name(self) -> str:
@@ -73,9 +76,10 @@ class MeasurementSpec:
                 remedy = "Check the path, or run pairfld quantize."
                 raise PairError(path, "a model or a folder of .txt files", "no such file", remedy)
         folders = [path for path in self.models if path.is_dir()]
-        if self.disturbed and (folders or (self.split == "valid" and not self.images)):
-            remedy = "Name images, or leave --disturbed out."
-            raise PairError("--disturbed", "a model and whole images", "texts or packed crops", remedy)
+        if (self.disturbed or self.slices) and (folders or (self.split == "valid" and not self.images)):
+            option = "--disturbed" if self.disturbed else "--slices"
+            remedy = f"Name images, or leave {option} out."
+            raise PairError(option, "a model and whole images", "texts or packed crops", remedy)
         if folders and (self.flip or len(self.models) > 1 or (self.split == "valid" and not self.images)):
             remedy = "Leave the option out."
             raise PairError(folders[0], "a model for --ensemble, --flip or --split valid", "a folder of texts", remedy)
@@ -101,6 +105,7 @@ class Measurement:
     result: Result
     left_out: list[Excluded]
     disturbed: tuple[DisturbedScore, ...] = ()
+    slices: tuple[SliceScore, ...] = ()
 
     @property
     def measured_faces(self) -> int:
@@ -120,6 +125,8 @@ class Measurement:
         }  # fmt: skip
         if self.disturbed:
             tree["disturbed_frames"] = [asdict(score) for score in self.disturbed]
+        if self.slices:
+            tree["slices"] = [asdict(score) for score in self.slices]
         if (protocol := self.spec.protocol) is not None:
             found = len(protocol.truth.samples)
             tree["protocol"] = {"name": protocol.name, "faces": protocol.faces, "found_faces": found}
@@ -162,7 +169,8 @@ def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
     scores: tuple[DisturbedScore, ...] = ()
     if spec.disturbed:
         scores = disturbed_scores(model, truth, detector_covariance(spec.models[0]))
-    return Measurement(spec, result, left_out, scores)
+    slices = slice_scores(model, truth) if spec.slices else ()
+    return Measurement(spec, result, left_out, scores, slices)
 
 
 def _truth(spec: MeasurementSpec, say: Say) -> validate.Truth:
