@@ -201,7 +201,10 @@ export class Tracker {
     if (followed) found = await this.pipeline.faces(image, false);
     else if (this.config.patient) found = await this.pipeline.faces(image);
     else found = await this.pipeline.facesOfStep(image, this.framesWithoutFace++);
-    this.admit(found, image, time);
+    const seen = this.admit(found, image, time);
+    if (this.pipeline.archive.model.confidence) return;
+    // a model that sees a face in everything: the detector alone can tell
+    for (const track of this.live()) track.lost = !seen.has(track);
   }
 
   /** Whether the detector should look about this face. @param {Track} track */
