@@ -73,7 +73,7 @@ def mean_face_figure(name: str, points: np.ndarray, regions: Mapping[str, float]
         bar = figure.colorbar(dots, ax=axes, shrink=0.75, label="NME %, outer corners")
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
-    caption = f"{name}: each point's colour is its NME, each number the mean NME of a region, in percent."
+    caption = "Each point's colour is its NME, each number the mean NME of a region, in percent."
     return Plate(f"mean-face-{slug(name)}", f"Error on the face, {name}", caption, draw, (4.6, 3.7))
 
 
@@ -84,7 +84,7 @@ def attribute_figures(attributes: np.ndarray, results: Mapping[str, Result]) -> 
         rows = {name: binned(attributes[:, k], result.nme[NORMALISER] * 100) for name, result in results.items()}
         if not any(len(x) > 1 for x, _, _ in rows.values()):
             continue
-        caption = f"Mean NME over {attribute.name}; bars: standard error of the mean."
+        caption = "Mean NME in bins of equally many faces; bars: standard error of the mean."
         plate = Plate(
             f"error-{attribute.name}", f"Error against {attribute.name}", caption,
             partial(_draw_attribute, rows=rows, label=attribute.label), (3.6, 2.6),
@@ -198,9 +198,9 @@ def curve_figures(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> list[P
     for column in columns:
         runs = {name: run[column] for name, run in curves.items() if run.get(column)}
         if runs:
-            caption = f"{_CURVES.get(column, f'{column}, a term of the loss,')} by epoch."
+            title = _CURVES.get(column, f"{column}, a term of the loss")
             draw = partial(_draw_curve, runs=runs, column=column)
-            plates.append(Plate(f"curve-{slug(column)}", column, caption, draw, (3.6, 2.6)))
+            plates.append(Plate(f"curve-{slug(column)}", title, "By epoch.", draw, (3.6, 2.6)))
     return plates
 
 

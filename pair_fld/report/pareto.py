@@ -108,7 +108,7 @@ def _two(
         if not points or (not theirs and len(points) < 2):
             continue
         others = [(p.name, other(p), y, learnt) for p, y, learnt in theirs]
-        caption = f"NME over {title}; {faces}. Down and left is better."
+        caption = "Down and left is better."
         if others:
             caption += " Grey: other models on other faces of the same data set; hollow: learnt from those very faces."
         draw = partial(_draw, ours=points, theirs=others, label=label)

@@ -7,7 +7,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,8 @@ def package(
     views = len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, opened)).views)
     refine = int(metadata["crop"].get("refine", DEFAULT_REFINE))
     table = budget_table(costs, [*of_model, of_files], budget, views, refine)
-    card = ModelCard.of(name, metadata, record, scores or {}, table, remarks).markdown()
+    card = ModelCard.of(name, metadata, record, scores or {}, table, remarks)
+    card = replace(card, figures=tuple(plate.title for plate in figures)).markdown()
     report = technical_report(name, card, {file: len(data) for file, data in sorted(files.items())},
                               metadata["crop"]["detector_calibration"], figures)  # fmt: skip
     measured = {

@@ -55,6 +55,7 @@ class ModelCard:
         scores: by group of faces; empty when nothing was measured.
         budget_table: Markdown.
         remarks: further limits.
+        figures: titles of the figures of `report.pdf`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ModelCard:
     scores: Mapping[str, GroupScores]
     budget_table: str
     remarks: tuple[str, ...]
+    figures: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -108,6 +110,7 @@ class ModelCard:
             "above the threshold. AUC: area under the cumulative error distribution up to the threshold, 1 is "
             "best. Shift removed: after the labels of each source were moved to the predictions' zero point.",
             region_table(self.scores),
+            f"Drawn in `report.pdf`: {'; '.join(self.figures)}." if self.figures else "",
             "## Cost",
             self.budget_table,
             "## Limits",

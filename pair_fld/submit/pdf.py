@@ -20,7 +20,7 @@ from pair_fld.io import atomic_path
 DATE = datetime(2024, 1, 1, tzinfo=UTC)
 _TEXT_POINTS, _TABLE_POINTS = 10, 8
 _CELL_PADDING = 6.0  # mm, both sides together
-_IMAGE_POINTS = 320  # width of an image, of the 493 between the margins; a wide one takes them all
+_IMAGE_POINTS = 260  # width of an image, of the 493 between the margins; a wide one takes them all
 _WIDE = 1.7  # width over height
 _STYLES = {
     "h1": TextStyle(font_style="B", font_size_pt=17, t_margin=2, b_margin=0.5),

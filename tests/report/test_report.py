@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -166,3 +167,8 @@ def test_a_column_without_figures_is_left_out() -> None:
     assert [column.label for column in table.columns] == ["a", "c"]
     assert table.text(table.rows[0][1], 1) == "0.2"
     assert table.to_json() == [{"a": "x", "c": 0.25}, {"a": "y"}]
+
+
+def test_the_plotting_library_waits_for_the_first_figure() -> None:
+    code = "import sys, pair_fld.cli.app, pair_fld.report.figures; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -280,6 +280,9 @@ def test_the_report_shows_its_figures(models, detector, budget, scores, tmp_path
         assert packed.read("report.pdf").count(b"/Subtype /Image") >= len(images) == 4
     report = read(path, "report.md")
     assert all(f"]({name})" in report for name in images)
+    assert "Drawn in `report.pdf`: Cumulative error distribution; Error on the face, tiny;" in read(
+        path, "model_card.md"
+    )
 
 
 def test_what_was_not_measured_makes_no_figure():
