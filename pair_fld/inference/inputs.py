@@ -16,10 +16,10 @@ import numpy as np
 from pair_fld.data.sources.files import file_reason, list_files, passed_over_sentence
 from pair_fld.errors import PairError
 from pair_fld.inference.outputs import result_names, video_titles
+from pair_fld.inference.video_file import VIDEO_SUFFIXES
 from pair_fld.runtime.main import read_list
 
 DEFAULT_FPS = 30.0  # where a video does not say
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 _WILD = "*?["
 
 

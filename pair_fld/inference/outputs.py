@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pair_fld.inference.video_file import CODECS, VIDEO_SUFFIX
+from pair_fld.inference.video_file import VIDEO_SUFFIX, VIDEO_SUFFIXES
 from pair_fld.outputs import MAX_NAME_BYTES, shortened
 
 STDOUT = Path("-")
@@ -56,7 +56,9 @@ class Outputs:
     @property
     def one_video(self) -> Path | None:
         """The file of a drawn video, where `drawings` names one and no folder."""
-        named = self.drawings is not None and self.drawings.suffix.lower() in CODECS and not self.drawings.is_dir()
+        named = (
+            self.drawings is not None and self.drawings.suffix.lower() in VIDEO_SUFFIXES and not self.drawings.is_dir()
+        )
         return self.drawings if named else None
 
     def video(self, title: str) -> Path | None:

@@ -12,7 +12,8 @@ import numpy as np
 from pair_fld.errors import PairError
 from pair_fld.io import atomic_path
 
-CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")  # that are read
+CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # that are written
 VIDEO_SUFFIX = ".mp4"  # where only a folder is named
 MAX_GAP = 10.0  # seconds for which a frame stands at most: a stamp that is wrong must not fill the disk
 

@@ -77,6 +77,8 @@ def test_a_video_is_drawn_as_a_video(photos: Path, draw: str, expected: str) -> 
     [
         (["clip.avi", "photos/one.png", "--draw", "d.mp4"], "d.mp4 can hold one drawn video and nothing else."),
         (["clip.avi", "--draw", "d.mp4", "--stills"], "d.mp4 can hold one drawn video and nothing else."),
+        (["clip.avi", "--draw", "d.mkv"], "d.mkv: expected a video ending in .mp4 or .avi, found .mkv."),
+        (["photos/one.png", "--draw", "d.mp4"], "d.mp4 can hold one drawn video and nothing else."),
         (["clip.avi", "--draw", "clip.avi", "--overwrite"], "clip.avi is an input of this call"),
     ],
 )
