@@ -69,9 +69,15 @@ class PointMap:
         """Both answers on a face -> their mean (51, 2) _img and the distance (51,) between them, pixels.
 
         The distance is nan where only one flip was answered; None where neither was.
+
+        Raises:
+            PairError: the answers have another number of points than the map takes.
         """
         mapped = []
         for flip, points in enumerate(annotation.flips[: self.flips]):
+            if points is not None and points.shape != (self.count, 2):
+                remedy = "Give the map that pairfld fit-scheme learnt from these labels."
+                raise PairError("the annotator's labels", f"{self.count} points, as the map", f"{len(points)}", remedy)
             if points is not None and (one := self(points, flip)) is not None:
                 mapped.append(one)
         if not mapped:

@@ -173,6 +173,12 @@ def test_without_the_reference(root: Path) -> None:
     assert FaceDataset(root / "pack").config.reference is None  # as it was prepared
 
 
+def test_a_map_of_another_annotator(root: Path) -> None:
+    write_annotation(root / "ref", 0, "set/images/1.png", label(1)[:49])
+    with pytest.raises(PairError, match="expected 51 points, as the map, found 49"):
+        prepare(config(root, SET, second_opinion=SecondOpinionConfig()), root / "pack")
+
+
 def test_the_table_counts_what_changed(root: Path) -> None:
     data = config(root, SET, second_opinion=SecondOpinionConfig(fill_missing=True))
     (root / "data.yaml").write_text(json.dumps(data.model_dump(mode="json", exclude_unset=True)))
