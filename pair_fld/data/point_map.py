@@ -132,6 +132,8 @@ def load_point_map(path: str | Path) -> PointMap:
             found = PointMap(**{f.name: kept[f.name] for f in fields(PointMap)})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+        if isinstance(error, ValueError) and not zipfile.is_zipfile(path):
+            reason = "another file"
         raise PairError(path, "a point map (.npz)", reason, remedy) from None
     flips, count = found.reference.shape[:2] if found.reference.ndim == 3 else (0, 0)
     wanted = (flips, 2 * count + 1, NUM_POINTS, 2)

@@ -181,6 +181,9 @@ def test_zero_points_are_estimated_and_brought_together(data: Path):
 def test_maps_that_are_none(data: Path, tmp_path: Path):
     with pytest.raises(PairError, match="no such file"):
         load_point_map(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("a: 1")
+    with pytest.raises(PairError, match="found another file"):
+        load_point_map(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", a=1)
     with pytest.raises(PairError, match=r"expected a point map \(\.npz\)"):
         load_point_map(tmp_path / "other.npz")
