@@ -15,6 +15,7 @@ import typer
 import pair_fld
 from pair_fld.cli.app import app
 from pair_fld.data.synthetic import render_face
+from pair_fld.report.pareto import load_peers
 from pair_fld.runtime.codec import heatmap_moments
 from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix
 from pair_fld.runtime.geometry import from_norm, invert, transform_points, warp
@@ -58,6 +59,18 @@ def test_verbs_and_options_exist(page: Path) -> None:
 def test_imported_names_exist(page: Path) -> None:
     for names in re.findall(r"^ +from pair_fld import (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
         assert [name for name in names.split(", ") if not hasattr(pair_fld, name)] == []
+
+
+def test_the_readme_has_the_peers_figures() -> None:
+    """LFPW, HELEN, 300-W and WFLW with the shift removed; a star for sets that a model learnt from."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for peer in load_peers().peers:
+        start = peer.name.partition(" (")[0]
+        (line,) = [line for line in lines if line.startswith(f"| {start}") and line.count("|") == 8][:1]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        expected = [f"{peer.nme[s][0]:.2f}" + "*" * (s in peer.learnt) for s in ("lfpw", "helen", "w300", "wflw")]
+        assert cells[3:] == expected
+        assert float(cells[1]) == peer.mb
 
 
 def test_troubleshooting_quotes_sentences_of_the_code() -> None:
