@@ -19,6 +19,7 @@ from pair_fld.runtime import (
     tracker,
 )
 from pair_fld.runtime.blazeface import BlazeFace
+from pair_fld.runtime.label_convention import label_shift
 from pair_fld.runtime.mean_face import MEAN_FACE
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.search import SearchingDetector, search_to_json
@@ -112,6 +113,7 @@ def archive_description(loaded: Pipeline, name: str, model_sha256: str) -> dict[
             "refine": loaded.refine,
             "min_score": loaded.min_score,
             "kind": model.metadata["output"]["kind"],
+            "label_shift": label_shift(model.metadata).tolist(),
             "input": _input(model.metadata["input"]),
             "confidence": None if loaded.confidence is None else loaded.confidence.to_json(),
         },

@@ -20,7 +20,7 @@ from pair_fld.runtime.geometry import warp
 from pair_fld.runtime.metadata import input_metadata, model_metadata, normalise
 from pair_fld.runtime.one_euro import FaceFilter
 from pair_fld.runtime.search import SearchConfig, search_steps, search_to_json
-from pair_fld.runtime.session import decode
+from pair_fld.runtime.session import Model
 from tests.demo.conftest import Node
 
 RNG = np.random.default_rng(7)
@@ -105,19 +105,34 @@ def test_crops_are_the_runtime_s(node: Node, side: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "shape"), [("heatmap", (1, 51, 12, 12)), ("simcc", (1, 51, 384)), ("coords", (1, 102))]
+    ("kind", "shape"),
+    [
+        ("heatmap", (1, 51, 12, 12)),
+        ("simcc", (1, 51, 384)),
+        ("coords", (1, 102)),
+        ("coords", (1, 51, 2)),
+        ("points", (1, 51, 3)),
+        ("points", (1, 51, 2)),
+    ],
 )
 def test_outputs_are_decoded_alike(node: Node, kind: str, shape: tuple[int, ...]) -> None:
-    logits = RNG.normal(0, 3 if kind != "coords" else 0.5, shape).astype(np.float32)
-    points, spreads = decode(logits, model_metadata(96, 1.45, kind))
+    output = RNG.normal(0, 3 if kind != "coords" else 0.5, shape).astype(np.float32)
+    shift = RNG.normal(0, 0.01, (51, 2))  # of the frame's size: the labels' convention
+    model = Model(
+        Path("model.tflite"),
+        model_metadata(96, 1.45, kind, convention={"name": "other", "shift": shift.tolist()}),
+        lambda _: output,
+    )
+    points, spreads = model.locate(np.zeros((1, 96, 96, 3), np.uint8))
     # a TFLite file's heatmaps have their channels last
-    stored = logits.transpose(0, 2, 3, 1) if kind == "heatmap" else logits
+    stored = output.transpose(0, 2, 3, 1) if kind == "heatmap" else output
     got = node(
         "codec.js",
-        "return m.decode(Float32Array.from(x.output), x.shape, { kind: x.kind, size: 96 });",
+        "return m.decode(Float32Array.from(x.output), x.shape, { kind: x.kind, size: 96, label_shift: x.shift });",
         output=stored.ravel().tolist(),
         shape=stored.shape,
         kind=kind,
+        shift=model.label_shift.tolist(),
     )
     assert np.allclose(points[0], got["points"], atol=1e-4)
     assert got["spreads"] is None if spreads is None else np.allclose(spreads[0], got["spreads"], atol=1e-4)

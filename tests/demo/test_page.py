@@ -88,10 +88,10 @@ def test_the_same_crop_gives_the_same_points(page: Page, pipeline: Pipeline) -> 
     got = page.evaluate(
         f"""(async () => {{
           const {{ decode, toInput }} = await import("/codec.js");
-          const {{ input, kind, size }} = pipeline.archive.model;
+          const {{ input }} = pipeline.archive.model;
           const crop = Uint8Array.from(atob("{text}"), (c) => c.charCodeAt(0));
           const [output] = await pipeline.model.run(toInput(crop, input, pipeline.model.inputType));
-          return decode(output.data, output.shape, {{ kind, size }}).points;
+          return decode(output.data, output.shape, pipeline.archive.model).points;
         }})()"""
     )
     points, _ = pipeline.model.locate(crop[None])

@@ -1,9 +1,11 @@
 /**
- * Crops to inputs, and outputs to points, as pair_fld/runtime/codec.py and session.py: coordinates, heatmaps or SimCC.
+ * Crops to inputs, and outputs to points, as pair_fld/runtime/codec.py and session.py: coordinates, heatmaps,
+ * SimCC, or points that the graph itself decoded.
  *
  * @typedef {import("./geometry.js").Point} Point
  * @typedef {{points: Point[], spreads: number[] | null}} Decoded in crop pixels; no spreads for coordinates
- * @typedef {{kind: string, size: number}} Output the kind of output, and the side of the crop that it was made of
+ * @typedef {{kind: string, size: number, label_shift: Point[]}} Output the kind of output, the side of the crop that it
+ *   was made of, and what is added to each point, in pixels of the crop
  * @typedef {{colour: string, mean: number, std: number}} InputSpec
  */
 
@@ -27,12 +29,19 @@ export function toInput(crop, { colour, mean, std }, type) {
 }
 
 /**
- * @param {Float32Array} output of one crop: (102), (H, W, 51) or (51, 2 L)
+ * @param {Float32Array} output of one crop: (102), (H, W, 51), (51, 2 L), or points (51, 3) with their spreads
  * @param {readonly number[]} shape with the batch of 1 in front
  * @param {Output} what
  * @returns {Decoded}
  */
-export function decode(output, shape, { kind, size }) {
+export function decode(output, shape, { kind, size, label_shift }) {
+  const { points, spreads } = raw(output, shape, kind, size);
+  return { points: points.map(([x, y], k) => [x + label_shift[k][0], y + label_shift[k][1]]), spreads };
+}
+
+/** @param {Float32Array} output @param {readonly number[]} shape @param {string} kind @param {number} size
+ * @returns {Decoded} */
+function raw(output, shape, kind, size) {
   const points = /** @type {Point[]} */ ([]);
   const spreads = /** @type {number[]} */ ([]);
   if (kind === "coords") {
@@ -40,6 +49,14 @@ export function decode(output, shape, { kind, size }) {
       points.push([fromNorm(output[k], size), fromNorm(output[k + 1], size)]);
     }
     return { points, spreads: null };
+  }
+  if (kind === "points") {
+    const width = shape[shape.length - 1];
+    for (let k = 0; k < output.length; k += width) {
+      points.push([output[k], output[k + 1]]);
+      spreads.push(output[k + 2]);
+    }
+    return { points, spreads: width > 2 ? spreads : null };
   }
   const [count, read] = kind === "heatmap" ? [shape[3], heatmapMarginals] : [shape[1], simccMarginals];
   for (let k = 0; k < count; k++) {

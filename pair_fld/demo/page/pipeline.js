@@ -12,7 +12,7 @@
  * @typedef {{reference: Point[], weights: number[], bias: number[]}} Calibration
  * @typedef {{
  *   name: string, engine: string,
- *   model: {file: string, sha256: string, size: number, margin: number, refine: number, kind: string, min_score: number,
+ *   model: {file: string, sha256: string, size: number, margin: number, refine: number, kind: string, min_score: number, label_shift: Point[],
  *     input: import("./codec.js").InputSpec, confidence: import("./confidence.js").ConfidenceTree | null},
  *   detector: import("./detectors.js").DetectorSpec & {file: string, search: import("./search.js").SearchConfig,
  *     calibration: Calibration},
@@ -20,16 +20,7 @@
  */
 
 import { decode, toInput } from "./codec.js";
-import {
-  deviations,
-  doubts,
-  faceFeatures,
-  moved,
-  presence,
-  presenceAgain,
-  score,
-  secondCrop,
-} from "./confidence.js";
+import { deviations, doubts, faceFeatures, moved, presence, presenceAgain, score, secondCrop } from "./confidence.js";
 import { CONSTANTS } from "./constants.js";
 import { boxIou, weightedNms } from "./detection.js";
 import { look } from "./detectors.js";
@@ -219,7 +210,7 @@ export class Pipeline {
 
   /** @param {ImageFile} image @param {Frame} frame */
   async locate(image, frame) {
-    const { size, margin, kind, input } = this.archive.model;
+    const { size, margin, input } = this.archive.model;
     frame = snapped(frame);
     const matrix = frameMatrix(frame, size, margin);
     const crop = this.timing.measure("crop", () => image.crop(matrix, size));
@@ -227,7 +218,7 @@ export class Pipeline {
       this.model.run(toInput(crop, input, this.model.inputType)),
     );
     return this.timing.measure("decode", () => {
-      const { points, spreads } = decode(output.data, output.shape, { kind, size });
+      const { points, spreads } = decode(output.data, output.shape, this.archive.model);
       const pixel = (frame.size * margin) / size;
       const inImage = transformPoints(invert(matrix), points);
       return { points: inImage, spreads: spreads && spreads.map((spread) => spread * pixel) };
