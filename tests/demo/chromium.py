@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,16 @@ class Page:
         return result["result"].get("value")
 
     def open(self, url: str) -> None:
-        """Go there; returns when the page has begun to load."""
+        """Go there; returns when the page is loaded."""
         self.send("Page.navigate", url=url)
+        here = f"location.href === {json.dumps(url)} && document.readyState === 'complete'"
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with suppress(RuntimeError):  # the page before goes away while it is asked
+                if self.evaluate(here):
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"{url} was not loaded; console: {self.messages}")
 
     def wait(self, expression: str, seconds: float = 60.0) -> Any:
         """The expression's value once it is true; AssertionError with the console when it takes too long."""

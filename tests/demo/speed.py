@@ -36,7 +36,9 @@ def main() -> None:
         with open_server(site) as server, chromium(Path(scratch) / "profile") as page:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             page.open(address(server))
-            page.wait("import('/main.js').then(async m => { window.pipeline = (await m.ready).pipeline; return 1; })")
+            page.evaluate(
+                "import('/main.js').then(async m => { window.pipeline = (await m.ready).pipeline; return 1; })"
+            )
             rounds = []
             for _ in range(ROUNDS):
                 browser = _page(page)

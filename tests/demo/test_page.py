@@ -60,7 +60,7 @@ def page(site: str, camera: Path, tmp_path_factory: pytest.TempPathFactory) -> G
     ]  # fmt: skip
     with chromium(tmp_path_factory.mktemp("chromium") / "profile", flags) as opened:
         opened.open(site)
-        opened.wait(f"document.readyState === 'complete' && {LOADED}")
+        opened.evaluate(LOADED)
         yield opened
 
 
