@@ -28,7 +28,9 @@ def main() -> None:
     Each round gives the time below which a tenth of its calls stayed: what other programs take is not counted.
     """
     archive = shipped_archive()
-    with tempfile.TemporaryDirectory() as scratch, unpacked(archive) as weights:
+    # Chromium may still be writing into its profile while it ends
+    scratch_folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with scratch_folder as scratch, unpacked(archive) as weights:
         site = Path(scratch) / "site"
         write_site(archive, site)
         (pipeline,) = open_pipelines(weights, archive, 1)
