@@ -32,6 +32,7 @@ from pair_fld.report.style import Plate, slug
 from pair_fld.report.subject import Subject
 from pair_fld.report.tables import Table, group_table, model_table, region_table, result_regions, stored_regions
 from pair_fld.report.tiles import FaceTile, face_tiles, sheet
+from pair_fld.runtime.scheme import NUM_POINTS
 
 SCORED_IMAGES = 150  # on which whole archives run
 PAGE, FIGURES = "report.html", "report.json"
@@ -191,8 +192,9 @@ def _mean_faces(measured: Measured) -> tuple[Plate, ...]:
     if not measured.results:
         for subject in measured.subjects:
             own = next((group[POINTS] for group in subject.stored.values() if POINTS in group), None)
-            if own is not None:
-                points[subject.name] = np.array([np.nan if v is None else v for v in own], float)
+            if isinstance(own, list) and len(own) == NUM_POINTS:
+                known = [float(v) if isinstance(v, int | float) else np.nan for v in own]
+                points[subject.name] = np.array(known)
     finite = np.concatenate([np.asarray(p, float)[np.isfinite(p)] for p in points.values()] or [np.zeros(0)])
     if not len(finite):
         return ()

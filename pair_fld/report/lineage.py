@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pair_fld.errors import PairError
 from pair_fld.export.quantization.formats import precision_of
 from pair_fld.io import file_hash
 
@@ -31,13 +32,21 @@ def lineage(
         packed: the record of `pairfld package`, which knows the data's sources; empty where there is none.
         file: the run's checkpoint, the model or the archive.
         metadata: of an exported model.
+
+    Raises:
+        PairError: a record holds something else than such records do.
     """
-    steps = [
-        Step("data", tuple(_data(trained, packed))),
-        Step("teacher", tuple(_teacher(trained))),
-        Step("student" if trained.get("teacher") else "training", tuple(_training(trained))),
-        Step("file", tuple(_file(file, metadata))),
-    ]
+    try:
+        steps = [
+            Step("data", tuple(_data(trained, packed))),
+            Step("teacher", tuple(_teacher(trained))),
+            Step("student" if trained.get("teacher") else "training", tuple(_training(trained))),
+            Step("file", tuple(_file(file, metadata))),
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        remedy = "Run the stage that wrote it again."
+        raise PairError(file, "a record of how it was trained", f"a damaged one ({reason})", remedy) from None
     return tuple(step for step in steps if step.lines)
 
 

@@ -134,7 +134,8 @@ def _exported(
     except (OSError, ValueError) as error:
         raise PairError(file, "a model of pairfld", str(error), "Export it with pairfld quantize.") from None
     cost = model_cost(model)
-    record = stored.get("record") or {}
+    record = stored.get("record")
+    record = record if isinstance(record, dict) else {}
     trained = metadata.get("trained") or {}
     steps = lineage(
         trained | {"data_hash": metadata.get("data_hash", trained.get("data_hash"))}, record, file, metadata

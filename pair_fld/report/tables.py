@@ -107,8 +107,9 @@ def result_regions(result: Result) -> dict[str, float]:
 
 def stored_regions(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """The same from an archive's figures; empty where they hold none."""
-    tree = next((group["regions"] for group in stored.values() if "regions" in group), {})
-    found = {name: _number(values, "nme_outer_corners_percent") for name, values in tree.items()}
+    tree = next((group["regions"] for group in stored.values() if isinstance(group.get("regions"), dict)), {})
+    usable = {name: values for name, values in tree.items() if isinstance(values, dict)}
+    found = {name: _number(values, "nme_outer_corners_percent") for name, values in usable.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 

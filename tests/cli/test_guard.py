@@ -46,6 +46,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         ["train-detector", "--dataset", "made/pack"],
         ["annotate", "annotator", "made/faces"],
         ["audit", "made/pack"],
+        ["report", "made/model.tflite"],
     ],
 )
 def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path, call: list[str]) -> None:

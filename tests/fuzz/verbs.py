@@ -93,5 +93,9 @@ VERBS = (
     Verb(("ablate", *_IN_WORK, "--out", "out", "--seeds", "2", "--jobs", "1", *_HEATMAPS),
          ("work/*.npz", "work/teacher/best.pt", *PACK, "recipe.yaml"), changes=("out", "work/"), weight=0.2,
          section="student"),
+    Verb(("report", "stopped", "model.tflite", "archive.zip", "--images", "faces", "--out", "out"),
+         ("stopped/*", "model.tflite", "archive.zip", *FACES), weight=0.5),
+    Verb(("report", "archive.zip", "--out", "out"), ("archive.zip",), weight=0.5, trained=False),
+    Verb(("new", "mine", "faces", "table.csv", "--out", "out"), FACES, weight=0.5, trained=False),
     Verb(("configs", "show", "recipe.yaml"), ("recipe.yaml",), weight=0.5, trained=False),
 )  # fmt: skip
