@@ -63,7 +63,7 @@ def test_an_input_in_the_output_folder_is_not_removed(made: Path, dot_pack: Path
     for name in ("run_model.py", "requirements.txt"):
         Path("annotator", name).touch()
     before = {p: p.read_bytes() for p in made.rglob("*") if p.is_file()}
-    work = [] if call[0] in ("annotate", "audit") else ["--work", "w"]
+    work = [] if call[0] in ("annotate", "audit", "report") else ["--work", "w"]
     done = pairfld(*call, "--out", "made", "--overwrite", *work)
     assert done.code == 2
     assert "is an input of this call and lies in the output folder made" in done.err
