@@ -35,12 +35,12 @@ class FaceBounds:
 
 
 # In the first views, and in the many further ones, turned and fine, each of which is one more chance to take something
-# for a face. Presence: what leaves the fewest false faces in images without any, and no clear face out, in
-# cross-validation over candidates as `evaluate.confidence` collects them. BlazeFace alone, on 160 training images of
+# for a face. Higher bounds of presence leave fewer false faces, and lose more faces that are hidden in part or blurred.
+# BlazeFace alone, on 160 training images of
 # lfpw, aflw and helen and on drawn ones: upright faces have scores from 0.7 up, turned ones from 0.8 up; drawn images
 # without a face reach 0.75 upright and 0.79 in further views.
-FIRST_BOUNDS = FaceBounds(presence=0.6, detector=0.6)
-FURTHER_BOUNDS = FaceBounds(presence=0.8, detector=0.8)
+FIRST_BOUNDS = FaceBounds(presence=0.2, detector=0.6)
+FURTHER_BOUNDS = FaceBounds(presence=0.6, detector=0.8)
 # Presence between which the model is asked again, and the residual (`frame.frame_residual`) of that crop's frame from
 # the points': far enough for points that follow the crop to show it.
 DOUBTFUL = (0.05, 0.98)

@@ -46,11 +46,11 @@ def test_without_a_confidence_the_detector_decides_and_further_views_must_be_sur
     assert scores == {StubDetector: [0.85, 0.7], OnlyTurned: [0.85]}
 
 
-@pytest.mark.parametrize(("bias", "again", "found", "crops"), [(0.0, 3.0, 1, 2), (0.0, 0.0, 0, 2), (9.0, 0.0, 1, 1)])
+@pytest.mark.parametrize(("bias", "again", "found", "crops"), [(0.0, 3.0, 1, 2), (0.0, -3.0, 0, 2), (9.0, -3.0, 1, 1)])
 def test_only_a_doubtful_face_is_looked_at_again_and_that_decides(
     bias: float, again: float, found: int, crops: int
 ) -> None:
-    # a presence of 1 / 2 is in doubt; then it is 1 / (1 + exp(-again)), 0.95 or 0.5, against a bound of 0.6. A bias of
+    # a presence of 1 / 2 is in doubt; then it is 1 / (1 + exp(-again)), 0.95 or 0.05, against a bound of 0.2. A bias of
     # 9 leaves no doubt.
     confidence = Confidence(
         np.zeros(7), 9.0, np.zeros(7), bias, gain=1.0, power=1.0, again_weights=np.zeros(8), again_bias=again
