@@ -41,9 +41,10 @@ def test_undisturbed_view_is_the_runtime_crop() -> None:
         np.testing.assert_allclose(
             geometry.from_norm(norm[i], SIZE), geometry.transform_points(matrix, points[i]), atol=2e-3
         )
-        assert (
-            np.abs(drawn[i] - geometry.warp(images[i], matrix, SIZE)).max() < 2.0
-        )  # of 255: rounding of cv2's weights
+        # the runtime rounds places to 1/32 of a pixel: at the black rim, 255 / 64 of a grey level per axis at most
+        off = np.abs(drawn[i] - geometry.warp(images[i], matrix, SIZE))
+        assert off.max() <= 8
+        assert off.mean() < 0.1
 
 
 def test_points_round_trip_and_stay_on_the_drawn_dot() -> None:
