@@ -71,8 +71,8 @@ def test_shapes_and_options(net: LandmarkNet) -> None:
 
 
 def test_our_writer_names_operators_and_the_extra(onnx_path: Path, tmp_path: Path) -> None:
-    assert "Softmax (node " in unknown_operators(onnx_path)
-    with pytest.raises(PairError, match=r"found .*Softmax \(node .*pip install 'pair_fld\[litert\]'"):
+    assert "InstanceNormalization (node " in unknown_operators(onnx_path)
+    with pytest.raises(PairError, match=r"found .*InstanceNormalization \(node .*pip install 'pair_fld\[litert\]'"):
         write_tflite(onnx_path, tmp_path / "net.tflite", {})
     assert list(tmp_path.iterdir()) == []
 
@@ -89,7 +89,7 @@ def test_int8_tflite_of_it_is_refused(stage: StageConfig, net: LandmarkNet, dot_
     record = {"config": stage.model_dump(mode="json")}
     save_checkpoint(checkpoint, {"model": net.state_dict(), "ema": net.state_dict(), "record": record})
     config = QuantConfig(method="minmax", calibration_images=4)
-    with pytest.raises(PairError, match=r"found int8-static with .*Softmax.*Set quant.precisions=\[fp32, fp16\]"):
+    with pytest.raises(PairError, match=r"found int8-static with .*InstanceNormalization.*Set quant.precisions=\[fp32, fp16\]"):
         quantize_checkpoint(checkpoint, FaceDataset(dot_pack), config, tmp_path / "out")
 
 
