@@ -25,7 +25,7 @@ def unpacked(entry: Path, folder: Path) -> Path:
     return folder / "model.tflite"
 
 
-@pytest.mark.parametrize("name", ["tiny", "nano"])
+@pytest.mark.parametrize("name", ["small", "tiny", "nano"])
 def test_the_family_is_there_and_logged(name: str) -> None:
     assert SUBMISSIONS / name in ENTRIES
     assert f"submissions/{name}" in (SUBMISSIONS / "LOG.md").read_text()
