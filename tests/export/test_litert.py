@@ -89,7 +89,7 @@ def test_int8_tflite_of_it_is_refused(stage: StageConfig, net: LandmarkNet, dot_
     record = {"config": stage.model_dump(mode="json")}
     save_checkpoint(checkpoint, {"model": net.state_dict(), "ema": net.state_dict(), "record": record})
     config = QuantConfig(method="minmax", calibration_images=4)
-    with pytest.raises(PairError, match=r"found int8-static with .*InstanceNormalization.*Set quant.precisions=\[fp32, fp16\]"):
+    with pytest.raises(PairError, match=r"found int8-static with .*InstanceNorm.*Set quant.precisions=\[fp32, fp16\]"):
         quantize_checkpoint(checkpoint, FaceDataset(dot_pack), config, tmp_path / "out")
 
 
