@@ -84,7 +84,7 @@ def run_case(seed: int, number: int, world: Path, scratch: Path, verbs: Sequence
                     done.append(damage(rng.choice(files), rng))
         if verb.section and (not done or rng.random() < 0.3):
             call.append(_override(verb.section, rng))
-        odd_argument = rng.random() < 0.05
+        odd_argument = rng.random() < 0.05 and len(call) > 1
         if odd_argument:
             call[rng.randrange(1, len(call))] = rng.choice(WORDS).replace("\0", "")
             done.append("an argument replaced")
