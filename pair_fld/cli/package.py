@@ -105,7 +105,8 @@ def package(
         pack = FaceDataset(data or place.data)
         inputs = [*spec.inputs, pack.folder]
         with fresh_folder(target, "package", overwrite=overwrite, inputs=inputs) as draft:
-            built = build(spec, pack, draft, say)
+            kept = place.folder / "detector-calibration.json" if place.folder.is_dir() else None
+            built = build(spec, pack, draft, say, calibration_cache=kept)
         tree = {"package": built.report.to_json()}
         if not as_json:
             _show(archive, built.report)

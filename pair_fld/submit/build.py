@@ -46,14 +46,14 @@ SCRAMBLED_SIDE = 900  # longest side of these: larger ones cost more and tell th
 SCRAMBLED_PER_SOURCE = 8  # training images of each source whose blocks are mixed, beside these
 
 
-def detector_calibration(pack: FaceDataset, detector: Path, cache: Path, say: Say) -> DetectorCalibration:
-    """Where the detector's key points lie in a face, learnt on labelled training images; kept in `cache`.
+def detector_calibration(pack: FaceDataset, detector: Path, cache: Path | None, say: Say) -> DetectorCalibration:
+    """Where the detector's key points lie in a face, learnt on labelled training images; kept in `cache` if given.
 
     Raises:
         PairError: the detector saw too few of them to learn from.
     """
     key = {"detector": file_hash(detector), "data_hash": pack.data_hash, "faces": CALIBRATION_FACES}
-    if cache.is_file() and (kept := read_json(cache, "a detector calibration"))["key"] == key:
+    if cache is not None and cache.is_file() and (kept := read_json(cache, "a detector calibration"))["key"] == key:
         return calibration_from_json(kept["calibration"])
     opened = open_detector(detector)
     say(f"calibrating the detector {opened.name} on training images")
@@ -63,7 +63,8 @@ def detector_calibration(pack: FaceDataset, detector: Path, cache: Path, say: Sa
     except ValueError as error:
         remedy = "Train on images that show whole heads."
         raise PairError("face detector", "20 or more training faces found to learn from", str(error), remedy) from None
-    write_json(cache, {"key": key, "calibration": calibration.to_json(), "measured": result.to_json()})
+    if cache is not None:
+        write_json(cache, {"key": key, "calibration": calibration.to_json(), "measured": result.to_json()})
     return calibration
 
 
@@ -167,7 +168,9 @@ class Built:
     result: Result
 
 
-def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothing) -> Built:
+def build(
+    spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothing, *, calibration_cache: Path | None = None
+) -> Built:
     """Write metadata, measure and pack.
 
     Args:
@@ -175,6 +178,7 @@ def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothin
         pack: the data set that the model was trained on; its test faces are measured.
         out: an empty folder; gets NAME.zip, the model files, the figures, metrics.json and run.json.
         say: takes sentences on the progress.
+        calibration_cache: a file that keeps the detector's calibration from one call to the next.
 
     Raises:
         GateError: a bound of the budget is broken.
@@ -185,7 +189,7 @@ def build(spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothin
     source = open_convention(spec.convention)
     detector, _ = spec.detector
     detector_onnx = detector.with_suffix(".onnx") if spec.onnx and detector.with_suffix(".onnx").is_file() else None
-    calibration = detector_calibration(pack, detector, out.parent / "detector-calibration.json", say)
+    calibration = detector_calibration(pack, detector, calibration_cache, say)
     confidence = learned_confidence(pack, spec.tflite, detector, calibration, say)
     convention = None
     if source is not None:

@@ -31,12 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         there = options.world.absolute() if options.world else folder / "world"
         if not there.is_dir():
             _build(there, options.trained)
+        # so deep that an argument of ../.. does not lead to the whole temporary folder
+        (folder / "far" / "below").mkdir(parents=True)
         _load_modules()
         if options.case is not None:
-            outcome = run_case(options.seed, options.case, there, folder / "case", verbs)
+            outcome = run_case(options.seed, options.case, there, folder / "far" / "below" / "case", verbs)
             print(outcome.text() + "--- stdout\n" + outcome.stdout[-4000:])
             return 1 if outcome.errors else 0
-        outcomes = _try(options, verbs, there, folder / "case")
+        outcomes = _try(options, verbs, there, folder / "far" / "below" / "case")
     return _report(outcomes, options)
 
 
