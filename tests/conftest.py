@@ -1,4 +1,4 @@
-"""What several test files share: where the shared data lie, and a small pack made by hand."""
+"""What several test files share: where the shared data lie, and a small dataset made by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def dot_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pack of 48 images whose 51 points are visible as dots, so that a net can learn them in seconds.
+    """A dataset of 48 images whose 51 points are visible as dots, so that a net can learn them in seconds.
 
     The points are one fixed layout, moved and scaled; each point is a dot of its own colour.
     """

@@ -9,7 +9,7 @@ from pair_fld.lazy import attach
 
 if TYPE_CHECKING:
     from pair_fld.annotators.annotator import Annotator, open_annotator
-    from pair_fld.annotators.audit import Audit, audit_pack
+    from pair_fld.annotators.audit import Audit, audit_dataset
     from pair_fld.annotators.environment import CallError, cached_environment
     from pair_fld.annotators.fit_scheme import FitReport
 
@@ -18,7 +18,7 @@ __all__ = [
     "Audit",
     "CallError",
     "FitReport",
-    "audit_pack",
+    "audit_dataset",
     "cached_environment",
     "open_annotator",
 ]
@@ -27,7 +27,7 @@ __getattr__ = attach(
     __name__,
     {
         "annotator": ["Annotator", "open_annotator"],
-        "audit": ["Audit", "audit_pack"],
+        "audit": ["Audit", "audit_dataset"],
         "environment": ["CallError", "cached_environment"],
         "fit_scheme": ["FitReport"],
     },

@@ -1,4 +1,4 @@
-"""`pairfld audit`: every doubt about the faces of a pack, ranked, with a sheet of the worst and a table of verdicts."""
+"""`pairfld audit`: every doubt about the faces of a dataset, ranked; a sheet of the worst, a table of verdicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS = ("rank", "path", "source", "split", "weight", "reason", "detail", "cer
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. ranked: rows of the pack with their doubts, the worst first."""
+    """What was found. ranked: rows of the dataset with their doubts, the worst first."""
 
     faces: int
     ranked: list[tuple[int, list[Verdict]]]
@@ -40,45 +40,49 @@ class Audit:
         counts = Counter(v.reason for _, mine in self.ranked for v in mine)
         return dict(counts.most_common())
 
-    def to_json(self, pack: FaceDataset, limit: int | None = None) -> dict[str, Any]:
+    def to_json(self, dataset: FaceDataset, limit: int | None = None) -> dict[str, Any]:
         worst = [
-            {"path": str(pack.faces.path[row]), "source": _source(pack, row), "verdicts": [v.to_json() for v in mine]}
+            {
+                "path": str(dataset.faces.path[row]),
+                "source": _source(dataset, row),
+                "verdicts": [v.to_json() for v in mine],
+            }
             for row, mine in self.ranked[:limit]
         ]
         return {"faces": self.faces, "doubtful": len(self.ranked), "reasons": self.reasons, "worst": worst}
 
 
-def audit_pack(pack: FaceDataset, reference: ReferenceConfig | None, progress: Progress = no_progress) -> Audit:
-    """Check every labelled face of a pack; with a reference, also against that.
+def audit_dataset(dataset: FaceDataset, reference: ReferenceConfig | None, progress: Progress = no_progress) -> Audit:
+    """Check every labelled face of a dataset; with a reference, also against that.
 
     Raises:
         PairError: the reference cannot be read.
     """
-    faces = pack.faces
+    faces = dataset.faces
     rows = np.flatnonzero(faces.label != LabelSource.NONE)
     points, mask = faces.points[rows].astype(np.float64), faces.point_mask[rows]
     points_img = checks.image_points(points, faces.matrix[rows])
-    sharp, hashes, thumbs = _look(pack, rows, progress)
+    sharp, hashes, thumbs = _look(dataset, rows, progress)
     scale = np.sqrt(np.abs(np.linalg.det(faces.matrix[rows][:, :, :2])))
     found = checks.check_shapes(points_img, mask) + checks.check_quality(faces.frame[rows, 2] / scale, sharp)
-    pairs, similarity = find_near(hashes, thumbs, pack.config.near_duplicate_distance)
+    pairs, similarity = find_near(hashes, thumbs, dataset.config.near_duplicate_distance)
     found += checks.check_duplicates(points, mask, pairs[similarity >= SAME_IMAGE])
     if reference is not None:
-        said, asked, apart, known = _reference(pack, rows, reference, progress)
+        said, asked, apart, known = _reference(dataset, rows, reference, progress)
         found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows], apart)
     verdicts = [Verdict(int(rows[v.row]), v.reason, v.weight, v.detail) for v in found]
     return Audit(len(rows), rank(verdicts))
 
 
-def _look(pack: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _look(dataset: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sharpness (n,), difference hashes (n,) and small copies (n, T) of the crops."""
     sharp, hashes, thumbs = [], [], []
     # the face alone: a crop may reach beyond the image, whose edge is sharp
-    margin = round(pack.size * (1 - 1 / pack.margin) / 2)
-    face = slice(margin, pack.size - margin)
+    margin = round(dataset.size * (1 - 1 / dataset.margin) / 2)
+    face = slice(margin, dataset.size - margin)
     for start in range(0, len(rows), CHUNK):
         progress(start, len(rows), "images")
-        for crop in pack.images(rows[start : start + CHUNK]):
+        for crop in dataset.images(rows[start : start + CHUNK]):
             sharp.append(sharpness(crop[face, face]))
             hashes.append(difference_hash(crop))
             thumbs.append(thumbnail(crop))
@@ -86,18 +90,18 @@ def _look(pack: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[np.n
 
 
 def _reference(
-    pack: FaceDataset, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
+    dataset: FaceDataset, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
     """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); how far its flips lie apart (n,)
     _img, None where it was asked on one only; its points (51,)."""
     opened = open_reference(reference)
-    root = Path(pack.config.root)
+    root = Path(dataset.config.root)
     said, asked = np.full((len(rows), 51, 2), np.nan), np.zeros(len(rows), bool)
     apart = np.full(len(rows), np.nan)
     for k, row in enumerate(rows.tolist()):
         if k % CHUNK == 0:
             progress(k, len(rows), "reference")
-        key = str(pack.faces.path[row])
+        key = str(dataset.faces.path[row])
         annotation = opened.labels.find(key, root / key.partition("#")[0])
         if annotation is None:
             continue
@@ -107,37 +111,37 @@ def _reference(
     return said, asked, None if np.isnan(apart).all() else apart, opened.point_map.mask
 
 
-def write_csv(audit: Audit, pack: FaceDataset, path: Path) -> None:
+def write_csv(audit: Audit, dataset: FaceDataset, path: Path) -> None:
     """One line a doubt, the worst face first."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for number, (row, mine) in enumerate(audit.ranked, 1):
-            head = [number, str(pack.faces.path[row]), _source(pack, row), SPLITS[pack.faces.split[row]]]
+            head = [number, str(dataset.faces.path[row]), _source(dataset, row), SPLITS[dataset.faces.split[row]]]
             for v in mine:
                 certain = "yes" if v.reason in checks.CERTAIN else "no"
                 writer.writerow([*head, f"{v.weight:.2f}", v.reason, v.detail, certain])
 
 
-def write_sheet(audit: Audit, pack: FaceDataset, path: Path) -> bool:
+def write_sheet(audit: Audit, dataset: FaceDataset, path: Path) -> bool:
     """The SHEET_FACES worst faces with their points, in reading order; False when there is no doubt at all."""
     rows = np.array([row for row, _ in audit.ranked[:SHEET_FACES]], int)
     if not len(rows):
         return False
-    faces, colours = pack.faces, [ORANGE] * len(rows)
-    sheet = contact_sheet(pack.images(rows), faces.points[rows], faces.point_mask[rows], SHEET_COLUMNS, 1.0, colours)
+    faces, colours = dataset.faces, [ORANGE] * len(rows)
+    sheet = contact_sheet(dataset.images(rows), faces.points[rows], faces.point_mask[rows], SHEET_COLUMNS, 1.0, colours)
     with atomic_path(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
     return True
 
 
-def table_rows(audit: Audit, pack: FaceDataset, limit: int) -> Sequence[tuple[str, ...]]:
+def table_rows(audit: Audit, dataset: FaceDataset, limit: int) -> Sequence[tuple[str, ...]]:
     """(rank, path, source, reason, detail) of the worst."""
     return [
-        (str(number), str(pack.faces.path[row]), _source(pack, row), mine[0].reason, mine[0].detail)
+        (str(number), str(dataset.faces.path[row]), _source(dataset, row), mine[0].reason, mine[0].detail)
         for number, (row, mine) in enumerate(audit.ranked[:limit], 1)
     ]
 
 
-def _source(pack: FaceDataset, row: int) -> str:
-    return pack.config.sources[int(pack.faces.source[row])].name
+def _source(dataset: FaceDataset, row: int) -> str:
+    return dataset.config.sources[int(dataset.faces.source[row])].name

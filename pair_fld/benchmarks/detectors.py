@@ -141,7 +141,7 @@ class Tally:
 
 
 def compare_detectors(
-    files: Sequence[Path], model: Model, pack: FaceDataset, cases: Iterable[Case], cache: Path,
+    files: Sequence[Path], model: Model, dataset: FaceDataset, cases: Iterable[Case], cache: Path,
     say: Say = say_nothing,
 ) -> tuple[list[SetRow], list[CostRow]]:  # fmt: skip
     """Measure each detector with one landmark model.
@@ -149,7 +149,7 @@ def compare_detectors(
     Args:
         files: of the detectors.
         model: the landmark model.
-        pack: the data set; each detector is calibrated on its training images.
+        dataset: the data set; each detector is calibrated on its training images.
         cases: the images to measure on, gone through once per detector.
         cache: folder for the calibrations.
         say: takes sentences on the progress.
@@ -157,7 +157,7 @@ def compare_detectors(
     rows, costs = list[SetRow](), list[CostRow]()
     for path in files:
         detector = CountingDetector(open_detector(path))
-        calibration = detector_calibration(pack, path, cache / f"calibration-{detector.name}.json", say)
+        calibration = detector_calibration(dataset, path, cache / f"calibration-{detector.name}.json", say)
         say(f"measuring {detector.name}")
         measured = measure_detector_sets(Pipeline(detector, _calibrated(model, calibration)), cases)
         rows += measured

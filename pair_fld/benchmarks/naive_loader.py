@@ -22,13 +22,13 @@ from pair_fld.runtime.scheme import CURVES, NUM_POINTS
 class NaiveLoader:
     """Endless batches of a stage, drawn in the plain way. `rows`: the faces drawn from."""
 
-    def __init__(self, pack: FaceDataset, stage: StageConfig, rows: np.ndarray, kept: int = 512) -> None:
-        self.pack, self.stage = pack, stage
+    def __init__(self, dataset: FaceDataset, stage: StageConfig, rows: np.ndarray, kept: int = 512) -> None:
+        self.dataset, self.stage = dataset, stage
         self.rows = rows[np.linspace(0, len(rows) - 1, min(kept, len(rows))).astype(int)]
-        self.files = [cv2.imencode(".jpg", crop)[1] for crop in pack.crops(self.rows)]
+        self.files = [cv2.imencode(".jpg", crop)[1] for crop in dataset.crops(self.rows)]
 
     def samples(self, decode: bool) -> Iterator[int]:
-        """Draw a batch, yield its size, and so on. decode: every crop from a JPEG in memory, else from the pack."""
+        """Draw a batch, yield its size, and so on. decode: every crop from a JPEG in memory, else from the dataset."""
         rng, size = np.random.default_rng(0), self.stage.train.batch_size
         while True:
             chosen = rng.integers(len(self.rows), size=size)
@@ -39,12 +39,12 @@ class NaiveLoader:
     def sample(self, index: int, rng: np.random.Generator, decode: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image (3, S, S) float32 normalised, points (51, 2) normalised, target maps (51 + curves, S/4, S/4)."""
         crop, points, frame = self._face(index, decode)
-        size, pack, config = self.stage.model.input_size, self.pack.size, self.stage.train.augment
-        views = sample_views(torch.from_numpy(frame[None]), pack, self.stage.model.margin, config, rng)
-        seen = points_to_view(torch.from_numpy(points[None]), views, pack)[0].numpy()
+        size, dataset, config = self.stage.model.input_size, self.dataset.size, self.stage.train.augment
+        views = sample_views(torch.from_numpy(frame[None]), dataset, self.stage.model.margin, config, rng)
+        seen = points_to_view(torch.from_numpy(points[None]), views, dataset)[0].numpy()
         to_pack = np.eye(3)
         to_pack[:2, :2], to_pack[:2, 2] = views.linear[0].numpy(), views.offset[0].numpy()
-        matrix = _from_norm(pack) @ to_pack @ np.linalg.inv(_from_norm(size))
+        matrix = _from_norm(dataset) @ to_pack @ np.linalg.inv(_from_norm(size))
         image = cv2.warpPerspective(crop, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         image = self._look(image.astype(np.float32), rng, decode)
         return np.ascontiguousarray(image.transpose(2, 0, 1)) / 127.5 - 1, seen, draw_targets(seen, size // 4)
@@ -55,8 +55,8 @@ class NaiveLoader:
             crop = cv2.imdecode(self.files[index], cv2.IMREAD_COLOR)
             assert crop is not None
         else:
-            crop = self.pack.crops(self.rows[index : index + 1])[0]
-        return crop, self.pack.faces.points[row], self.pack.faces.frame[row].astype(np.float32)
+            crop = self.dataset.crops(self.rows[index : index + 1])[0]
+        return crop, self.dataset.faces.points[row], self.dataset.faces.frame[row].astype(np.float32)
 
     def _look(self, image: np.ndarray, rng: np.random.Generator, decode: bool) -> np.ndarray:
         """Occluder, blur, grey, light, noise on (S, S, 3) float32 0..255."""

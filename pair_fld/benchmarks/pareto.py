@@ -23,7 +23,7 @@ from pair_fld.config import ModelConfig, ParetoConfig, StageConfig
 from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import markdown_table
-from pair_fld.evaluate.validate import TorchModel, cut, open_model, validate_pack
+from pair_fld.evaluate.validate import TorchModel, cut, open_model, validate_dataset
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.io import atomic_path, file_hash, read_json, write_json
@@ -199,7 +199,7 @@ def _point(
     best = train_teacher(choice.stage(config), dataset, run, report=lambda state: count(state.step))
     file = _int8_file(best, dataset, config, folder)
     reference, row = measure_models([spec.reference, file], threads=(1,), runs=spec.runs)
-    nme = validate_pack(open_model(file), dataset, Split.VALID).overall["outer_corners"].nme_percent
+    nme = validate_dataset(open_model(file), dataset, Split.VALID).overall["outer_corners"].nme_percent
     point = Point(choice.name, file.stat().st_size / 1e6, row.gflops, _ratio(row, reference), nme)
     write_json(folder / RESULT, asdict(point))
     return point
@@ -228,7 +228,7 @@ def _peers(dataset: FaceDataset, spec: ParetoSpec) -> list[Point]:
             raise PairError(file, "a model file that can be run", "; ".join(row.errors), "Leave it out.")
         nme = math.nan
         if has_metadata(file):
-            nme = validate_pack(open_model(file), dataset, Split.VALID).overall["outer_corners"].nme_percent
+            nme = validate_dataset(open_model(file), dataset, Split.VALID).overall["outer_corners"].nme_percent
         peers.append(Point(file.name, file.stat().st_size / 1e6, row.gflops, _ratio(row, rows[0]), nme))
     return peers
 

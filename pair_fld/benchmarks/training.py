@@ -64,18 +64,18 @@ class Speed:
 
 
 def measure(
-    stage: StageConfig, pack: FaceDataset, *, teacher: ModelConfig | None = None, device: str = "auto",
+    stage: StageConfig, dataset: FaceDataset, *, teacher: ModelConfig | None = None, device: str = "auto",
     repeats: int = 5, seconds: float = 4.0, progress: Progress = no_progress,
 ) -> Speed:  # fmt: skip
-    """Measure a stage on a pack, `seconds` for each of the measurements in each of `repeats` rounds.
+    """Measure a stage on a dataset, `seconds` for each of the measurements in each of `repeats` rounds.
 
     teacher: predicts on every batch where the losses need that; untrained, its speed is the same.
     """
     where = pick_device(device)
     if stage.train.threads:
         torch.set_num_threads(stage.train.threads)
-    source, step = _source(stage, pack, where), _started(stage, teacher, where)
-    naive = NaiveLoader(pack, stage, source.indices)
+    source, step = _source(stage, dataset, where), _started(stage, teacher, where)
+    naive = NaiveLoader(dataset, stage, source.indices)
     _, images, batch = next(source.batches(0, 1))
     for number in range(2):
         step(number, images, batch)  # first calls choose kernels and allocate
@@ -100,12 +100,12 @@ def measure(
 
 
 def profile(
-    stage: StageConfig, pack: FaceDataset, *, teacher: ModelConfig | None = None, device: str = "auto", steps: int = 4,
-    rows: int = 20,
+    stage: StageConfig, dataset: FaceDataset, *, teacher: ModelConfig | None = None, device: str = "auto",
+    steps: int = 4, rows: int = 20,
 ) -> str:  # fmt: skip
     """torch's table of the operators that whole steps spend their own time in, the costliest first."""
     where = pick_device(device)
-    source, step = _source(stage, pack, where), _started(stage, teacher, where)
+    source, step = _source(stage, dataset, where), _started(stage, teacher, where)
     batches = list(source.batches(0, steps + 1))
     step(*batches[0])
     with torch.profiler.profile() as watched:
@@ -115,15 +115,15 @@ def profile(
     return watched.key_averages().table(sort_by=by, row_limit=rows, max_name_column_width=40)
 
 
-def _source(stage: StageConfig, pack: FaceDataset, device: torch.device) -> BatchSource:
+def _source(stage: StageConfig, dataset: FaceDataset, device: torch.device) -> BatchSource:
     teacher = None
     if TEACHER in needs_of(loss_names(stage)):  # any predictions do: labels, or the mean face in the face's frame
-        faces, points = pack.faces, pack.faces.points.copy()
+        faces, points = dataset.faces, dataset.faces.points.copy()
         blank = faces.label == LabelSource.NONE
         points[blank] = [place(frame_from_row(row)) for row in faces.frame[blank]] or 0
         unsure = (~faces.point_mask)[..., None, None] * np.eye(2, dtype=np.float32)
-        teacher = LandmarkPredictions(points, unsure, np.full(len(faces), pack.size, np.float32))
-    return BatchSource(pack, stage, device, teacher)
+        teacher = LandmarkPredictions(points, unsure, np.full(len(faces), dataset.size, np.float32))
+    return BatchSource(dataset, stage, device, teacher)
 
 
 def _started(stage: StageConfig, teacher: ModelConfig | None, device: torch.device) -> TrainStep:

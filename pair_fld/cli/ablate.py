@@ -67,13 +67,13 @@ def ablate(
     from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides, student=student)
-    pack, stage = FaceDataset(data or place.data), place.recipe.student
+    dataset, stage = FaceDataset(data or place.data), place.recipe.student
     target, teachers = out or place.folder / "ablation", teacher or [place.teacher / "best.pt"]
-    inputs = [pack.folder, *teachers]
+    inputs = [dataset.folder, *teachers]
     run = RunSpec(target, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with progress("ablate") as bar:
         table = ablation.ablate(
-            stage, pack, teachers, ablation.AblationSpec(run, seeds=seeds, jobs=jobs, cache=place.folder), bar
+            stage, dataset, teachers, ablation.AblationSpec(run, seeds=seeds, jobs=jobs, cache=place.folder), bar
         )
     show_comparison(table, target, stage, seeds, as_json)
 

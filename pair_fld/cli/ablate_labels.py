@@ -41,7 +41,7 @@ def ablate_labels(
     root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the packs, trainings and table.", show_default="WORK/ablation-labels"),
+        typer.Option("--out", help="Folder of the datasets, trainings and table.", show_default="WORK/ablation-labels"),
     ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,

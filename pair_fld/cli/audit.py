@@ -41,7 +41,7 @@ def audit(
 
     Example: `pairfld audit runs/synthetic/data --out audit`
     """
-    from pair_fld.annotators.audit import audit_pack, table_rows, write_csv, write_sheet
+    from pair_fld.annotators.audit import audit_dataset, table_rows, write_csv, write_sheet
     from pair_fld.config import ReferenceConfig
     from pair_fld.data.dataset import FaceDataset
     from pair_fld.io import write_json
@@ -49,27 +49,27 @@ def audit(
 
     if (labels is None) != (scheme is None):
         raise PairError("audit", "--labels and --scheme together", "one of them", "Give both, or neither.")
-    pack = FaceDataset(data)
-    reference = pack.config.reference
+    dataset = FaceDataset(data)
+    reference = dataset.config.reference
     if labels is not None and scheme is not None:
         reference = ReferenceConfig(labels=str(labels), scheme=str(scheme))
     inputs = [data, *(path for path in (labels, scheme) if path is not None)]
     check_claim(folder, "audit", overwrite, inputs, resumes=False)  # before the work
     with progress("audit") as bar:
-        found = audit_pack(pack, reference, bar)
+        found = audit_dataset(dataset, reference, bar)
     with fresh_folder(folder, "audit", overwrite=overwrite, inputs=inputs) as draft:
-        write_csv(found, pack, draft / "audit.csv")
-        sheet = write_sheet(found, pack, draft / "worst.png")
+        write_csv(found, dataset, draft / "audit.csv")
+        sheet = write_sheet(found, dataset, draft / "worst.png")
         used = None if reference is None else reference.model_dump(mode="json")
-        record = provenance({"data": str(data), "reference": used}, data_hash=pack.data_hash)
-        write_json(draft / RECORD, record | {"report": found.to_json(pack, 0)})
+        record = provenance({"data": str(data), "reference": used}, data_hash=dataset.data_hash)
+        write_json(draft / RECORD, record | {"report": found.to_json(dataset, 0)})
     if as_json:
-        print_json(found.to_json(pack))
+        print_json(found.to_json(dataset))
         return
     table = Table(title=Text(f"{len(found.ranked)} of {found.faces} labelled faces are doubtful"))
     for heading in ("rank", "path", "source", "reason", "detail"):
         table.add_column(heading, justify="right" if heading == "rank" else "left")
-    for row in table_rows(found, pack, WORST):
+    for row in table_rows(found, dataset, WORST):
         table.add_row(*map(Text, row))
     out.print(table)
     for reason, count in found.reasons.items():

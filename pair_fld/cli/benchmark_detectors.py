@@ -64,12 +64,12 @@ def detectors(
         files.append(find_detector("trained", mine)[0])
     else:
         say(f"{mine}: no such file, so BlazeFace only; pairfld train-detector makes it")
-    pack = FaceDataset(place.data)
+    dataset = FaceDataset(place.data)
     unlabelled = [p for p, _ in collect(images).images] if images else []
     with unpacked(archive or shipped_archive()) as folder, tempfile.TemporaryDirectory() as cache:
         landmarks = load_model(folder / "model.tflite")
-        cases = CaseSource(labelled_faces(pack.config), unlabelled, negatives)
-        rows, costs = compare_detectors(files, landmarks, pack, cases, Path(cache), say)
+        cases = CaseSource(labelled_faces(dataset.config), unlabelled, negatives)
+        rows, costs = compare_detectors(files, landmarks, dataset, cases, Path(cache), say)
     if as_json:
         print_json(to_json(rows, costs))
         return

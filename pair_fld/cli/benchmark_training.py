@@ -44,15 +44,15 @@ def training(
     from pair_fld.data.dataset import FaceDataset
 
     place = workspace(recipe, work, overrides)
-    pack, results, profiles = FaceDataset(data or place.data), {}, {}
+    dataset, results, profiles = FaceDataset(data or place.data), {}, {}
     with progress("benchmark training") as bar:
         for name, stage in (("teacher", place.recipe.teacher), ("student", place.recipe.student)):
             results[name] = bench.measure(
-                stage, pack, teacher=place.recipe.teacher.model, device=device, repeats=repeats, seconds=seconds,
+                stage, dataset, teacher=place.recipe.teacher.model, device=device, repeats=repeats, seconds=seconds,
                 progress=partial(bar, note=f"rounds of the {name}"),
             )  # fmt: skip
             if profile:
-                profiles[name] = bench.profile(stage, pack, teacher=place.recipe.teacher.model, device=device)
+                profiles[name] = bench.profile(stage, dataset, teacher=place.recipe.teacher.model, device=device)
     if as_json:
         print_json({name: result.to_json() | {"profile": profiles.get(name)} for name, result in results.items()})
         return

@@ -102,11 +102,11 @@ def package(
         say(f"{archive}: already packed")
         tree: dict[str, Any] = {"package": read_json(target / "metrics.json", "the archive's figures")["package"]}
     else:
-        pack = FaceDataset(data or place.data)
-        inputs = [*spec.inputs, pack.folder]
+        dataset = FaceDataset(data or place.data)
+        inputs = [*spec.inputs, dataset.folder]
         with fresh_folder(target, "package", overwrite=overwrite, inputs=inputs) as draft:
             kept = place.folder / "detector-calibration.json" if place.folder.is_dir() else None
-            built = build(spec, pack, draft, say, calibration_cache=kept)
+            built = build(spec, dataset, draft, say, calibration_cache=kept)
         tree = {"package": built.report.to_json()}
         if not as_json:
             _show(archive, built.report)

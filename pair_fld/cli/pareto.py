@@ -66,12 +66,12 @@ def pareto(
     from pair_fld.train.run_folder import RunSpec
 
     settings = load_section(ParetoConfig, "pareto", config, overrides or [])
-    pack = FaceDataset(dataset)
-    run = RunSpec(out, resume=resume, overwrite=overwrite, device=device, inputs=[pack.folder])
+    data = FaceDataset(dataset)
+    run = RunSpec(out, resume=resume, overwrite=overwrite, device=device, inputs=[data.folder])
     opened = nullcontext(reference.parent) if reference else unpacked(shipped_archive())
     with opened as folder, progress("pareto") as bar:
         file = reference or folder / "model.tflite"
-        points, measured = study(settings, pack, ParetoSpec(run, file, tuple(peers or ()), runs), bar)
+        points, measured = study(settings, data, ParetoSpec(run, file, tuple(peers or ()), runs), bar)
     if as_json:
         print_json({"points": [p.to_json() for p in points], "peers": [p.to_json() for p in measured]})
         return

@@ -104,16 +104,16 @@ def quantize(
         if as_json:
             print_json(read_json(target / RECORD, "a quantize record")["report"])
         return
-    pack = FaceDataset(data or place.data)
+    dataset = FaceDataset(data or place.data)
     retry = resume and finished(target, key | {"passed": False})  # a gate broke: measure again
     teachers = teacher or [place.teacher / "best.pt"]
-    inputs = [source, pack.folder, *teachers]
+    inputs = [source, dataset.folder, *teachers]
     claimed = fresh_folder(target, "quantize", overwrite=overwrite or retry, inputs=inputs)
     with claimed as draft, progress("fine-tune") as bar:
         run = RunSpec(target.with_name(f"{target.name}-qat"), resume=resume, overwrite=overwrite, inputs=inputs)
         tuning = FineTuning(run, teachers, place.folder, bar) if qat else None
         try:
-            report = quantize_checkpoint(source, pack, config, draft, say, tuning)
+            report = quantize_checkpoint(source, dataset, config, draft, say, tuning)
         except QuantizeGateError as error:
             _show(error.report, target, as_json)
             raise

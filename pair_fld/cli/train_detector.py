@@ -69,14 +69,14 @@ def train_detector(
 
     config = load_section(DetectorConfig, "detector", name, overrides or [])
     place = workspace(recipe, work)
-    pack, target = FaceDataset(data or place.data), folder or place.folder / "detector"
-    if resume and detector.finished_detector(target, config, pack):
+    dataset, target = FaceDataset(data or place.data), folder or place.folder / "detector"
+    if resume and detector.finished_detector(target, config, dataset):
         say(f"{target}: already trained")
         return
     teacher, _ = find_detector("blazeface")
-    run = RunSpec(target, resume=resume, overwrite=overwrite, device=device, inputs=[pack.folder])
+    run = RunSpec(target, resume=resume, overwrite=overwrite, device=device, inputs=[dataset.folder])
     with progress("train-detector") as bar:
-        metrics = detector.train_detector(config, pack, teacher, run, bar, say)
+        metrics = detector.train_detector(config, dataset, teacher, run, bar, say)
     if as_json:
         print_json(metrics)
         return

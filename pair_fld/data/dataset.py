@@ -1,6 +1,6 @@
 """Packed crops: decoded once, memory-mapped ever after.
 
-A pack is a folder:
+A dataset is a folder:
     shard-00000.npy ...  (n, P, P, 3) uint8 BGR loose crops, `SHARD` faces each, the last one shorter
     faces.npz            one row per face, see `FaceTable`
     run.json             configuration, sources, report of what was left out, provenance, content hash
@@ -56,7 +56,7 @@ _COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
     "split": ((), "iu"), "source": ((), "iu"), "label": ((), "iu"), "path": ((), "U"), "hash": ((), "U"),
     "visibility": ((51,), "iu"), "tags": ((), "U"),
 }  # fmt: skip
-_LATER = ("visibility", "tags")  # columns that packs of earlier versions lack
+_LATER = ("visibility", "tags")  # columns that datasets of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class FaceTable:
         point_mask: (N, 51) bool, True = labelled.
         frame: (N, 4) float32, the face frame: centre x, y and size in _pack pixels, roll in degrees; for unlabelled
             faces that of the configured box.
-        matrix: (N, 2, 3) float64, image -> pack.
+        matrix: (N, 2, 3) float64, image -> packed crop.
         split: (N,) uint8, a `Split`.
         source: (N,) int16, index into the configured sources.
         label: (N,) uint8, a `LabelSource`.
@@ -117,7 +117,7 @@ class FaceTable:
             raise
         except Exception as error:  # of zip, zlib, numpy or memory: damaged bytes make the reader raise anything
             reason = known_error(path) or f"a damaged one ({' '.join(str(error).split()) or type(error).__name__})"
-            raise PairError(path, "the rows of a pack", reason, _AGAIN) from None
+            raise PairError(path, "the rows of a dataset", reason, _AGAIN) from None
         count = len(rows["points"]) if rows["points"].ndim else 0
         for name, column in rows.items():
             shape, kinds = _COLUMNS[name]
@@ -183,7 +183,7 @@ class FaceDataset:
     def images(self, indices: np.ndarray) -> np.ndarray:
         """Loose crops at the given indices, in their order: (n, P, P, 3) uint8 BGR, copied out of the memory map."""
         out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
-        for shard in np.unique(indices // SHARD):  # not every shard: a large pack has thousands
+        for shard in np.unique(indices // SHARD):  # not every shard: a large dataset has thousands
             places = np.flatnonzero(indices // SHARD == shard)
             out[places] = self._shards[shard][indices[places] - shard * SHARD]
         return out
@@ -202,7 +202,7 @@ class FaceDataset:
         return len(self) * self.size**2 * 3 > memory / 2
 
     def prefetch(self, indices: np.ndarray) -> None:
-        """Ask the system to have these crops in memory soon; returns at once. Without it a pack that is larger than
+        """Ask the system to have these crops in memory soon; returns at once. Without it a dataset that is larger than
         memory is read a page and a face at a time."""
         if not hasattr(mmap, "MADV_WILLNEED"):  # Windows
             return

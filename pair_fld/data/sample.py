@@ -37,11 +37,11 @@ SEEN, BEHIND, SELF_HIDDEN = 0, 1, 2  # BEHIND something, its place estimated; SE
 class Sample:
     """One face as a source lists it; nothing is decoded yet.
 
-    path: the file with the image (an .npz for video frames). key: name of the face, unique in a pack, relative to the
-    data root. source: index into the configuration's sources. identity: the person, where the source knows. label: the
-    .pts file. points: (N, 2) _img of any scheme where the listing has read them already, nan where not labelled. index:
-    frame of a video, or number of a rendered face. visibility: (N,) or (51,) uint8 SEEN, BEHIND or SELF_HIDDEN, where
-    the source knows. box: x0 y0 x1 y1 _img of the face as the source draws it. tags: attributes that the source states.
+    path: the file with the image (an .npz for video frames). key: name of the face, unique in a dataset, relative to
+    the data root. source: index into the configuration's sources. identity: the person, where the source knows. label:
+    the .pts file. points: (N, 2) _img of any scheme where the listing has read them already, nan where not labelled.
+    index: frame of a video, or number of a rendered face. visibility: (N,) or (51,) uint8 SEEN, BEHIND or SELF_HIDDEN,
+    where the source knows. box: x0 y0 x1 y1 _img of the face as the source draws it. tags: attributes that the source states.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Excluded:
-    """A file or face that is not in the pack. reason: one of this module's constants; sentence: the
+    """A file or face that is not in the dataset. reason: one of this module's constants; sentence: the
     particulars."""
 
     path: str
@@ -105,7 +105,7 @@ class Crop:
         point_mask: (51,) bool, True = labelled.
         frame: (4,) float32, the face frame in this crop: centre x, y and size in _pack pixels, roll in degrees.
         box_img: (4,) _img.
-        matrix: (2, 3), image -> pack.
+        matrix: (2, 3), image -> packed crop.
         label: a `LabelSource`.
         image_hash: sha256 of the decoded image's pixels.
         hash: sha256 of the crop's bytes.

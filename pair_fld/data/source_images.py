@@ -1,4 +1,4 @@
-"""Whole images behind a pack's faces, a few of each source, evenly spread."""
+"""Whole images behind a dataset's faces, a few of each source, evenly spread."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class SourceImage:
         return np.array([points_box(f, np.asarray(np.isfinite(f).all(axis=1))) for f in self.faces]).reshape(-1, 4)
 
 
-def source_image_count(pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True) -> int:
+def source_image_count(dataset: FaceDataset, split: Split, per_source: int, *, labelled: bool = True) -> int:
     """How many images `read_source_images` gives at most."""
-    _, counts = np.unique(pack.faces.source[pack.indices(split, labelled=labelled)], return_counts=True)
+    _, counts = np.unique(dataset.faces.source[dataset.indices(split, labelled=labelled)], return_counts=True)
     return int(np.minimum(counts, per_source).sum())
 
 
 def read_source_images(
-    pack: FaceDataset, split: Split, per_source: int, *, labelled: bool = True
+    dataset: FaceDataset, split: Split, per_source: int, *, labelled: bool = True
 ) -> Iterator[SourceImage]:
     """Images of a split, at most `per_source` of each source, in a fixed order; unreadable ones are passed over.
 
     Args:
         labelled: leave out faces without points.
     """
-    samples = {sample.key: sample for sample in list_samples(pack.config).samples}
-    faces = pack.faces
-    rows = pack.indices(split, labelled=labelled)
+    samples = {sample.key: sample for sample in list_samples(dataset.config).samples}
+    faces = dataset.faces
+    rows = dataset.indices(split, labelled=labelled)
     for source in np.unique(faces.source[rows]):
         mine = rows[faces.source[rows] == source]
         for row in mine[np.unique(np.linspace(0, len(mine) - 1, min(per_source, len(mine))).astype(int))]:
@@ -51,7 +51,7 @@ def read_source_images(
             if sample is None:
                 continue
             try:
-                image, labels = read_face(sample, pack.config.sources[sample.source])
+                image, labels = read_face(sample, dataset.config.sources[sample.source])
             except SkipSample:
                 continue
             if labels is None or faces.label[row] == LabelSource.NONE:

@@ -163,7 +163,7 @@ def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
     model = models[0] if len(models) == 1 else validate.Averaged(models)
     model = validate.Mirrored(model) if spec.flip else model
     if spec.split == "valid" and not spec.images:
-        return Measurement(spec, validate.validate_pack(model, FaceDataset(spec.dataset), Split.VALID, progress), [])
+        return Measurement(spec, validate.validate_dataset(model, FaceDataset(spec.dataset), Split.VALID, progress), [])
     truth = _truth(spec, say)
     result, left_out = validate.validate_model(model, truth, progress)
     scores: tuple[DisturbedScore, ...] = ()

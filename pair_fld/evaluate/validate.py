@@ -203,34 +203,34 @@ def stated_visibility(sample: Sample, crop: Crop) -> np.ndarray:
     return crop.visibility.astype(np.int8) if stated else np.full(len(crop.visibility), NOT_STATED, np.int8)
 
 
-def cut(pack: FaceDataset, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cut(dataset: FaceDataset, rows: np.ndarray, model: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Test-time crops of packed faces: (n, S, S, 3) uint8, points (n, 51, 2) _crop, valid (n, 51)."""
-    images, faces, size = pack.images(rows), pack.faces, model.input_size
+    images, faces, size = dataset.images(rows), dataset.faces, model.input_size
     matrices = [frame_matrix(frame_from_row(row), size, model.margin) for row in faces.frame[rows]]
     crops = np.stack([warp(image, matrix, size) for image, matrix in zip(images, matrices, strict=True)])
     points = np.stack([transform_points(m, p) for m, p in zip(matrices, faces.points[rows], strict=True)])
     return crops, points, faces.point_mask[rows]
 
 
-def validate_pack(model: Predictor, pack: FaceDataset, split: Split, progress: Progress = no_progress) -> Result:
-    """Score a model on the labelled faces of a pack's split, cut from the packed crops."""
-    rows = pack.indices(split, labelled=True)
+def validate_dataset(model: Predictor, dataset: FaceDataset, split: Split, progress: Progress = no_progress) -> Result:
+    """Score a model on the labelled faces of a dataset's split, cut from the packed crops."""
+    rows = dataset.indices(split, labelled=True)
     if not len(rows):
         remedy = "Prepare data with such faces (valid_fraction, split)."
-        raise PairError(pack.folder, f"labelled faces of the split {SPLITS[split]}", "none", remedy)
+        raise PairError(dataset.folder, f"labelled faces of the split {SPLITS[split]}", "none", remedy)
     predicted, points, valid, spreads = [], [], [], []
     for start in range(0, len(rows), BATCH):
-        crops, truth, mask = cut(pack, rows[start : start + BATCH], model)
+        crops, truth, mask = cut(dataset, rows[start : start + BATCH], model)
         located, spread = locate(model, crops)
         predicted.append(located)
         spreads.append(spread)
         points.append(truth)
         valid.append(mask)
         progress(min(start + BATCH, len(rows)), len(rows))
-    faces = pack.faces
-    names = [pack.config.sources[k].name for k in faces.source[rows]]
+    faces = dataset.faces
+    names = [dataset.config.sources[k].name for k in faces.source[rows]]
     known = [spread for spread in spreads if spread is not None]
-    # a pack does not say which sources state visibility: those do that have a hidden point
+    # a dataset does not say which sources state visibility: those do that have a hidden point
     stated = np.isin(faces.source, np.unique(faces.source[faces.visibility.any(axis=1)]))
     visibility = np.where(stated[:, None], faces.visibility.astype(np.int8), NOT_STATED)[rows]
     return evaluate(

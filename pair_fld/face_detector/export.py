@@ -35,7 +35,7 @@ METRICS_FILE = "metrics.json"  # written last
 
 def train_detector(
     config: DetectorConfig,
-    pack: FaceDataset,
+    dataset: FaceDataset,
     teacher: Path,
     run: RunSpec,
     progress: Progress = no_progress,
@@ -45,7 +45,7 @@ def train_detector(
 
     Args:
         config: network, optimisation and training images.
-        pack: the data whose source images are trained on.
+        dataset: the data whose source images are trained on.
         teacher: a BlazeFace file, whose detections are targets.
         run: where the run is kept, and how it starts.
         progress: told the number of images and of steps done.
@@ -59,11 +59,11 @@ def train_detector(
     """
     if not run.resume:  # before the teacher looks for faces, which takes minutes
         check_claim(run.out, STAGE, run.overwrite, run.inputs)
-    record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=pack.data_hash)
+    record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=dataset.data_hash)
     record |= {"teacher": file_hash(teacher)}
     guide = BlazeFace(teacher, search=replace(SearchConfig(), candidate=0.3, threshold=0.3))
     say(f"detecting faces in the training images with {guide.name}")
-    images = teaching_pictures(pack, guide, config, progress)
+    images = teaching_pictures(dataset, guide, config, progress)
     scenes, negatives = rendered_scenes(config.synthetic_images, config.negative_images)
     rng = np.random.default_rng((config.seed, 2))
     for photograph in images[:: max(1, 2 * len(images) // config.negative_images)]:
@@ -79,7 +79,7 @@ def train_detector(
     net = fit_detector(config, images, negatives, run, record, report)
     files = export_detector(net, config, images, negatives, record, run.out)
     say("choosing the threshold on validation images")
-    metrics = tune_threshold(files, pack, config, guide)
+    metrics = tune_threshold(files, dataset, config, guide)
     metrics["cost"] = {path.name: model_cost(path).to_json() for path in files}
     write_json(run.out / METRICS_FILE, metrics)
     return metrics
@@ -114,7 +114,7 @@ def export_detector(
     return files
 
 
-def finished_detector(out: Path, config: DetectorConfig, pack: FaceDataset) -> bool:
+def finished_detector(out: Path, config: DetectorConfig, dataset: FaceDataset) -> bool:
     """Whether `out` holds a detector trained with this configuration and data."""
     if not all((out / name).is_file() for name in (*FILES, METRICS_FILE, RECORD)):
         return False
@@ -123,4 +123,4 @@ def finished_detector(out: Path, config: DetectorConfig, pack: FaceDataset) -> b
         recorded = read_recorded(DetectorConfig, record.get("config"))
     except ValidationError:  # settings of another version
         return False
-    return recorded == config and record.get("data_hash") == pack.data_hash and not record.get("unfinished")
+    return recorded == config and record.get("data_hash") == dataset.data_hash and not record.get("unfinished")

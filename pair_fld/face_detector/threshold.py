@@ -69,18 +69,18 @@ class ThresholdRow:
 
 
 def measure_thresholds(
-    detector: SearchingDetector, pack: FaceDataset, config: DetectorConfig, teacher: SearchingDetector
+    detector: SearchingDetector, dataset: FaceDataset, config: DetectorConfig, teacher: SearchingDetector
 ) -> ThresholdScores:
     """Run a detector on the validation split and on rendered images without faces, never on test images.
 
     Args:
         detector: opened with the `LOOSE` search.
-        pack: the data set, which knows its source images.
+        dataset: the data set, which knows its source images.
         config: validation images per source.
         teacher: the detector that it was trained with; it confirms faces that nobody labelled.
     """
     matched, unconfirmed, images, faces = list[float](), list[float](), 0, 0
-    for image in read_source_images(pack, Split.VALID, config.valid_images_per_source):
+    for image in read_source_images(dataset, Split.VALID, config.valid_images_per_source):
         boxes, scores = _arrays(detector.detect(image.image))
         images, faces = images + 1, faces + len(image.faces)
         matches = match_boxes(boxes, image.boxes, MATCH_IOU)
@@ -121,11 +121,11 @@ def set_threshold(files: Sequence[Path], threshold: float) -> None:
 
 
 def tune_threshold(
-    files: Sequence[Path], pack: FaceDataset, config: DetectorConfig, teacher: SearchingDetector
+    files: Sequence[Path], dataset: FaceDataset, config: DetectorConfig, teacher: SearchingDetector
 ) -> dict[str, Any]:
     """Measure the .tflite among `files`, choose its threshold, write it into all; the figures for metrics.json."""
     detector = CentreDetector(next(path for path in files if path.suffix == ".tflite"), search=LOOSE)
-    scores = measure_thresholds(detector, pack, config, teacher)
+    scores = measure_thresholds(detector, dataset, config, teacher)
     chosen = choose_threshold(scores)
     set_threshold(files, chosen.threshold)
     return {

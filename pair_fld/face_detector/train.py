@@ -41,7 +41,7 @@ SCENE_SEED = 11
 
 
 def teaching_pictures(
-    pack: FaceDataset, teacher: SearchingDetector, config: DetectorConfig, report: Progress
+    dataset: FaceDataset, teacher: SearchingDetector, config: DetectorConfig, report: Progress
 ) -> list[Shown]:
     """Training pictures with the teacher's boxes, brought to 51-point boxes, and the labelled ones in their place.
 
@@ -50,8 +50,8 @@ def teaching_pictures(
     """
     assert teacher.calibration is not None, teacher.name
     shown = []
-    total = source_image_count(pack, Split.TRAIN, config.images_per_source, labelled=False)
-    for source in read_source_images(pack, Split.TRAIN, config.images_per_source, labelled=False):
+    total = source_image_count(dataset, Split.TRAIN, config.images_per_source, labelled=False)
+    for source in read_source_images(dataset, Split.TRAIN, config.images_per_source, labelled=False):
         found = teacher.detect(source.image)
         boxes = np.array([points_box(place(teacher.calibration.frame(d))) for d in found]).reshape(-1, 4)
         sure = np.array([d.score >= SURE for d in found], bool)

@@ -11,7 +11,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def known_error(path: Path) -> str | None:
-    """Why a file cannot hold a model, a pack or a checkpoint, where that shows without reading it whole.
+    """Why a file cannot hold a model, a dataset or a checkpoint, where that shows without reading it whole.
 
     Returns:
         A noun with its article ("an empty file", "a Git LFS pointer ..."); None when nothing is wrong at first sight.

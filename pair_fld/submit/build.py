@@ -46,18 +46,18 @@ SCRAMBLED_SIDE = 900  # longest side of these: larger ones cost more and tell th
 SCRAMBLED_PER_SOURCE = 8  # training images of each source whose blocks are mixed, beside these
 
 
-def detector_calibration(pack: FaceDataset, detector: Path, cache: Path | None, say: Say) -> DetectorCalibration:
+def detector_calibration(dataset: FaceDataset, detector: Path, cache: Path | None, say: Say) -> DetectorCalibration:
     """Where the detector's key points lie in a face, learnt on labelled training images; kept in `cache` if given.
 
     Raises:
         PairError: the detector saw too few of them to learn from.
     """
-    key = {"detector": file_hash(detector), "data_hash": pack.data_hash, "faces": CALIBRATION_FACES}
+    key = {"detector": file_hash(detector), "data_hash": dataset.data_hash, "faces": CALIBRATION_FACES}
     if cache is not None and cache.is_file() and (kept := read_json(cache, "a detector calibration"))["key"] == key:
         return calibration_from_json(kept["calibration"])
     opened = open_detector(detector)
     say(f"calibrating the detector {opened.name} on training images")
-    result = measure_detector(opened, _training_images(pack))
+    result = measure_detector(opened, _training_images(dataset))
     try:
         calibration = calibrate(result, opened.name, opened.key_points)
     except ValueError as error:
@@ -69,7 +69,7 @@ def detector_calibration(pack: FaceDataset, detector: Path, cache: Path | None, 
 
 
 def learned_confidence(
-    pack: FaceDataset, model: Path, detector: Path, calibration: DetectorCalibration, say: Say
+    dataset: FaceDataset, model: Path, detector: Path, calibration: DetectorCalibration, say: Say
 ) -> Confidence | None:
     """What a face's score means, learnt on the held-back training images and on others without a face: drawn ones, and
     training images whose blocks are mixed.
@@ -81,29 +81,29 @@ def learned_confidence(
         return None
     opened.metadata["crop"]["detector_calibration"] = calibration.to_json()
     say("learning what a face's score means, on held-back training images")
-    held_back = ((p.image, p.faces) for p in read_source_images(pack, Split.VALID, CONFIDENCE_FACES))
-    count = min(FACELESS, FACELESS_PER_FACE * source_image_count(pack, Split.VALID, CONFIDENCE_FACES))
+    held_back = ((p.image, p.faces) for p in read_source_images(dataset, Split.VALID, CONFIDENCE_FACES))
+    count = min(FACELESS, FACELESS_PER_FACE * source_image_count(dataset, Split.VALID, CONFIDENCE_FACES))
     drawn = ((draw_faceless(0, number)[1], ()) for number in range(count))
     pipeline = Pipeline(open_detector(detector), opened)
     try:
-        return learn_confidence(collect_candidates(pipeline, chain(held_back, drawn, _scrambled_images(pack))))
+        return learn_confidence(collect_candidates(pipeline, chain(held_back, drawn, _scrambled_images(dataset))))
     except ValueError as error:
         say(f"scores are the detector's alone: {error}")
         return None
 
 
-def _scrambled_images(pack: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
+def _scrambled_images(dataset: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
     """(image, no faces): the textures of training images, in blocks of all sizes that hold no whole face."""
     rng = np.random.default_rng(0)
-    for source in read_source_images(pack, Split.TRAIN, SCRAMBLED_PER_SOURCE):
+    for source in read_source_images(dataset, Split.TRAIN, SCRAMBLED_PER_SOURCE):
         if max(source.image.shape[:2]) <= SCRAMBLED_SIDE:
             yield scrambled(source.image, rng, int(rng.integers(8, 21))), ()
 
 
-def _training_images(pack: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
+def _training_images(dataset: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
     """(image, labelled faces) of training faces, evenly spread over the labelled sources."""
-    sources = len(np.unique(pack.faces.source[pack.indices(Split.TRAIN, labelled=True)]))
-    for source in read_source_images(pack, Split.TRAIN, CALIBRATION_FACES // max(1, sources)):
+    sources = len(np.unique(dataset.faces.source[dataset.indices(Split.TRAIN, labelled=True)]))
+    for source in read_source_images(dataset, Split.TRAIN, CALIBRATION_FACES // max(1, sources)):
         yield source.image, source.faces
 
 
@@ -169,13 +169,13 @@ class Built:
 
 
 def build(
-    spec: ArchiveSpec, pack: FaceDataset, out: Path, say: Say = say_nothing, *, calibration_cache: Path | None = None
+    spec: ArchiveSpec, dataset: FaceDataset, out: Path, say: Say = say_nothing, *, calibration_cache: Path | None = None
 ) -> Built:
     """Write metadata, measure and pack.
 
     Args:
         spec: what to pack.
-        pack: the data set that the model was trained on; its test faces are measured.
+        dataset: the data set that the model was trained on; its test faces are measured.
         out: an empty folder; gets NAME.zip, the model files, the figures, metrics.json and run.json.
         say: takes sentences on the progress.
         calibration_cache: a file that keeps the detector's calibration from one call to the next.
@@ -185,12 +185,12 @@ def build(
         PairError: inputs that cannot be used.
     """
     spec.check()
-    _check_data(spec.tflite, pack)
+    _check_data(spec.tflite, dataset)
     source = open_convention(spec.convention)
     detector, _ = spec.detector
     detector_onnx = detector.with_suffix(".onnx") if spec.onnx and detector.with_suffix(".onnx").is_file() else None
-    calibration = detector_calibration(pack, detector, calibration_cache, say)
-    confidence = learned_confidence(pack, spec.tflite, detector, calibration, say)
+    calibration = detector_calibration(dataset, detector, calibration_cache, say)
+    confidence = learned_confidence(dataset, spec.tflite, detector, calibration, say)
     convention = None
     if source is not None:
         say(f"learning where the labels of {source.name} lie, on its training faces")
@@ -198,13 +198,13 @@ def build(
     files = [file for file in (spec.tflite, spec.onnx) if file is not None]
     models = [_calibrated(file, calibration, confidence, convention, out) for file in files]
     say("measuring the released file on the test faces")
-    truth = labelled_faces(pack.config)
+    truth = labelled_faces(dataset.config)
     faces = load_faces(truth)
     result = predict_faces(open_model(models[0], threads=2), truth, faces).result
     plates = document_figures(spec.name, result, faces.attributes, model_cost(models[0]).size_mb)
     for plate in plates:
         (out / f"{plate.name}.png").write_bytes(plate.png())
-    record = _record(spec.recipe, pack, read_metadata(models[0]), spec.teacher)
+    record = _record(spec.recipe, dataset, read_metadata(models[0]), spec.teacher)
     say("packing")
     report = package(
         models, out / f"{spec.name}.zip", spec.recipe.budget, scores=result.groups(), record=record, name=spec.name,
@@ -244,16 +244,18 @@ def _scores_json(result: Result) -> dict[str, Any]:
     return {name: group.to_json() for name, group in result.groups().items()}
 
 
-def _check_data(tflite: Path, pack: FaceDataset) -> None:
+def _check_data(tflite: Path, dataset: FaceDataset) -> None:
     """PairError when a file was made from other data: its card would describe the wrong faces."""
     own = read_metadata(tflite).get("data_hash")
-    if own is not None and own != pack.data_hash:
+    if own is not None and own != dataset.data_hash:
         found = f"one of {own[:12]}"
-        remedy = "Give the pack that it was quantized with (--dataset), or quantize again."
-        raise PairError(tflite, f"a model of the data {pack.data_hash[:12]} in {pack.folder}", found, remedy)
+        remedy = "Give the dataset that it was quantized with (--dataset), or quantize again."
+        raise PairError(tflite, f"a model of the data {dataset.data_hash[:12]} in {dataset.folder}", found, remedy)
 
 
-def _record(recipe: RecipeConfig, pack: FaceDataset, metadata: dict[str, Any], teacher: Path | None) -> dict[str, Any]:
+def _record(
+    recipe: RecipeConfig, dataset: FaceDataset, metadata: dict[str, Any], teacher: Path | None
+) -> dict[str, Any]:
     """Provenance of the released model: the student as it was trained, the teacher only if it is the recipe's."""
     config = recipe.model_dump(mode="json")
     trained = metadata.get("trained") or {}
@@ -262,7 +264,7 @@ def _record(recipe: RecipeConfig, pack: FaceDataset, metadata: dict[str, Any], t
     here = file_hash(teacher) if teacher is not None and teacher.is_file() else None
     if here is None or trained.get("teacher") != here:
         config.pop("teacher")
-    record = provenance(config, seed=trained.get("seed"), data_hash=pack.data_hash)
+    record = provenance(config, seed=trained.get("seed"), data_hash=dataset.data_hash)
     about = {"trained_at_commit": trained.get("commit"), "teacher_sha256": trained.get("teacher")}
     about |= {"annotators": trained.get("annotators", [])}
-    return record | about | {"data_report": {"sources": pack.record["report"]["sources"]}}
+    return record | about | {"data_report": {"sources": dataset.record["report"]["sources"]}}

@@ -1,9 +1,9 @@
 """What labels are worth: one student trained on the same images with other labels, equal in all else, over seeds.
 
-    OUT/packs/HASH/       packed faces of the variants whose data are the same
+    OUT/datasets/HASH/    packed faces of the variants whose data are the same
     OUT/VARIANT-SEED/     a training each; result.json when it is measured
 
-An interrupted ablation goes on where it stopped: packs, trainings and measurements.
+An interrupted ablation goes on where it stopped: datasets, trainings and measurements.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pair_fld.train.resume import LAST
 from pair_fld.train.run_folder import RunSpec
 from pair_fld.train.workers import run_in_workers
 
-STAGE, RESULT, PACKS = "ablation of labels", "result.json", "packs"
+STAGE, RESULT, DATASETS = "ablation of labels", "result.json", "datasets"
 SHIFT_REMOVED = ", shift removed"  # after the name of a set
 
 
@@ -128,18 +128,18 @@ def ablate_labels(
     if data.reference is not None:
         open_reference(data.reference)  # says in a sentence what is missing
     _claim(config, data, stage, run)
-    packs: dict[str, Path] = {}
+    datasets: dict[str, Path] = {}
     for name, own in datas.items():
-        packs[name] = run.out / PACKS / _hash(own)
+        datasets[name] = run.out / DATASETS / _hash(own)
         # an earlier, interrupted call may have left it half done
-        prepare(own, packs[name], resume=True, progress=progress)
-    steps = stage.train.steps_per_epoch or _steps(stage, next(iter(config.variants.values())), packs)
+        prepare(own, datasets[name], resume=True, progress=progress)
+    steps = stage.train.steps_per_epoch or _steps(stage, next(iter(config.variants.values())), datasets)
     on_cpu = pick_device(run.device).type == "cpu"
     parallel = jobs or (cores() if on_cpu else 1)
     runs = {
         (name, seed): _Job(
             label_stage(stage, variant.weights, seed, steps),
-            packs[name],
+            datasets[name],
             RunSpec(run.out / f"{_plain(name)}-{seed}", resume=True, device=run.device),
             1 if parallel > 1 and on_cpu else 0,
         )
@@ -174,17 +174,17 @@ def _claim(config: LabelAblationConfig, data: DataConfig, stage: StageConfig, ru
 
 
 def _hash(data: DataConfig) -> str:
-    """Names the pack of a configuration."""
+    """Names the dataset of a configuration."""
     tree = data.model_dump(mode="json", exclude={"num_workers"})
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def _steps(stage: StageConfig, baseline: LabelVariant, packs: Mapping[str, Path]) -> int:
+def _steps(stage: StageConfig, baseline: LabelVariant, datasets: Mapping[str, Path]) -> int:
     """Steps per epoch of the first variant: the budget of all."""
-    pack = FaceDataset(next(iter(packs.values())))
-    weights = pack.weights({**stage.train.source_weights, **baseline.weights})
+    dataset = FaceDataset(next(iter(datasets.values())))
+    weights = dataset.weights({**stage.train.source_weights, **baseline.weights})
     step_size = stage.train.batch_size * stage.train.grad_accumulation
-    return steps_per_epoch(weights[pack.indices(Split.TRAIN, labelled=True)], step_size)
+    return steps_per_epoch(weights[dataset.indices(Split.TRAIN, labelled=True)], step_size)
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A pack blown up holds the same faces over and over."""
+"""A dataset blown up holds the same faces over and over."""
 
 from __future__ import annotations
 

@@ -86,8 +86,8 @@ def test_the_front_is_what_nothing_beats() -> None:
 def test_a_study_is_measured_written_and_resumed(
     config: ParetoConfig, dot_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack, study = FaceDataset(dot_pack), spec(tmp_path)
-    points, peers = pareto(config, pack, study)
+    dataset, study = FaceDataset(dot_pack), spec(tmp_path)
+    points, peers = pareto(config, dataset, study)
     assert [p.name for p in points] == [f"64px-{h}-depthwise-width1-depth1" for h in ("heatmap", "coordinate")]
     assert all(p.latency_ratio > 0 and p.nme_percent and p.gflops for p in points)
     assert peers[0].latency_ratio == 1.0
@@ -98,13 +98,13 @@ def test_a_study_is_measured_written_and_resumed(
     assert float(rows[0]["nme_percent"]) == points[0].nme_percent
     assert "3 steps of 8 faces" in (out / "pareto.md").read_text()
     with pytest.raises(PairError, match="an earlier run of pareto"):
-        pareto(config, pack, study)
+        pareto(config, dataset, study)
     # a study that goes on trains nothing that is done
     again = spec(tmp_path, resume=True)
     monkeypatch.setattr(studies, "train_teacher", lambda *a, **k: pytest.fail("trained again"))
-    assert pareto(config, pack, again)[0] == points
+    assert pareto(config, dataset, again)[0] == points
     with pytest.raises(PairError, match="expected the same study to resume"):
-        pareto(config.model_copy(update={"steps": 4}), pack, again)
+        pareto(config.model_copy(update={"steps": 4}), dataset, again)
 
 
 @pytest.mark.slow

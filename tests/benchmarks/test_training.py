@@ -32,15 +32,15 @@ def test_profile_names_operators(dot_pack: Path) -> None:
 
 def test_naive_loader_draws_the_same_view(dot_pack: Path) -> None:
     """Undisturbed, both loaders cut the same crop; the engine's rounds to whole grey levels."""
-    pack = FaceDataset(dot_pack)
+    dataset = FaceDataset(dot_pack)
     still = CALM.model_copy(update={"rotation": 0.0, "scale": 0.0, "shift": 0.0})
     config = stage(TINY, augment=still)
     from pair_fld.train.batches import BatchSource
 
-    source = BatchSource(pack, config, torch.device("cpu"))
+    source = BatchSource(dataset, config, torch.device("cpu"))
     _, images, batch = source.draw(0)
-    naive = NaiveLoader(pack, config, pack.indices(Split.TRAIN))
-    assert naive.rows.tolist() == pack.indices(Split.TRAIN).tolist()
+    naive = NaiveLoader(dataset, config, dataset.indices(Split.TRAIN))
+    assert naive.rows.tolist() == dataset.indices(Split.TRAIN).tolist()
     row = int(source.indices_of(0)[2])
     image, points, maps = naive.sample(naive.rows.tolist().index(row), np.random.default_rng(0), decode=False)
     np.testing.assert_allclose(points, batch.points[2].numpy(), atol=1e-5)

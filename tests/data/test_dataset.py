@@ -1,4 +1,4 @@
-"""A pack that does not fit into memory is asked for ahead; a damaged one is a sentence."""
+"""A dataset that does not fit into memory is asked for ahead; a damaged one is a sentence."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from tests.train.settings import TINY, stage
 
 
 def test_only_what_exceeds_half_the_memory_streams(dot_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pack, crops = FaceDataset(dot_pack), 48 * 96 * 96 * 3
-    assert not pack.streams
+    dataset, crops = FaceDataset(dot_pack), 48 * 96 * 96 * 3
+    assert not dataset.streams
     for memory, expected in ((2 * crops - 2, True), (2 * crops, False)):
         monkeypatch.setattr(os, "sysconf", lambda name, m=memory: m if name == "SC_PHYS_PAGES" else 1)
-        assert pack.streams == expected
+        assert dataset.streams == expected
 
 
 def test_asking_ahead_changes_nothing(dot_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pack, asked = FaceDataset(dot_pack), []
-    plain = BatchSource(pack, stage(TINY), torch.device("cpu"))
-    streamed = BatchSource(pack, stage(TINY), torch.device("cpu"))
+    dataset, asked = FaceDataset(dot_pack), []
+    plain = BatchSource(dataset, stage(TINY), torch.device("cpu"))
+    streamed = BatchSource(dataset, stage(TINY), torch.device("cpu"))
     streamed.streams = True
-    really = pack.prefetch
-    monkeypatch.setattr(pack, "prefetch", lambda rows: (asked.append(rows.tolist()), really(rows)))
+    really = dataset.prefetch
+    monkeypatch.setattr(dataset, "prefetch", lambda rows: (asked.append(rows.tolist()), really(rows)))
     for step in range(5):  # an epoch
         assert torch.equal(plain.draw(step)[1], streamed.draw(step)[1])
     assert asked == [plain.indices_of(4).tolist()]  # four steps ahead, and not beyond the epoch
-    pack.prefetch(np.arange(48))
-    pack.prefetch(np.zeros(0, int))
+    dataset.prefetch(np.arange(48))
+    dataset.prefetch(np.zeros(0, int))
 
 
 def rows_with(**changes: np.ndarray) -> Callable[[Path], None]:
@@ -66,7 +66,7 @@ def record_with(**changes: object) -> Callable[[Path], None]:
         ("shard-00000.npy", lambda path: np.save(path, np.zeros((48, 96, 96, 3), np.float32)), "of float32"),
         ("shard-00000.npy", lambda path: np.save(path, np.zeros((48, 80, 96, 3), np.uint8)), "48, 80, 96, 3"),
         ("shard-00000.npy", lambda path: np.save(path, np.zeros((47, 96, 96, 3), np.uint8)), "47 crops for 48 rows"),
-        ("faces.npz", cut(9_000), "expected the rows of a pack, found a truncated file"),
+        ("faces.npz", cut(9_000), "expected the rows of a dataset, found a truncated file"),
         ("faces.npz", cut(0), "found an empty file"),
         ("faces.npz", lambda path: np.savez(path, points=np.zeros(3)), "found a damaged one"),
         ("faces.npz", rows_with(points=np.zeros((48, 68, 2), np.float32)), "found .48, 68, 2. of float32 for 48 faces"),

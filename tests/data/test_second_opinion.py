@@ -70,8 +70,8 @@ def config(root: Path, source: SourceConfig, **changes: object) -> DataConfig:
     return whole.model_copy(update={"reference": reference, **changes})
 
 
-def in_image(pack: FaceDataset, row: int) -> np.ndarray:
-    return transform_points(invert(pack.faces.matrix[row]), pack.faces.points[row])
+def in_image(dataset: FaceDataset, row: int) -> np.ndarray:
+    return transform_points(invert(dataset.faces.matrix[row]), dataset.faces.points[row])
 
 
 SET = SourceConfig(name="set", kind="ibug", path="set", split="train")
@@ -90,26 +90,26 @@ def test_points_that_agree_are_averaged_and_the_others_stay(root: Path) -> None:
         "relabelled_faces": 0,
     }
     assert report["sources"][0]["annotator"] == {"title": "itself"}  # for the card of what learns from it
-    pack = FaceDataset(root / "pack")
+    dataset = FaceDataset(root / "pack")
     moved = label(1) + 0.35 * 3 * RIGHT  # the answers' mean lies 3 % to the right, and has a weight of 0.35
-    np.testing.assert_allclose(in_image(pack, 1), moved, atol=1e-3)
+    np.testing.assert_allclose(in_image(dataset, 1), moved, atol=1e-3)
     first = label(0) + 0.35 * 3 * RIGHT
     first[[0, 1]] = label(0)[[0, 1]]
     known = np.arange(51) != 2
-    assert pack.faces.point_mask[0].tolist() == known.tolist()
-    np.testing.assert_allclose(in_image(pack, 0)[known], first[known], atol=1e-3)
-    np.testing.assert_allclose(in_image(pack, 3), label(3), atol=1e-3)
-    assert set(pack.faces.label.tolist()) == {LabelSource.HUMAN}
+    assert dataset.faces.point_mask[0].tolist() == known.tolist()
+    np.testing.assert_allclose(in_image(dataset, 0)[known], first[known], atol=1e-3)
+    np.testing.assert_allclose(in_image(dataset, 3), label(3), atol=1e-3)
+    assert set(dataset.faces.label.tolist()) == {LabelSource.HUMAN}
 
 
 def test_a_lacking_point_is_filled_where_asked(root: Path) -> None:
     wish = SecondOpinionConfig(weight=0.0, fill_missing=True)
     report = prepare(config(root, SET.model_copy(update={"second_opinion": wish})), root / "pack")
     assert report["sources"][0]["second_opinion"]["filled_points"] == 1
-    pack = FaceDataset(root / "pack")
-    assert pack.faces.point_mask.all()
-    np.testing.assert_allclose(in_image(pack, 0)[2], label(0)[2] + 3 * RIGHT, atol=1e-3)
-    np.testing.assert_allclose(in_image(pack, 0)[3:], label(0)[3:], atol=1e-3)
+    dataset = FaceDataset(root / "pack")
+    assert dataset.faces.point_mask.all()
+    np.testing.assert_allclose(in_image(dataset, 0)[2], label(0)[2] + 3 * RIGHT, atol=1e-3)
+    np.testing.assert_allclose(in_image(dataset, 0)[3:], label(0)[3:], atol=1e-3)
     # of a face that contradicts the reference, nothing is filled: all answers lie 17 % off, but those of 20 points
     for flip in (0, 1):
         answer = label(0) + 17 * RIGHT
@@ -129,23 +129,23 @@ def test_answers_are_compared_at_the_labels_zero_point(root: Path) -> None:
     report = prepare(keep, root / "keep")
     # the set's median shift, 12 % to the left, is no disagreement: nothing moves but the odd first four
     assert report["sources"][0]["shift"]["x_percent"] == pytest.approx(-12, abs=0.05)
-    pack = FaceDataset(root / "keep")
-    row = pack.faces.path.tolist().index("set/images/20.png")
-    np.testing.assert_allclose(in_image(pack, row), label(20) - 12 * RIGHT, atol=0.02)
+    dataset = FaceDataset(root / "keep")
+    row = dataset.faces.path.tolist().index("set/images/20.png")
+    np.testing.assert_allclose(in_image(dataset, row), label(20) - 12 * RIGHT, atol=0.02)
     assert report["sources"][0]["second_opinion"]["averaged_points"] == 20 * 51
     auto = SET.model_copy(update={"offset": "auto"})
     prepare(config(root, auto, second_opinion=SecondOpinionConfig(weight=0.5)), root / "auto")
-    pack = FaceDataset(root / "auto")
-    np.testing.assert_allclose(in_image(pack, row), label(20), atol=0.02)
+    dataset = FaceDataset(root / "auto")
+    np.testing.assert_allclose(in_image(dataset, row), label(20), atol=0.02)
 
 
 def test_relabelled_faces_have_the_references_points_or_are_left_out(root: Path) -> None:
     report = prepare(config(root, BARE), root / "pack")
     assert report["left_out"] == {FLIPS_APART: 2, NO_FACE: 1}
     assert report["sources"][0]["second_opinion"]["relabelled_faces"] == 1
-    pack = FaceDataset(root / "pack")
-    assert pack.faces.label.tolist() == [LabelSource.MACHINE]
-    np.testing.assert_allclose(in_image(pack, 0), label(0), atol=1e-3)
+    dataset = FaceDataset(root / "pack")
+    assert dataset.faces.label.tolist() == [LabelSource.MACHINE]
+    np.testing.assert_allclose(in_image(dataset, 0), label(0), atol=1e-3)
 
 
 def test_measured_faces_keep_their_labels(root: Path) -> None:

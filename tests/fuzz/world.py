@@ -1,4 +1,4 @@
-"""The files that the verbs are called on: images, labels, tables, lists, configurations, a pack, runs, models."""
+"""The files that the verbs are called on: images, labels, tables, lists, configurations, a dataset, runs, models."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def recipe() -> dict[str, object]:
 def build(folder: Path, *, trained: bool = True) -> None:
     """Write the world into the new `folder`, which is the working directory.
 
-    trained: with a pack, runs, and the model files that the stages make of them; otherwise only what no stage makes.
+    trained: with a dataset, runs, and the model files that the stages make of them; otherwise only what no stage makes.
     """
     _faces(folder)
     _photos(folder)

@@ -68,8 +68,8 @@ def narrowed(section: str, name: str, case: Case) -> StageConfig:
     )
 
 
-def known_by_heart(run: Path, pack: FaceDataset) -> float:
+def known_by_heart(run: Path, dataset: FaceDataset) -> float:
     """NME (outer corners) in percent on the faces that a run was trained on."""
     model, _ = load_model(run / LAST)
-    points = predict_dataset(model, pack, np.arange(len(pack))).points
-    return float(nme(points, pack.faces.points, pack.faces.point_mask).mean() * 100)
+    points = predict_dataset(model, dataset, np.arange(len(dataset))).points
+    return float(nme(points, dataset.faces.points, dataset.faces.point_mask).mean() * 100)

@@ -32,15 +32,15 @@ def spec(folder: Path, **options: int) -> AblationSpec:
     return AblationSpec(RunSpec(folder / "out", device="cpu"), **options)
 
 
-def variant_of(variant: str, pack: FaceDataset) -> StageConfig:
+def variant_of(variant: str, dataset: FaceDataset) -> StageConfig:
     base = stage(HEAT, losses=LOSSES).model_copy(
         update={"distill": DistillConfig(machine_labels=0.2, fill_max_sigma=1.0)}
     )
-    return variant_stage(base, variant, seed=7, dataset=pack)
+    return variant_stage(base, variant, seed=7, dataset=dataset)
 
 
 def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
-    pack = FaceDataset(dot_pack)
+    dataset = FaceDataset(dot_pack)
     expected = {
         "no teacher": ({"wing", "heatmap"}, 1.0, False),
         "no teacher, down-weighted machine labels": ({"wing", "heatmap"}, 0.2, False),
@@ -51,24 +51,24 @@ def test_every_arm_trains_on_what_it_says(dot_pack: Path) -> None:
     }
     assert set(expected) == set(VARIANTS)
     for arm, (losses, machine, unlabelled) in expected.items():
-        found = variant_of(arm, pack)
+        found = variant_of(arm, dataset)
         assert (set(found.train.losses), found.distill.machine_labels) == (losses, machine), arm
         assert found.distill.unlabelled == unlabelled
         assert found.train.seed == 7
         assert found.train.steps_per_epoch == 5  # 40 labelled faces in steps of 8: the budget of all arms alike
     # a filled gap is a coordinate of the teacher's: no part of less than all the teaching
-    assert {arm for arm in VARIANTS if variant_of(arm, pack).distill.fill_max_sigma} == {
+    assert {arm for arm in VARIANTS if variant_of(arm, dataset).distill.fill_max_sigma} == {
         "all KD",
         "all KD, unlabelled faces too",
     }
 
 
 def test_arms_that_would_be_the_same_are_left_out(dot_pack: Path) -> None:
-    pack = FaceDataset(dot_pack)  # human and machine labels, every face with some
-    assert set(VARIANTS) - set(variants_for(pack)) == {"all KD, unlabelled faces too"}
+    dataset = FaceDataset(dot_pack)  # human and machine labels, every face with some
+    assert set(VARIANTS) - set(variants_for(dataset)) == {"all KD, unlabelled faces too"}
     label = np.where(np.arange(48) < 9, LabelSource.NONE, LabelSource.HUMAN).astype(np.uint8)
-    pack.faces = replace(pack.faces, label=label)
-    assert set(VARIANTS) - set(variants_for(pack)) == {"no teacher, down-weighted machine labels"}
+    dataset.faces = replace(dataset.faces, label=label)
+    assert set(VARIANTS) - set(variants_for(dataset)) == {"no teacher, down-weighted machine labels"}
 
 
 def test_a_fault_in_a_run_comes_out_as_its_sentence(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_pat
     rows = json.loads(done.out)
     assert [row["variant"] for row in rows] == list(variants_for(FaceDataset(dot_pack)))
     assert set(rows[-1]["against"]) == {"no teacher", "no teacher, down-weighted machine labels"}
-    assert {row["faces"] for row in rows} == {"validation split"}  # this pack has no test faces
+    assert {row["faces"] for row in rows} == {"validation split"}  # this dataset has no test faces
     assert all(len(row["nme"]) == 2 and row["nme"][0] != row["nme"][1] for row in rows)
     out = tmp_path / "w/ablation"
     assert {"ablation.md", "ablation.json", "ablation.png"} <= {p.name for p in out.iterdir()}
@@ -144,9 +144,9 @@ def test_what_cannot_be_compared(
 
 
 def test_faces_to_measure_on_and_terms_that_fit_are_checked_first(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
+    dataset = FaceDataset(dot_pack)
     with pytest.raises(PairError, match="terms that fit a net of coords outputs"):
-        ablate(stage(TINY, losses=LOSSES), pack, [tmp_path / "none.pt"], spec(tmp_path))
-    pack.faces = replace(pack.faces, split=np.zeros(48, np.uint8))
+        ablate(stage(TINY, losses=LOSSES), dataset, [tmp_path / "none.pt"], spec(tmp_path))
+    dataset.faces = replace(dataset.faces, split=np.zeros(48, np.uint8))
     with pytest.raises(PairError, match="labelled faces to measure on, found none"):
-        ablate(stage(HEAT, losses=LOSSES), pack, [tmp_path / "none.pt"], spec(tmp_path))
+        ablate(stage(HEAT, losses=LOSSES), dataset, [tmp_path / "none.pt"], spec(tmp_path))

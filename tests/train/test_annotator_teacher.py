@@ -21,7 +21,7 @@ SEEDS = range(30)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FaceDataset]:
-    """A folder of labels with its map, where face 4 was not found and face 6 on one flip only; and a pack."""
+    """A folder of labels with its map, where face 4 was not found and face 6 on one flip only; and a dataset."""
     root = tmp_path_factory.mktemp("teacher")
     write_set(root, "set", SEEDS)
     labels = root / "labels"
@@ -38,30 +38,32 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FaceDataset]:
     return labels, FaceDataset(root / "pack")
 
 
-def row_of(pack: FaceDataset, seed: int) -> int:
-    return pack.faces.path.tolist().index(f"set/images/{seed}.png")
+def row_of(dataset: FaceDataset, seed: int) -> int:
+    return dataset.faces.path.tolist().index(f"set/images/{seed}.png")
 
 
 def test_its_predictions_are_its_points_and_its_doubt(data: tuple[Path, FaceDataset]):
-    labels, pack = data
-    found = annotator_predictions(labels, pack)
-    lost, single, good = (row_of(pack, seed) for seed in (4, 6, 8))
+    labels, dataset = data
+    found = annotator_predictions(labels, dataset)
+    lost, single, good = (row_of(dataset, seed) for seed in (4, 6, 8))
     assert found.sigma[lost].min() >= NO_PREDICTION
     # the labels are what it learnt from: within a pixel of the packed crop
-    np.testing.assert_allclose(found.points[good], pack.faces.points[good], atol=1.0)
+    np.testing.assert_allclose(found.points[good], dataset.faces.points[good], atol=1.0)
     assert found.sigma[single].mean() > 2 * found.sigma[good].mean()
     # 1.2 % of the frame's size along x and y, of a crop of 1.45 times that size
     assert found.sigma[good].min() >= 1.2 * np.sqrt(2) / 1.45 - 1e-3
 
 
 def test_a_checkpoints_predictions_stand_where_it_has_none(data: tuple[Path, FaceDataset]):
-    labels, pack = data
-    annotator = annotator_predictions(labels, pack)
+    labels, dataset = data
+    annotator = annotator_predictions(labels, dataset)
     other = LandmarkPredictions(
-        pack.faces.points + np.float32(2), np.tile(np.eye(2, dtype=np.float32), (len(pack), 51, 1, 1)), annotator.side
+        dataset.faces.points + np.float32(2),
+        np.tile(np.eye(2, dtype=np.float32), (len(dataset), 51, 1, 1)),
+        annotator.side,
     )
     both = mixture([annotator, other])
-    lost, good = row_of(pack, 4), row_of(pack, 8)
+    lost, good = row_of(dataset, 4), row_of(dataset, 8)
     np.testing.assert_allclose(both.points[lost], other.points[lost])
     np.testing.assert_allclose(both.covariance[lost], other.covariance[lost], atol=1e-5)
     np.testing.assert_allclose(both.points[good], (annotator.points[good] + other.points[good]) / 2, atol=1e-3)
@@ -73,20 +75,20 @@ def test_a_checkpoints_predictions_stand_where_it_has_none(data: tuple[Path, Fac
 
 
 def test_faces_that_nobody_predicts_weigh_nothing(data: tuple[Path, FaceDataset], tmp_path: Path):
-    labels, pack = data
-    found = teacher_predictions([labels], pack, tmp_path, device="cpu")
+    labels, dataset = data
+    found = teacher_predictions([labels], dataset, tmp_path, device="cpu")
     assert np.isfinite(found.points).all()
-    lost = row_of(pack, 4)
+    lost = row_of(dataset, 4)
     assert found.sigma[lost].min() > 100
-    again = teacher_predictions([labels], pack, tmp_path, device="cpu")  # from the cache
+    again = teacher_predictions([labels], dataset, tmp_path, device="cpu")  # from the cache
     np.testing.assert_array_equal(found.points, again.points)
     assert len(list(tmp_path.glob("*.npz"))) == 1
 
 
 def test_what_is_an_annotator(data: tuple[Path, FaceDataset], tmp_path: Path):
-    labels, pack = data
+    labels, dataset = data
     assert is_annotator(labels)
-    assert not is_annotator(pack.folder)
+    assert not is_annotator(dataset.folder)
     bare = tmp_path / "bare"
     write_annotations(bare, tmp_path, {"set": range(1)})
     with pytest.raises(PairError, match=r"expected a point map \(\.npz\), found no such file"):

@@ -39,10 +39,10 @@ ATTENTION = ModelConfig(
 @pytest.fixture(scope="module")
 def teachers(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Checkpoints of a heatmap net, of one with attention, and of a coordinate net."""
-    folder, pack = tmp_path_factory.mktemp("teachers"), FaceDataset(dot_pack)
+    folder, dataset = tmp_path_factory.mktemp("teachers"), FaceDataset(dot_pack)
     heat, paper = {"wing": 1.0, "heatmap": 1.0}, {"star": 1.0, "awing_points": 10.0, "awing_edges": 10.0}
     stages = [stage(HEAT, losses=heat), stage(ATTENTION, losses=paper), stage(TINY, seed=1)]
-    return [train(s, pack, folder / str(k)) for k, s in enumerate(stages)]
+    return [train(s, dataset, folder / str(k)) for k, s in enumerate(stages)]
 
 
 def views(count: int, seed: int = 0) -> tuple[torch.Tensor, object]:
@@ -52,7 +52,7 @@ def views(count: int, seed: int = 0) -> tuple[torch.Tensor, object]:
 
 
 def test_covariances_move_as_their_points_do() -> None:
-    """The covariance of points scattered in the pack is, seen in a view, the covariance of the points seen there."""
+    """The covariance of points scattered in the dataset is, seen in a view, the covariance of the points seen there."""
     _, seen = views(4)
     rng = np.random.default_rng(1)
     scattered = torch.from_numpy(rng.multivariate_normal([50, 55], [[9, 4], [4, 5]], (4, 51))).float()
@@ -81,9 +81,9 @@ def test_turned_and_mirrored_views_give_their_points_back() -> None:
 
 
 def test_an_answer_over_views_is_their_mixture(dot_pack: Path, teachers: list[Path]) -> None:
-    pack, rows = FaceDataset(dot_pack), np.arange(5)
+    dataset, rows = FaceDataset(dot_pack), np.arange(5)
     model, _ = load_model(teachers[0])
-    plain, both = predict_dataset(model, pack, rows), predict_dataset(model, pack, rows, views=2)
+    plain, both = predict_dataset(model, dataset, rows), predict_dataset(model, dataset, rows, views=2)
     mirrored = 2 * both.points - plain.points
     off = (plain.points - mirrored) / 2  # two values x, y have the variance ((x - y) / 2)^2
     grown = both.covariance - plain.covariance / 2 - off[..., :, None] * off[..., None, :]
@@ -92,40 +92,40 @@ def test_an_answer_over_views_is_their_mixture(dot_pack: Path, teachers: list[Pa
     assert 0.5 < np.median(ratio) < 2
     assert (np.linalg.eigvalsh(2 * grown) > -1e-3).all()
     coords, _ = load_model(teachers[2])
-    assert np.abs(predict_dataset(coords, pack, rows).covariance).max() == 0
-    six = predict_dataset(coords, pack, rows, views=6)
+    assert np.abs(predict_dataset(coords, dataset, rows).covariance).max() == 0
+    six = predict_dataset(coords, dataset, rows, views=6)
     assert (six.sigma > 0).all()  # a net of plain coordinates is as unsure as its views disagree
-    assert not np.array_equal(six.points, predict_dataset(coords, pack, rows, views=2).points)
+    assert not np.array_equal(six.points, predict_dataset(coords, dataset, rows, views=2).points)
 
 
 def test_several_teachers_answer_together(dot_pack: Path, teachers: list[Path], tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    a, b = (teacher_predictions([path], pack, tmp_path) for path in teachers[:2])
-    both = teacher_predictions(teachers[:2], pack, tmp_path)
+    dataset = FaceDataset(dot_pack)
+    a, b = (teacher_predictions([path], dataset, tmp_path) for path in teachers[:2])
+    both = teacher_predictions(teachers[:2], dataset, tmp_path)
     np.testing.assert_allclose(both.points, (a.points + b.points) / 2, atol=1e-4)
     off = (a.points - b.points) / 2
     expected = (a.covariance + b.covariance) / 2 + off[..., :, None] * off[..., None, :]
     np.testing.assert_allclose(both.covariance, expected, atol=1e-3)
-    student = train_student(stage(TINY, epochs=1, losses={"kd_wing": 1.0}), pack, teachers[:2], tmp_path / "student")
+    student = train_student(stage(TINY, epochs=1, losses={"kd_wing": 1.0}), dataset, teachers[:2], tmp_path / "student")
     assert load_checkpoint(student)["record"]["teacher"] == teacher_id(teachers[:2])
     assert teacher_id(teachers[:2]) == teacher_id(teachers[1::-1])
 
 
-def unsure(pack: FaceDataset, sigma: float) -> LandmarkPredictions:
+def unsure(dataset: FaceDataset, sigma: float) -> LandmarkPredictions:
     """The labels as answers, each with a deviation of `sigma` percent of a crop of 100 pixels."""
-    covariance = np.tile(np.eye(2, dtype=np.float32) * sigma**2 / 2, (len(pack), 51, 1, 1))
-    return LandmarkPredictions(pack.faces.points + 1, covariance, np.full(len(pack), 100, np.float32))
+    covariance = np.tile(np.eye(2, dtype=np.float32) * sigma**2 / 2, (len(dataset), 51, 1, 1))
+    return LandmarkPredictions(dataset.faces.points + 1, covariance, np.full(len(dataset), 100, np.float32))
 
 
 @pytest.mark.parametrize(("fill", "filled"), [(0.0, False), (0.9, False), (1.1, True)])
 def test_gaps_are_filled_where_the_teacher_is_sure(dot_pack: Path, fill: float, filled: bool) -> None:
-    pack = FaceDataset(dot_pack)  # point 43 lacks on every fifth face
+    dataset = FaceDataset(dot_pack)  # point 43 lacks on every fifth face
     settings = stage(TINY, batch_size=40).model_copy(
         update={"distill": DistillConfig(machine_labels=0.25, fill_max_sigma=fill)}
     )
-    source = BatchSource(pack, settings, CPU, unsure(pack, 1.0))
+    source = BatchSource(dataset, settings, CPU, unsure(dataset, 1.0))
     _, _, batch = source.draw(0)
-    gaps = torch.from_numpy(~pack.faces.point_mask[source.indices_of(0), 43])
+    gaps = torch.from_numpy(~dataset.faces.point_mask[source.indices_of(0), 43])
     assert gaps.sum() == 8
     assert batch.teacher_points is not None
     if filled:
@@ -136,28 +136,28 @@ def test_gaps_are_filled_where_the_teacher_is_sure(dot_pack: Path, fill: float, 
 
 
 def test_faces_without_labels_are_drawn_only_if_wanted(dot_pack: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    label = pack.faces.label.copy()
+    dataset = FaceDataset(dot_pack)
+    label = dataset.faces.label.copy()
     label[:10] = LabelSource.NONE
-    pack.faces = replace(pack.faces, label=label)
+    dataset.faces = replace(dataset.faces, label=label)
     for unlabelled, count in ((True, 40), (False, 30)):
         settings = stage(TINY).model_copy(update={"distill": DistillConfig(unlabelled=unlabelled)})
-        assert len(BatchSource(pack, settings, CPU, unsure(pack, 1.0)).indices) == count
+        assert len(BatchSource(dataset, settings, CPU, unsure(dataset, 1.0)).indices) == count
 
 
 def test_sampling_weights_of_a_stage_replace_the_datas(dot_pack: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    source = BatchSource(pack, stage(TINY, source_weights={"dots": 2.0}), CPU)
+    dataset = FaceDataset(dot_pack)
+    source = BatchSource(dataset, stage(TINY, source_weights={"dots": 2.0}), CPU)
     assert source.steps_per_epoch == 10  # 2 x 40 faces in steps of 8
     with pytest.raises(PairError, match="expected sources among dots, found spots"):
-        BatchSource(pack, stage(TINY, source_weights={"spots": 2.0}), CPU)
+        BatchSource(dataset, stage(TINY, source_weights={"spots": 2.0}), CPU)
 
 
 def test_the_live_teacher_sees_the_students_views(dot_pack: Path, teachers: list[Path]) -> None:
-    pack = FaceDataset(dot_pack)
+    dataset = FaceDataset(dot_pack)
     model, _ = load_model(teachers[1])
     teacher = DistillationTeacher(model, ATTENTION, CPU, amp=False, heatmaps=True, fused=True)
-    _, images, batch = BatchSource(pack, stage(ATTENTION), CPU, unsure(pack, 1.0)).draw(0)
+    _, images, batch = BatchSource(dataset, stage(ATTENTION), CPU, unsure(dataset, 1.0)).draw(0)
     taught = teacher(images, batch)
     assert taught.teacher_logits is not None
     assert taught.teacher_feature is not None
@@ -185,7 +185,7 @@ def test_a_live_teacher_must_fit(teachers: list[Path], number: int, margin: floa
 
 
 def test_projected_features_resume_exactly(dot_pack: Path, teachers: list[Path], tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
+    dataset = FaceDataset(dot_pack)
     settings = stage(TINY.model_copy(update={"input_size": 64}), losses={"wing": 1.0, "kd_feature": 1.0})
 
     class Stop(Exception):
@@ -195,16 +195,16 @@ def test_projected_features_resume_exactly(dot_pack: Path, teachers: list[Path],
         if progress.step == 7:
             raise Stop
 
-    whole = train_student(settings, pack, teachers[:1], tmp_path / "whole", cache=tmp_path)
+    whole = train_student(settings, dataset, teachers[:1], tmp_path / "whole", cache=tmp_path)
     with pytest.raises(Stop):
-        train_student(settings, pack, teachers[:1], tmp_path / "broken", cache=tmp_path, report=stop)
-    train_student(settings, pack, teachers[:1], tmp_path / "broken", cache=tmp_path, resume=True)
+        train_student(settings, dataset, teachers[:1], tmp_path / "broken", cache=tmp_path, report=stop)
+    train_student(settings, dataset, teachers[:1], tmp_path / "broken", cache=tmp_path, resume=True)
     state = load_checkpoint(whole.with_name(LAST))
     assert state["projector"]["weight"].shape == (32, 8, 1, 1)  # the student's 8 channels to the teacher's 32
     assert torch.equal(weights(tmp_path / "broken" / LAST), weights(whole.with_name(LAST)))
     assert load_model(whole)[0].config == settings.model  # the projection is no part of the net
     with pytest.raises(PairError, match="one teacher for losses that run it in every step, found 2"):
-        train_student(settings, pack, teachers[:2], tmp_path / "two", cache=tmp_path)
+        train_student(settings, dataset, teachers[:2], tmp_path / "two", cache=tmp_path)
 
 
 def test_fused_heatmaps_of_another_size_are_refused(dot_pack: Path, teachers: list[Path], tmp_path: Path) -> None:

@@ -37,12 +37,12 @@ train(stage, FaceDataset(sys.argv[2]), Path(sys.argv[3]), report=lambda p: print
 """
 
 
-def two_processes(stage: StageConfig, pack: Path, out: Path) -> str:
+def two_processes(stage: StageConfig, dataset: Path, out: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     script = out.with_suffix(".py")
     script.write_text(CHILD)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, str(script), stage.model_dump_json(), str(pack), str(out)]
+    command = [*launcher, str(script), stage.model_dump_json(), str(dataset), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -91,10 +91,10 @@ def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path,
 
 
 def test_parts_of_a_team_make_up_the_whole(dot_pack: Path) -> None:
-    pack, cpu = FaceDataset(dot_pack), torch.device("cpu")
-    whole = BatchSource(pack, stage(TINY, batch_size=8, augment=LIVELY), cpu).draw(3)
+    dataset, cpu = FaceDataset(dot_pack), torch.device("cpu")
+    whole = BatchSource(dataset, stage(TINY, batch_size=8, augment=LIVELY), cpu).draw(3)
     small = stage(TINY, batch_size=4, augment=LIVELY)
-    parts = [BatchSource(pack, small, cpu, distributed=Distributed(rank, 2)).draw(3) for rank in (0, 1)]
+    parts = [BatchSource(dataset, small, cpu, distributed=Distributed(rank, 2)).draw(3) for rank in (0, 1)]
     assert torch.equal(torch.cat([images for _, images, _ in parts]), whole[1])
     torch.testing.assert_close(torch.cat([batch.points for _, _, batch in parts]), whole[2].points, atol=1e-6, rtol=0)
 
@@ -102,12 +102,12 @@ def test_parts_of_a_team_make_up_the_whole(dot_pack: Path) -> None:
 def test_accumulated_parts_weigh_as_one_batch(dot_pack: Path, tmp_path: Path) -> None:
     """With batch norm as a fixed function, a step in two parts is the step in one: its loss, a mean over weights that
     the parts hold unequally, and the weights after it."""
-    pack = FaceDataset(dot_pack)
-    valid = np.arange(51) < np.arange(len(pack))[:, None]  # face i has i labels
-    pack.faces = replace(pack.faces, point_mask=valid)
+    dataset = FaceDataset(dot_pack)
+    valid = np.arange(51) < np.arange(len(dataset))[:, None]  # face i has i labels
+    dataset.faces = replace(dataset.faces, point_mask=valid)
     losses = []
     for size, parts in ((8, 1), (4, 2)):
-        source = BatchSource(pack, stage(SMALL, batch_size=size, grad_accumulation=parts), torch.device("cpu"))
+        source = BatchSource(dataset, stage(SMALL, batch_size=size, grad_accumulation=parts), torch.device("cpu"))
         step = build_train_step(stage(SMALL, batch_size=size, grad_accumulation=parts), torch.device("cpu"), steps=10)
         step.state.model.eval()
         step(*source.draw(0))

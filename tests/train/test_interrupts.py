@@ -36,9 +36,9 @@ train(stage(TINY, epochs=8, checkpoint_minutes=1e-9), FaceDataset(sys.argv[1]), 
 """
 
 
-def child(pack: Path, out: Path) -> subprocess.Popen[str]:
+def child(dataset: Path, out: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CHILD, str(pack), str(out)]
+    command = [sys.executable, "-c", CHILD, str(dataset), str(out)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 

@@ -66,7 +66,8 @@ def test_the_shipped_variants_fit_the_shipped_data() -> None:
     found = {name: variant_data(data, variant, name) for name, variant in config.variants.items()}
     first, *_, last = found.values()
     assert not any(source.relabel or source.offset != "keep" or source.second_opinion for source in first.sources)
-    assert len({variant.model_dump_json() for variant in found.values()}) == 4  # packs; weights need none of their own
+    # a dataset each; weights need none of their own
+    assert len({variant.model_dump_json() for variant in found.values()}) == 4
     assert last.reference is not None
     assert not last.reference.optional
 
@@ -99,7 +100,7 @@ def test_it_packs_trains_measures_and_goes_on(tmp_path: Path) -> None:
         ("as they stand", "t"), ("at one zero point", "t"), ("drawn twice", "t"), ("as they stand", "t, shift removed"),
     ]  # fmt: skip
     assert all(np.isfinite(row.nme).all() for row in table)
-    assert len(list((tmp_path / "out/packs").iterdir())) == 2  # the last two variants share theirs
+    assert len(list((tmp_path / "out/datasets").iterdir())) == 2  # the last two variants share theirs
     results = sorted((tmp_path / "out").glob("*/result.json"))
     assert len(results) == 6
     # each variant has the steps of the first: 24 faces in batches of 8

@@ -1,4 +1,4 @@
-"""The training loop on a tiny pack: it learns, resumes exactly, refuses what does not fit."""
+"""The training loop on a tiny dataset: it learns, resumes exactly, refuses what does not fit."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.train.settings import HEAT, stage, train, train_student, weights
 
 
 def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    teacher = train(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), pack, tmp_path / "teacher")
-    rows = pack.indices(Split.TRAIN)
-    answers = predict_dataset(load_model(teacher)[0], pack, rows)
-    error = nme(answers.points, pack.faces.points[rows], pack.faces.point_mask[rows])
+    dataset = FaceDataset(dot_pack)
+    teacher = train(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), dataset, tmp_path / "teacher")
+    rows = dataset.indices(Split.TRAIN)
+    answers = predict_dataset(load_model(teacher)[0], dataset, rows)
+    error = nme(answers.points, dataset.faces.points[rows], dataset.faces.point_mask[rows])
     assert error.mean() < 0.02
     student_stage = stage(epochs=30, losses={"wing": 0.5, "kd_wing": 1.0})
-    student = train_student(student_stage, pack, [teacher], tmp_path / "student")
+    student = train_student(student_stage, dataset, [teacher], tmp_path / "student")
     assert (
         load_checkpoint(student)["record"]["teacher"]
         == load_checkpoint(tmp_path / "student/last.pt")["record"]["teacher"]
@@ -42,8 +42,8 @@ def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path:
 
 
 def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    straight = train(stage(), pack, tmp_path / "straight")
+    dataset = FaceDataset(dot_pack)
+    straight = train(stage(), dataset, tmp_path / "straight")
 
     class Stop(Exception):
         pass
@@ -58,20 +58,20 @@ def test_resumed_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
     # the first checkpoint is written after the first epoch of 5 steps: stop once before it and once after
     for limit in (3, 7):
         with pytest.raises(Stop):
-            train(stage(), pack, tmp_path / "broken", resume=True, report=stop_at(limit))
-    train(stage(), pack, tmp_path / "broken", resume=True)
+            train(stage(), dataset, tmp_path / "broken", resume=True, report=stop_at(limit))
+    train(stage(), dataset, tmp_path / "broken", resume=True)
     assert torch.equal(weights(straight.with_name("last.pt")), weights(tmp_path / "broken/last.pt"))
     assert (tmp_path / "broken" / METRICS).read_text() == (tmp_path / "straight" / METRICS).read_text()
 
 
 def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    train(stage(epochs=1), pack, tmp_path / "run")
+    dataset = FaceDataset(dot_pack)
+    train(stage(epochs=1), dataset, tmp_path / "run")
     before = (tmp_path / "run/last.pt").stat().st_mtime_ns
-    train(stage(epochs=1), pack, tmp_path / "run", resume=True)
+    train(stage(epochs=1), dataset, tmp_path / "run", resume=True)
     assert (tmp_path / "run/last.pt").stat().st_mtime_ns == before
     with pytest.raises(PairError, match="expected a new or empty output folder"):
-        train(stage(epochs=1), pack, tmp_path / "run")
+        train(stage(epochs=1), dataset, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -85,22 +85,22 @@ def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
     ],
 )
 def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, expected: str) -> None:
-    pack = FaceDataset(dot_pack)
-    train(stage(epochs=1), pack, tmp_path / "run")
+    dataset = FaceDataset(dot_pack)
+    train(stage(epochs=1), dataset, tmp_path / "run")
     with pytest.raises(PairError, match=expected):
-        train(stage(epochs=1, **changed), pack, tmp_path / "run", resume=True)
+        train(stage(epochs=1, **changed), dataset, tmp_path / "run", resume=True)
 
 
 def test_resume_refuses_a_run_of_another_stage(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    teacher = train(stage(epochs=1), pack, tmp_path / "run")
+    dataset = FaceDataset(dot_pack)
+    teacher = train(stage(epochs=1), dataset, tmp_path / "run")
     with pytest.raises(PairError, match=r"the same stage to resume, .*\(teacher, now student\)"):
-        train_student(stage(epochs=1), pack, [teacher], tmp_path / "run", cache=tmp_path, resume=True)
+        train_student(stage(epochs=1), dataset, [teacher], tmp_path / "run", cache=tmp_path, resume=True)
 
 
 def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_path: Path) -> None:
     """After a stop at step 7 the checkpoint is that of step 5, the end of the first of two epochs."""
-    pack = FaceDataset(dot_pack)
+    dataset = FaceDataset(dot_pack)
 
     class Stop(Exception):
         pass
@@ -109,11 +109,11 @@ def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_pat
         if progress.step == 7:
             raise Stop
 
-    train(stage(), pack, tmp_path / "straight")
+    train(stage(), dataset, tmp_path / "straight")
     with pytest.raises(Stop):
-        train(stage(), pack, tmp_path / "run", report=stop)
+        train(stage(), dataset, tmp_path / "run", report=stop)
     calm = {"lr": 1.5e-3, "checkpoint_minutes": 9.0}
-    train(stage(**calm), pack, tmp_path / "run", resume=True)
+    train(stage(**calm), dataset, tmp_path / "run", resume=True)
     record = read_json(tmp_path / "run/run.json", "a run record")
     assert (record["config"]["train"]["lr"], record["config"]["train"]["checkpoint_minutes"]) == (1.5e-3, 9.0)
     changes = [
@@ -128,34 +128,34 @@ def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_pat
     # half the rate from the second epoch on: the schedule falls from the rate to a hundredth of it
     assert rates["run"] == pytest.approx([rates["straight"][0], rates["straight"][1] / 2])
     # more epochs make a finished run longer; fewer than are done would have no effect
-    train(stage(epochs=3, **calm), pack, tmp_path / "run", resume=True)
+    train(stage(epochs=3, **calm), dataset, tmp_path / "run", resume=True)
     assert load_checkpoint(tmp_path / "run/last.pt")["step"] == 15
     added = {"step": 10, "key": "train.epochs", "old": 2, "new": 3}
     assert read_json(tmp_path / "run/run.json", "a run record")["changes"] == [*changes, added]
     with pytest.raises(PairError, match=r"found train\.epochs=1 for a run that has done 15 of 5 steps"):
-        train(stage(epochs=1, **calm), pack, tmp_path / "run", resume=True)
+        train(stage(epochs=1, **calm), dataset, tmp_path / "run", resume=True)
 
 
 def test_init_from_starts_with_the_weights_only(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    first = train(stage(epochs=2), pack, tmp_path / "first")
+    dataset = FaceDataset(dot_pack)
+    first = train(stage(epochs=2), dataset, tmp_path / "first")
     tiny = stage(epochs=1, lr=1e-9, ema_decay=0.0)
-    second = train(tiny, pack, tmp_path / "second", init_from=first)
+    second = train(tiny, dataset, tmp_path / "second", init_from=first)
     kept, new = load_checkpoint(first)["ema"], load_checkpoint(second)["model"]
     name = "net.head.weight"
     torch.testing.assert_close(new[name], kept[name], atol=1e-6, rtol=0)
     assert load_checkpoint(second)["step"] == 5
     with pytest.raises(PairError, match="those of another architecture"):
-        train(stage(HEAT), pack, tmp_path / "third", init_from=first)
+        train(stage(HEAT), dataset, tmp_path / "third", init_from=first)
 
 
 def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    points = pack.faces.points.copy()
-    points[np.flatnonzero(pack.faces.split == Split.TRAIN)] = np.nan
-    pack.faces = replace(pack.faces, points=points)
+    dataset = FaceDataset(dot_pack)
+    points = dataset.faces.points.copy()
+    points[np.flatnonzero(dataset.faces.split == Split.TRAIN)] = np.nan
+    dataset.faces = replace(dataset.faces, points=points)
     with pytest.raises(PairError, match="expected finite losses, found loss, wing not finite at step 0"):
-        train(stage(), pack, tmp_path / "run")
+        train(stage(), dataset, tmp_path / "run")
     saved = load_checkpoint(tmp_path / "run/bad-batch.pt")
     assert saved["images"].shape == (8, 3, 64, 64)
     assert len(saved["faces"]) == 8
@@ -179,10 +179,10 @@ def test_settings_that_cannot_work(dot_pack: Path, tmp_path: Path, changes: dict
 
 
 def test_without_a_face_no_batch_size_would_help(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    pack.faces = replace(pack.faces, split=np.full(len(pack), Split.VALID, np.uint8))
+    dataset = FaceDataset(dot_pack)
+    dataset.faces = replace(dataset.faces, split=np.full(len(dataset), Split.VALID, np.uint8))
     with pytest.raises(PairError, match=r"found 0 faces of summed weight 0 for a step of 8\. Prepare faces"):
-        train(stage(), pack, tmp_path / "run")
+        train(stage(), dataset, tmp_path / "run")
 
 
 def test_a_missing_teacher_says_which_stage_makes_one(dot_pack: Path, tmp_path: Path) -> None:
@@ -201,11 +201,11 @@ def test_epoch_order_follow_the_weights() -> None:
 
 
 def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
-    pack = FaceDataset(dot_pack)
+    dataset = FaceDataset(dot_pack)
     # a deviation of 3 % of a crop of 100 pixels, sqrt(4.5 + 4.5)
-    variance = np.tile(np.eye(2, dtype=np.float32) * 4.5, (len(pack), 51, 1, 1))
-    answers = LandmarkPredictions(pack.faces.points.copy(), variance, np.full(len(pack), 100, np.float32))
-    source = BatchSource(pack, stage(), torch.device("cpu"), answers)
+    variance = np.tile(np.eye(2, dtype=np.float32) * 4.5, (len(dataset), 51, 1, 1))
+    answers = LandmarkPredictions(dataset.faces.points.copy(), variance, np.full(len(dataset), 100, np.float32))
+    source = BatchSource(dataset, stage(), torch.device("cpu"), answers)
     _, _, batch = next(source.batches(0, 1))
     assert set(batch.weight.unique().tolist()) <= {0.0, 0.25, 1.0}
     assert 0.25 in batch.weight
@@ -215,22 +215,22 @@ def test_machine_labels_weigh_less_beside_a_teacher(dot_pack: Path) -> None:
 
 
 def test_teacher_answers_are_kept(dot_pack: Path, tmp_path: Path) -> None:
-    pack = FaceDataset(dot_pack)
-    teacher = train(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
-    first = teacher_predictions([teacher], pack, tmp_path)
+    dataset = FaceDataset(dot_pack)
+    teacher = train(stage(HEAT, epochs=1), dataset, tmp_path / "teacher")
+    first = teacher_predictions([teacher], dataset, tmp_path)
     kept = list(tmp_path.glob("answers-*.npz"))
     assert len(kept) == 1
     stamp = kept[0].stat().st_mtime_ns
-    second = teacher_predictions([teacher], pack, tmp_path)
+    second = teacher_predictions([teacher], dataset, tmp_path)
     assert kept[0].stat().st_mtime_ns == stamp
     np.testing.assert_array_equal(first.points, second.points)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "shape", "objects", "nan", "missing"])
 def test_damaged_predictions_are_made_anew(dot_pack: Path, tmp_path: Path, damage: str) -> None:
-    pack = FaceDataset(dot_pack)
-    teacher = train(stage(HEAT, epochs=1), pack, tmp_path / "teacher")
-    first = teacher_predictions([teacher], pack, tmp_path)
+    dataset = FaceDataset(dot_pack)
+    teacher = train(stage(HEAT, epochs=1), dataset, tmp_path / "teacher")
+    first = teacher_predictions([teacher], dataset, tmp_path)
     (kept,) = tmp_path.glob("answers-*.npz")
     if damage in ("cut", "empty"):
         kept.write_bytes(kept.read_bytes()[: 1000 if damage == "cut" else 0])
@@ -238,5 +238,5 @@ def test_damaged_predictions_are_made_anew(dot_pack: Path, tmp_path: Path, damag
         odd = {"shape": first.points[:5], "objects": first.points.astype(object), "nan": first.points * np.nan}
         columns = {"points": odd.get(damage), "covariance": first.covariance, "side": first.side}
         np.savez(kept, **{name: column for name, column in columns.items() if column is not None})
-    again = teacher_predictions([teacher], pack, tmp_path)
+    again = teacher_predictions([teacher], dataset, tmp_path)
     np.testing.assert_array_equal(again.points, first.points)

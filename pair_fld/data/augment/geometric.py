@@ -24,7 +24,7 @@ _FLIP = torch.tensor(FLIP)
 
 @dataclass(frozen=True)
 class ViewTransforms:
-    """Affine maps of a batch from normalised view coordinates to normalised pack coordinates.
+    """Affine maps of a batch from normalised view coordinates to normalised packed coordinates.
 
     Attributes:
         linear: (B, 2, 2).
@@ -63,7 +63,7 @@ def sample_views(
         centre = centre + normal[:, :2] * config.shift * side[:, None]
         side = side * torch.exp(normal[:, 2] * config.scale)
         angle = angle + torch.deg2rad(normal[:, 3] * config.rotation)
-    half = side / pack_size  # view norm 1 is half a side, pack norm 1 is half the pack
+    half = side / pack_size  # view norm 1 is half a side, packed norm 1 is half the packed crop
     c, s = half * torch.cos(angle), half * torch.sin(angle)
     mirror = torch.where(flipped, -1.0, 1.0)
     linear = torch.stack([torch.stack([c * mirror, -s], -1), torch.stack([s * mirror, c], -1)], -2)
@@ -84,15 +84,15 @@ def warp_crops(crops: np.ndarray | Sequence[np.ndarray], views: ViewTransforms, 
     """`warp_images` with OpenCV: B crops (P, P, 3) uint8, anywhere in memory, to (B, size, size, 3) uint8."""
     out = np.empty((len(crops), size, size, 3), np.uint8)
     linear, offset = views.linear.numpy().astype(np.float64), views.offset.numpy().astype(np.float64)
-    # view pixel u = ((n + 1) S - 1) / 2 at normalised n, pack pixel likewise: u_pack = scale u_view + shift
-    pack = crops[0].shape[0]
-    matrices = np.concatenate([linear * (pack / size), np.zeros((len(crops), 2, 1))], axis=2)
+    # view pixel u = ((n + 1) S - 1) / 2 at normalised n, packed pixel likewise: u_pack = scale u_view + shift
+    packed = crops[0].shape[0]
+    matrices = np.concatenate([linear * (packed / size), np.zeros((len(crops), 2, 1))], axis=2)
     first = np.einsum("bij,j->bi", linear, np.full(2, 1 / size - 1)) + offset  # where view pixel (0, 0) is
-    matrices[:, :, 2] = ((first + 1) * pack - 1) / 2
+    matrices[:, :, 2] = ((first + 1) * packed - 1) / 2
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     # Copy first, in order: warping straight from uncached memory takes twice as long. With a fourth channel, OpenCV's
     # warp is twice as fast again.
-    near, warped = np.empty((pack, pack, 4), np.uint8), np.empty((size, size, 4), np.uint8)
+    near, warped = np.empty((packed, packed, 4), np.uint8), np.empty((size, size, 4), np.uint8)
     for crop, matrix, drawn in zip(crops, matrices, out, strict=True):
         cv2.cvtColor(crop, cv2.COLOR_BGR2BGRA, dst=near)
         cv2.warpAffine(near, matrix, (size, size), dst=warped, flags=flags, borderMode=cv2.BORDER_CONSTANT)

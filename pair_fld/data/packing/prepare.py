@@ -59,7 +59,7 @@ def prepare(
 
     Args:
         resume: continue an interrupted run of the same configuration in `out`; a finished one just returns.
-        overwrite: replace an earlier pack (finished or not) in `out`.
+        overwrite: replace an earlier dataset (finished or not) in `out`.
         progress: called with (samples done, samples in all).
 
     Returns:
@@ -144,7 +144,7 @@ def _load(jobs: list[PartJob], workers: int, progress: Progress) -> int:
 
 @contextmanager
 def _writing_faults(out: Path) -> Generator[None]:
-    """Say in a sentence what stopped the writing of a pack; what is written is kept for --resume."""
+    """Say in a sentence what stopped the writing of a dataset; what is written is kept for --resume."""
     try:
         yield
     except BrokenProcessPool:
@@ -176,16 +176,16 @@ def _decisive(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finished_report(config: DataConfig, out: Path) -> dict[str, Any] | None:
-    """The report of a finished pack of this configuration; None when `out` holds no finished pack."""
+    """The report of a finished dataset of this configuration; None when `out` holds no finished dataset."""
     if not (out / RECORD).is_file():
         return None
     record = read_record(out / RECORD, "a prepare record")
     whole = isinstance(record.get("report"), dict) and isinstance(record.get("config"), dict)
     if not whole or not (out / "faces.npz").is_file():
-        raise PairError(out, "a pack", "a run of another stage", "Choose another output folder.")
+        raise PairError(out, "a dataset", "a run of another stage", "Choose another output folder.")
     if _essence(config) != _decisive(current_keys(record["config"])):
         remedy = "Choose another folder, or --overwrite to replace it."
-        raise PairError(out, "a pack of this configuration to resume", "one of another configuration", remedy)
+        raise PairError(out, "a dataset of this configuration to resume", "one of another configuration", remedy)
     shutil.rmtree(out / PARTS, ignore_errors=True)  # left when the run was killed just before its last step
     return record["report"]
 

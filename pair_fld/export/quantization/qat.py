@@ -83,14 +83,14 @@ def stage_of(state: dict[str, Any]) -> StageConfig:
 
 
 def predictions_of(
-    state: dict[str, Any], checkpoint: Path, pack: FaceDataset, teachers: Sequence[Path], cache: Path
+    state: dict[str, Any], checkpoint: Path, dataset: FaceDataset, teachers: Sequence[Path], cache: Path
 ) -> LandmarkPredictions | None:
     """The teacher predictions that a student was trained with; None for a checkpoint without a teacher.
 
     Args:
         state: the student's checkpoint.
         checkpoint: its path.
-        pack: the data.
+        dataset: the data.
         teachers: checkpoints that may be its teachers.
         cache: folder that may hold their predictions.
 
@@ -101,7 +101,7 @@ def predictions_of(
     if not isinstance(wanted, str):
         return None
     views = stage_of(state).distill.teacher_views
-    cached = cached_predictions(wanted, pack, cache, views)
+    cached = cached_predictions(wanted, dataset, cache, views)
     if cached is not None:
         return cached
     missing = [str(path) for path in teachers if not path.is_file()]
@@ -110,14 +110,14 @@ def predictions_of(
         what = f"no file {', '.join(missing)}" if missing else f"{named}, which is another one"
         remedy = "Name it with --teacher, or quantize without --qat."
         raise PairError(checkpoint, f"its teacher (sha256 {wanted[:12]}...)", what, remedy)
-    return teacher_predictions(teachers, pack, cache, views=views)
+    return teacher_predictions(teachers, dataset, cache, views=views)
 
 
 def finetune(
     student: Student,
     float_graph: Path,
     qdq: onnx.ModelProto,
-    pack: FaceDataset,
+    dataset: FaceDataset,
     config: QatConfig,
     run: RunSpec,
     out: Path,
@@ -129,7 +129,7 @@ def finetune(
         student: the network and how it was trained.
         float_graph: its float ONNX file.
         qdq: the post-training int8 graph of `float_graph`: which values are rounded, and the scales to start from.
-        pack: the data.
+        dataset: the data.
         config: steps and learning rate.
         run: where the run is kept, and how it starts.
         out: gets the float ONNX file with the trained weights, to be quantized with `FineTuned.codes`.
@@ -141,7 +141,7 @@ def finetune(
         KeyboardInterrupt: as `Trainer.fit`.
     """
     started = time.monotonic()
-    job = _job(student, float_graph, qdq, pack, config)
+    job = _job(student, float_graph, qdq, dataset, config)
     history: list[float] = []
 
     def report(p: TrainProgress) -> None:
@@ -171,7 +171,9 @@ class _GraphOutputs(nn.Module):
         return Outputs(self.twin(x))
 
 
-def _job(student: Student, float_graph: Path, qdq: onnx.ModelProto, pack: FaceDataset, config: QatConfig) -> TrainJob:
+def _job(
+    student: Student, float_graph: Path, qdq: onnx.ModelProto, dataset: FaceDataset, config: QatConfig
+) -> TrainJob:
     train, device = student.stage.train, torch.device("cpu")
     # the exported graph has one output, and there is no teacher per step
     unserved = {MAPS, TEACHER_PER_STEP}
@@ -188,9 +190,9 @@ def _job(student: Student, float_graph: Path, qdq: onnx.ModelProto, pack: FaceDa
     state = TrainState(twin, _GraphOutputs(twin), spec, device)
     step = TrainStep(state, LandmarkObjective(losses, student.net.points), device)
     ranges = hashlib.sha256(json.dumps(twin.codes(), sort_keys=True).encode()).hexdigest()
-    record = provenance(config.model_dump(mode="json"), seed=train.seed, data_hash=pack.data_hash)
+    record = provenance(config.model_dump(mode="json"), seed=train.seed, data_hash=dataset.data_hash)
     record |= {"kind": KIND, "processes": 1, "checkpoint": student.checkpoint, "ranges": ranges}
-    source = BatchSource(pack, student.stage, device, student.predictions)
+    source = BatchSource(dataset, student.stage, device, student.predictions)
     return TrainJob(record, STAGE, source, step, config.steps, RULES)
 
 

@@ -60,14 +60,14 @@ class FineTuning:
 
 
 def quantize_checkpoint(
-    checkpoint: Path, pack: FaceDataset, config: QuantConfig, out: Path, say: Say = say_nothing,
+    checkpoint: Path, dataset: FaceDataset, config: QuantConfig, out: Path, say: Say = say_nothing,
     fine_tuning: FineTuning | None = None,
 ) -> QuantizeReport:  # fmt: skip
     """Export, calibrate on the training split, quantize, and measure every file on the validation split.
 
     Args:
         checkpoint: a trained student.
-        pack: the data set that it was trained on.
+        dataset: the data set that it was trained on.
         config: precisions, formats, calibration and bounds.
         out: an empty folder; gets model-PRECISION.onnx, model-PRECISION.tflite and run.json.
         say: takes sentences on the progress.
@@ -79,13 +79,13 @@ def quantize_checkpoint(
         PairError: no validation faces, or an operator that no writer knows.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        quantizer = Quantizer(checkpoint, pack, config, out, Path(scratch), say)
+        quantizer = Quantizer(checkpoint, dataset, config, out, Path(scratch), say)
         quantizer.export()
         quantizer.post_training()
         if fine_tuning is not None:
             quantizer.fine_tune(fine_tuning)
         report = quantizer.gates()
-    record = provenance(recorded(config, fine_tuning is not None), seed=None, data_hash=pack.data_hash)
+    record = provenance(recorded(config, fine_tuning is not None), seed=None, data_hash=dataset.data_hash)
     record |= {"checkpoint": file_hash(checkpoint), "qat": fine_tuning is not None, "passed": not report.broken}
     write_json(out / RECORD, record | {"report": report.to_json()})
     if report.broken:
@@ -103,25 +103,31 @@ class Quantizer:
 
     Args:
         scratch: a folder for the float graphs, which are not kept.
-        checkpoint, pack, config, out, say: see `quantize_checkpoint`.
+        checkpoint, dataset, config, out, say: see `quantize_checkpoint`.
     """
 
     def __init__(
-        self, checkpoint: Path, pack: FaceDataset, config: QuantConfig, out: Path, scratch: Path, say: Say = say_nothing
+        self,
+        checkpoint: Path,
+        dataset: FaceDataset,
+        config: QuantConfig,
+        out: Path,
+        scratch: Path,
+        say: Say = say_nothing,
     ) -> None:
-        self.checkpoint, self.pack, self.config, self.out, self.say = checkpoint, pack, config, out, say
+        self.checkpoint, self.dataset, self.config, self.out, self.say = checkpoint, dataset, config, out, say
         self.model = TorchModel(checkpoint)
         self.metadata = model_metadata(
             self.model.input_size, self.model.margin, self.model.net.output_kind,
             model=self.model.net.config.model_dump(mode="json"), checkpoint=file_hash(checkpoint),
-            data_hash=pack.data_hash, trained=self.model.state["record"],
+            data_hash=dataset.data_hash, trained=self.model.state["record"],
         )  # fmt: skip
-        train_rows, rows = pack.indices(Split.TRAIN, labelled=True), pack.indices(Split.VALID, labelled=True)
+        train_rows, rows = dataset.indices(Split.TRAIN, labelled=True), dataset.indices(Split.VALID, labelled=True)
         if not len(rows):
             remedy = "Prepare data with valid_fraction above 0."
-            raise PairError(pack.folder, "validation faces to measure the files on", "none", remedy)
-        self.calibration, _, _ = cut(pack, _spread(train_rows, config.calibration_images), self.model)
-        self.crops, self.truth, self.point_mask = cut(pack, _spread(rows, SCORE_CROPS), self.model)
+            raise PairError(dataset.folder, "validation faces to measure the files on", "none", remedy)
+        self.calibration, _, _ = cut(dataset, _spread(train_rows, config.calibration_images), self.model)
+        self.crops, self.truth, self.point_mask = cut(dataset, _spread(rows, SCORE_CROPS), self.model)
         self.float_graph = scratch / "model.onnx"
         self.int8_float_graph = self.float_graph  # the one that the int8-static files are made from
         self.trained_graph = scratch / "trained" / "model.onnx"
@@ -156,10 +162,10 @@ class Quantizer:
         self.say(f"fine-tuning for {config.qat.steps} steps with the rounding of the int8 graph")
         qdq = quantize_static_qdq(self.float_graph, self.calibration, self.metadata, self.method)
         stage = qat.stage_of(self.model.state)
-        predictions = qat.predictions_of(self.model.state, self.checkpoint, self.pack, tuning.teachers, tuning.cache)
+        predictions = qat.predictions_of(self.model.state, self.checkpoint, self.dataset, tuning.teachers, tuning.cache)
         student = qat.Student(self.model.net, file_hash(self.checkpoint), stage, predictions)
         trained = qat.finetune(
-            student, self.float_graph, qdq, self.pack, config.qat, tuning.run, self.trained_graph, tuning.progress
+            student, self.float_graph, qdq, self.dataset, config.qat, tuning.run, self.trained_graph, tuning.progress
         )
         self.int8_float_graph = self.trained_graph
         facts = {"method": f"{self.method}, then fine-tuned", "qat": config.qat.model_dump()}

@@ -82,6 +82,6 @@ def test_both_warps_draw_the_same() -> None:
     images = torch.from_numpy(smooth_images(2))
     views = sample_views(FRAMES, PACK, MARGIN, AugmentConfig(rotation=30, shift=0.1), np.random.default_rng(4))
     apart = (warp_images(images, views, SIZE) - sample_images(images, views, SIZE)).abs()
-    # OpenCV rounds positions to 1/32 pixel; at the pack's rim it blends with black a little differently
+    # OpenCV rounds positions to 1/32 pixel; at the dataset's rim it blends with black a little differently
     assert apart.mean() < 0.3
     assert (apart > 3).float().mean() < 0.01

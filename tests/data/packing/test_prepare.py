@@ -1,4 +1,4 @@
-"""prepare: bad input as counted skips, splits, duplicates, resuming, and the pack that comes out."""
+"""prepare: bad input as counted skips, splits, duplicates, resuming, and the dataset that comes out."""
 
 from __future__ import annotations
 
@@ -48,20 +48,22 @@ def test_pack_holds_checked_crops_and_points(tmp_path: Path) -> None:
     assert (report["faces"], report["train"], report["left_out"]) == (5, 5, {})
     assert seen[-1] == (5, 5)
     assert snapshot(tmp_path / "in") == before
-    pack = FaceDataset(tmp_path / "out")
-    crops = pack.images(np.arange(5))
+    dataset = FaceDataset(tmp_path / "out")
+    crops = dataset.images(np.arange(5))
     assert crops.shape == (5, 48, 48, 3)
     for k in range(5):
-        assert pack.faces.hash[k] == hashlib.sha256(crops[k].tobytes()).hexdigest()
-        back = transform_points(invert(pack.faces.matrix[k]), pack.faces.points[k])
+        assert dataset.faces.hash[k] == hashlib.sha256(crops[k].tobytes()).hexdigest()
+        back = transform_points(invert(dataset.faces.matrix[k]), dataset.faces.points[k])
         assert np.abs(back - face_points(k)).max() < 1e-3
-        expected, size = fit_frame(face_points(k)), 48 / pack.margin
-        assert pack.faces.frame[k] == pytest.approx([23.5, 23.5, size, 0.0], abs=1e-4)  # upright, in the middle
-        assert transform_points(invert(pack.faces.matrix[k]), [23.5, 23.5]) == pytest.approx(expected.centre, abs=1e-3)
-    assert pack.faces.path.tolist() == [f"in/images/f{k}.png" for k in range(5)]
-    assert pack.record["seed"] == 0
-    assert pack.record["report"] == report
-    assert pack.record["config"]["pack_size"] == 48
+        expected, size = fit_frame(face_points(k)), 48 / dataset.margin
+        assert dataset.faces.frame[k] == pytest.approx([23.5, 23.5, size, 0.0], abs=1e-4)  # upright, in the middle
+        assert transform_points(invert(dataset.faces.matrix[k]), [23.5, 23.5]) == pytest.approx(
+            expected.centre, abs=1e-3
+        )
+    assert dataset.faces.path.tolist() == [f"in/images/f{k}.png" for k in range(5)]
+    assert dataset.record["seed"] == 0
+    assert dataset.record["report"] == report
+    assert dataset.record["config"]["pack_size"] == 48
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         ".pairfld",
         "faces.npz",
@@ -145,7 +147,12 @@ def palette_png(image: np.ndarray) -> bytes:
 
 
 def with_exif_rotation(jpeg: bytes, orientation: int) -> bytes:
-    tiff = b"MM\0*\0\0\0\x08" + struct.pack(">H", 1) + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0) + b"\0\0\0\0"
+    tiff = (
+        b"MM\0*\0\0\0\x08"
+        + struct.pack(">H", 1)
+        + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0)
+        + b"\0\0\0\0"
+    )
     body = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 

@@ -1,4 +1,4 @@
-"""The quantize stage on a small pack: gates that hold and gates that break, fine-tuning and its record."""
+"""The quantize stage on a small dataset: gates that hold and gates that break, fine-tuning and its record."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def stage(epochs: int, losses: dict[str, float]) -> StageConfig:
 @pytest.fixture(scope="module")
 def workspace(dot_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with teacher/best.pt, student/best.pt and the teacher's answers."""
-    work, pack = tmp_path_factory.mktemp("work"), FaceDataset(dot_pack)
-    teacher = train_teacher(stage(8, {"wing": 1.0}), pack, RunSpec(work / "teacher"))
-    distill(stage(8, {"wing": 0.5, "kd_wing": 1.0}), pack, [teacher], RunSpec(work / "student"))
+    work, dataset = tmp_path_factory.mktemp("work"), FaceDataset(dot_pack)
+    teacher = train_teacher(stage(8, {"wing": 1.0}), dataset, RunSpec(work / "teacher"))
+    distill(stage(8, {"wing": 0.5, "kd_wing": 1.0}), dataset, [teacher], RunSpec(work / "student"))
     return work
 
 
@@ -165,12 +165,12 @@ def test_stopped_fine_tuning_continues_exactly(workspace: Path, dot_pack: Path, 
 
 
 def test_fine_tuning_needs_the_students_own_teacher(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
-    student, pack = workspace / "student/best.pt", FaceDataset(dot_pack)
+    student, dataset = workspace / "student/best.pt", FaceDataset(dot_pack)
     config = QuantConfig(**LOOSE, qat=QatConfig(steps=1))
 
     def attempt(name: str, teacher: Path, cache: Path) -> None:
         run = RunSpec(tmp_path / f"{name}-qat")
-        quantize_checkpoint(student, pack, config, tmp_path / name, fine_tuning=FineTuning(run, [teacher], cache))
+        quantize_checkpoint(student, dataset, config, tmp_path / name, fine_tuning=FineTuning(run, [teacher], cache))
 
     with pytest.raises(PairError, match=r"expected its teacher \(sha256 .*found no file .*Name it with --teacher"):
         attempt("a", tmp_path / "none.pt", tmp_path)
