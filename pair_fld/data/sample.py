@@ -41,7 +41,8 @@ class Sample:
     the data root. source: index into the configuration's sources. identity: the person, where the source knows. label:
     the .pts file. points: (N, 2) _img of any scheme where the listing has read them already, nan where not labelled.
     index: frame of a video, or number of a rendered face. visibility: (N,) or (51,) uint8 SEEN, BEHIND or SELF_HIDDEN,
-    where the source knows. box: x0 y0 x1 y1 _img of the face as the source draws it. tags: attributes that the source states.
+    where the source knows. box: x0 y0 x1 y1 _img of the face as the source draws it. tags: attributes that the source
+    states.
     """
 
     path: Path

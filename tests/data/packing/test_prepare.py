@@ -147,12 +147,7 @@ def palette_png(image: np.ndarray) -> bytes:
 
 
 def with_exif_rotation(jpeg: bytes, orientation: int) -> bytes:
-    tiff = (
-        b"MM\0*\0\0\0\x08"
-        + struct.pack(">H", 1)
-        + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0)
-        + b"\0\0\0\0"
-    )
+    tiff = b"MM\0*\0\0\0\x08" + struct.pack(">H", 1) + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0) + b"\0\0\0\0"
     body = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
