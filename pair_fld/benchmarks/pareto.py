@@ -29,9 +29,10 @@ from pair_fld.export.quantization.formats import quantize
 from pair_fld.io import atomic_path, file_hash, read_json, write_json
 from pair_fld.models import build_model
 from pair_fld.progress import Progress, no_progress
-from pair_fld.runs import RECORD, claim_folder, provenance
+from pair_fld.runs import provenance
 from pair_fld.runtime.metadata import model_metadata
 from pair_fld.runtime.session import has_metadata
+from pair_fld.train.compared_runs import claim_comparison
 from pair_fld.train.distill import train_teacher
 from pair_fld.train.run_folder import RunSpec
 
@@ -176,16 +177,9 @@ def _claim(config: ParetoConfig, dataset: FaceDataset, spec: ParetoSpec) -> None
         "data_hash": dataset.data_hash,
         "reference": file_hash(spec.reference),
     }
-    run = spec.run
-    if run.resume and (run.out / RECORD).is_file():
-        old = read_json(run.out / RECORD, "a study's record")
-        if any(old.get(key) != value for key, value in plan.items()):
-            remedy = "Use another --out, or --overwrite to start anew."
-            found = "one of another configuration, reference or data"
-            raise PairError(run.out, "the same study to resume", found, remedy)
-        return
-    claim_folder(run.out, STAGE, overwrite=run.overwrite, inputs=[*run.inputs, spec.reference, *spec.peers])
-    write_json(run.out / RECORD, provenance(plan["config"], seed=config.train.seed) | plan)
+    run = replace(spec.run, inputs=[*spec.run.inputs, spec.reference, *spec.peers])
+    extra = provenance(plan["config"], seed=config.train.seed)
+    claim_comparison(run, STAGE, "study", plan, extra, "configuration, reference or data")
 
 
 def _point(

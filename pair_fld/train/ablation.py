@@ -14,25 +14,19 @@ from pair_fld.config import StageConfig
 from pair_fld.data.dataset import FaceDataset, LabelSource, Split
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
-from pair_fld.io import read_json, write_json
 from pair_fld.models import LandmarkNet
-from pair_fld.models.checkpoint import load_model
-from pair_fld.processes import cores
 from pair_fld.progress import Progress, no_progress
-from pair_fld.runs import RECORD, claim_folder, provenance
+from pair_fld.runs import provenance
 from pair_fld.train.batches import steps_per_epoch
 from pair_fld.train.builder import build_train_step, loss_names
+from pair_fld.train.compared_runs import ComparedRun, claim_comparison, train_and_measure, workers_and_threads
 from pair_fld.train.comparison import VariantResult, compare_variants
 from pair_fld.train.distill import distill, per_step_teacher
-from pair_fld.train.distributed import pick_device
-from pair_fld.train.metric_log import METRICS, read_rows
 from pair_fld.train.predict_dataset import predict_dataset
-from pair_fld.train.resume import LAST
 from pair_fld.train.run_folder import RunSpec
 from pair_fld.train.teacher_predictions import teacher_id, teacher_predictions
-from pair_fld.train.workers import run_in_workers
 
-STAGE, RESULT = "ablation", "result.json"
+STAGE = "ablation"
 HEATMAP_KD = ("kd_heatmap", "kd_l2", "kd_fused", "kd_simcc")
 COORDINATE_KD = ("kd_wing", "kd_smooth_l1")
 VALID_NAME = "validation split"
@@ -98,23 +92,9 @@ class AblationSpec:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One run of the ablation, as a worker process gets it."""
-
-    stage: StageConfig
-    data: Path
+class _DistilledRun(ComparedRun):
     teachers: tuple[Path, ...]
-    run: RunSpec
     cache: Path
-    threads: int
-
-    @property
-    def steps(self) -> int:
-        return self.stage.train.epochs * self.stage.train.steps_per_epoch
-
-    @property
-    def is_done(self) -> bool:
-        return (self.run.out / RESULT).is_file()
 
 
 def variants_for(dataset: FaceDataset) -> dict[str, Variant]:
@@ -155,30 +135,18 @@ def ablate(
         progress=progress,
     )  # fmt: skip
     variants = variants_for(dataset)
-    jobs = {
-        (name, seed): _Job(
-            variant_stage(stage, name, seed, dataset), dataset.folder, tuple(teachers),
-            RunSpec(spec.run.out / _folder_name(name, seed), resume=True, device=spec.run.device),
-            spec.cache_folder, 1 if _parallel(spec) > 1 and _on_cpu(spec) else 0,
+    workers, threads = workers_and_threads(spec.jobs, spec.run.device)
+    runs = {
+        (name, seed): _DistilledRun(
+            variant_stage(stage, name, seed, dataset), dataset.folder,
+            RunSpec(spec.run.out / _folder_name(name, seed), resume=True, device=spec.run.device), threads,
+            tuple(teachers), spec.cache_folder,
         )
         for seed in range(spec.seeds)
         for name in variants
     }  # fmt: skip
-    unfinished = [job for job in jobs.values() if not job.is_done]
-    run_in_workers(_train_variant, unfinished, _parallel(spec), lambda: _tell(progress, list(jobs.values())))
-    results = {
-        name: [read_json(jobs[name, seed].run.out / RESULT, "an ablation's result") for seed in range(spec.seeds)]
-        for name in variants
-    }
+    results = train_and_measure(_train_variant, runs, workers, progress)
     return compare_variants(results, [name for name in BASELINES if name in variants])
-
-
-def _on_cpu(spec: AblationSpec) -> bool:
-    return pick_device(spec.run.device).type == "cpu"
-
-
-def _parallel(spec: AblationSpec) -> int:
-    return spec.jobs or (cores() if _on_cpu(spec) else 1)
 
 
 def _check(stage: StageConfig, dataset: FaceDataset, seeds: int, teacher: LandmarkNet | None) -> None:
@@ -203,16 +171,9 @@ def _claim(stage: StageConfig, dataset: FaceDataset, teachers: Sequence[Path], r
         "teacher": teacher_id(teachers),
         "data_hash": dataset.data_hash,
     }
-    if run.resume and (run.out / RECORD).is_file():
-        old = read_json(run.out / RECORD, "an ablation's record")
-        if any(old.get(key) != value for key, value in plan.items()):
-            remedy = "Use another --out, or --overwrite to start anew."
-            found = "one of another configuration, teacher or data"
-            raise PairError(run.out, "the same ablation to resume", found, remedy)
-        return
-    claim_folder(run.out, STAGE, overwrite=run.overwrite, inputs=run.inputs)
-    record = provenance(plan["config"], data_hash=dataset.data_hash)
-    write_json(run.out / RECORD, record | plan | {"variants": {name: asdict(v) for name, v in VARIANTS.items()}})
+    extra = provenance(plan["config"], data_hash=dataset.data_hash)
+    extra |= {"variants": {name: asdict(v) for name, v in VARIANTS.items()}}
+    claim_comparison(run, STAGE, "ablation", plan, extra, "configuration, teacher or data")
 
 
 def _folder_name(variant: str, seed: int) -> str:
@@ -239,31 +200,18 @@ def variant_stage(stage: StageConfig, name: str, seed: int, dataset: FaceDataset
     )
 
 
-def _train_variant(job: _Job) -> None:
+def _train_variant(run: _DistilledRun) -> None:
     """Train one variant with one seed, and measure its last weights on every source that is not trained on."""
-    if job.threads:
-        torch.set_num_threads(job.threads)
-    dataset = FaceDataset(job.data)
-    distill(job.stage, dataset, job.teachers, job.run, cache=job.cache)
-    model, _ = load_model(job.run.out / LAST)
-    model.to(pick_device(job.run.device))
-    faces = dataset.faces
+    dataset = run.open_dataset()
+    distill(run.stage, dataset, run.teachers, run.run, cache=run.cache)
+    model, faces = run.last_model(), dataset.faces
     sets = {VALID_NAME: dataset.indices(Split.VALID, labelled=True)}
     tested = dataset.indices(Split.TEST, labelled=True)
     sets |= {source.name: tested[faces.source[tested] == k] for k, source in enumerate(dataset.config.sources)}
-    result = {}
+    result: dict[str, float] = {}
     for name, indices in sets.items():
         if len(indices):
             points = predict_dataset(model, dataset, indices).points
             error = nme(points, faces.points[indices], faces.point_mask[indices])
             result[name] = float(np.nanmean(error) * 100)
-    write_json(job.run.out / RESULT, result)
-
-
-def _tell(progress: Progress, jobs: Sequence[_Job]) -> None:
-    done = 0
-    for job in jobs:
-        rows = read_rows(job.run.out / METRICS)
-        done += int(rows[-1]["step"]) if rows else 0
-    note = f"{sum(job.is_done for job in jobs)} of {len(jobs)} runs finished"
-    progress(done, sum(job.steps for job in jobs), note)
+    run.write_result(result)

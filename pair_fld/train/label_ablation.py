@@ -11,13 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 
 from pair_fld.config import DataConfig, LabelAblationConfig, LabelVariant, StageConfig
@@ -26,22 +24,17 @@ from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.second_opinion import open_reference
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme, shift_removed_nme
-from pair_fld.io import file_hash, read_json, write_json
-from pair_fld.models.checkpoint import load_model
-from pair_fld.processes import cores
+from pair_fld.io import file_hash
 from pair_fld.progress import Progress, no_progress
-from pair_fld.runs import RECORD, claim_folder, provenance
+from pair_fld.runs import provenance
 from pair_fld.train.batches import steps_per_epoch
+from pair_fld.train.compared_runs import ComparedRun, claim_comparison, train_and_measure, workers_and_threads
 from pair_fld.train.comparison import VariantResult, compare_variants
 from pair_fld.train.distill import train_teacher
-from pair_fld.train.distributed import pick_device
-from pair_fld.train.metric_log import METRICS, read_rows
 from pair_fld.train.predict_dataset import predict_dataset
-from pair_fld.train.resume import LAST
 from pair_fld.train.run_folder import RunSpec
-from pair_fld.train.workers import run_in_workers
 
-STAGE, RESULT, DATASETS = "ablation of labels", "result.json", "datasets"
+STAGE, DATASETS = "ablation of labels", "datasets"
 SHIFT_REMOVED = ", shift removed"  # after the name of a set
 
 
@@ -84,24 +77,6 @@ def label_stage(stage: StageConfig, weights: Mapping[str, float], seed: int, ste
     return stage.model_copy(update={"train": stage.train.model_copy(update=train)})
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One training, as a worker process gets it."""
-
-    stage: StageConfig
-    data: Path
-    run: RunSpec
-    threads: int
-
-    @property
-    def steps(self) -> int:
-        return self.stage.train.epochs * self.stage.train.steps_per_epoch
-
-    @property
-    def is_done(self) -> bool:
-        return (self.run.out / RESULT).is_file()
-
-
 def ablate_labels(
     config: LabelAblationConfig,
     data: DataConfig,
@@ -134,26 +109,18 @@ def ablate_labels(
         # an earlier, interrupted call may have left it half done
         prepare(own, datasets[name], resume=True, progress=progress)
     steps = stage.train.steps_per_epoch or _steps(stage, next(iter(config.variants.values())), datasets)
-    on_cpu = pick_device(run.device).type == "cpu"
-    parallel = jobs or (cores() if on_cpu else 1)
+    workers, threads = workers_and_threads(jobs, run.device)
     runs = {
-        (name, seed): _Job(
+        (name, seed): ComparedRun(
             label_stage(stage, variant.weights, seed, steps),
             datasets[name],
             RunSpec(run.out / f"{_plain(name)}-{seed}", resume=True, device=run.device),
-            1 if parallel > 1 and on_cpu else 0,
+            threads,
         )
         for seed in range(seeds)
         for name, variant in config.variants.items()
     }
-    _tell(progress, list(runs.values()))
-    unfinished = [job for job in runs.values() if not job.is_done]
-    run_in_workers(_train, unfinished, parallel, lambda: _tell(progress, list(runs.values())))
-    results = {
-        name: [read_json(runs[name, seed].run.out / RESULT, "an ablation's result") for seed in range(seeds)]
-        for name in config.variants
-    }
-    return compare_variants(results, [next(iter(config.variants))])
+    return compare_variants(train_and_measure(_train, runs, workers, progress), [next(iter(config.variants))])
 
 
 def _claim(config: LabelAblationConfig, data: DataConfig, stage: StageConfig, run: RunSpec) -> None:
@@ -163,14 +130,7 @@ def _claim(config: LabelAblationConfig, data: DataConfig, stage: StageConfig, ru
         "config": stage.model_dump(mode="json"),
         "map": None if data.reference is None else file_hash(Path(data.reference.scheme)),
     }
-    if run.resume and (run.out / RECORD).is_file():
-        old = read_json(run.out / RECORD, "an ablation's record")
-        if any(old.get(key) != value for key, value in plan.items()):
-            remedy = "Use another --out, or --overwrite to start anew."
-            raise PairError(run.out, "the same ablation to resume", "one of other variants or settings", remedy)
-        return
-    claim_folder(run.out, STAGE, overwrite=run.overwrite, inputs=run.inputs)
-    write_json(run.out / RECORD, provenance(plan["config"]) | plan)
+    claim_comparison(run, STAGE, "ablation", plan, provenance(plan["config"]), "set of variants or settings")
 
 
 def _hash(data: DataConfig) -> str:
@@ -192,15 +152,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + "-" + hashlib.sha256(name.encode()).hexdigest()[:4]
 
 
-def _train(job: _Job) -> None:
+def _train(run: ComparedRun) -> None:
     """Train one variant with one seed, and measure its last weights on every source that is measured only."""
-    if job.threads:
-        torch.set_num_threads(job.threads)
-    dataset = FaceDataset(job.data)
-    train_teacher(job.stage, dataset, job.run)
-    model, _ = load_model(job.run.out / LAST)
-    model.to(pick_device(job.run.device))
-    faces, tested = dataset.faces, dataset.indices(Split.TEST, labelled=True)
+    dataset = run.open_dataset()
+    train_teacher(run.stage, dataset, run.run)
+    model, faces = run.last_model(), dataset.faces
+    tested = dataset.indices(Split.TEST, labelled=True)
     result: dict[str, float] = {}
     for k, source in enumerate(dataset.config.sources):
         rows = tested[faces.source[tested] == k]
@@ -210,14 +167,5 @@ def _train(job: _Job) -> None:
             result[source.name] = float(np.nanmean(nme(points, truth, mask)) * 100)
             result[source.name + SHIFT_REMOVED] = float(np.nanmean(shift_removed_nme(points, truth, mask)[0]) * 100)
     if not result:
-        raise PairError(job.data, "labelled faces of sources with split: test", "none", "Add such a source.")
-    write_json(job.run.out / RESULT, result)
-
-
-def _tell(progress: Progress, jobs: Sequence[_Job]) -> None:
-    done = 0
-    for job in jobs:
-        rows = read_rows(job.run.out / METRICS)
-        done += int(rows[-1]["step"]) if rows else 0
-    note = f"{sum(job.is_done for job in jobs)} of {len(jobs)} trainings finished"
-    progress(done, sum(job.steps for job in jobs), note)
+        raise PairError(run.data, "labelled faces of sources with split: test", "none", "Add such a source.")
+    run.write_result(result)
