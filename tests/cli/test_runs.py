@@ -114,6 +114,7 @@ def test_bench_train_prints_both_stages(dot_pack: Path, recipe: str) -> None:
     assert tree["student"]["ratio"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_training_ends_with_130(dot_pack: Path, recipe: str, tmp_path: Path, number: int) -> None:
     command = [sys.executable, "-m", "pair_fld", "train-teacher", "--recipe", recipe, "--dataset", str(dot_pack)]

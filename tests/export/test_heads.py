@@ -65,6 +65,7 @@ def test_simcc_in_every_format(tmp_path: Path) -> None:
         assert not model_cost(files[name]).heavy_not_int8()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "options"),
     [

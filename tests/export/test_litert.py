@@ -84,6 +84,7 @@ def test_without_the_extra(net: LandmarkNet, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_int8_tflite_of_it_is_refused(stage: StageConfig, net: LandmarkNet, dot_pack: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "best.pt"
     record = {"config": stage.model_dump(mode="json")}

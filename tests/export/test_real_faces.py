@@ -22,6 +22,7 @@ from pair_fld.runtime.metadata import model_metadata, normalise
 CROPS = 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["heat96", "coord96"])
 def test_the_configured_students_on_64_real_crops(name: str, shared_data: Path, tmp_path: Path) -> None:
     """Random weights, but BatchNorm statistics and calibration from real crops; the students' own sizes."""

@@ -96,6 +96,7 @@ def test_a_killed_worker_is_a_sentence() -> None:
         workers.run_in_workers(_die, [1], 1, lambda: None)
 
 
+@pytest.mark.slow
 def test_the_command_compares_and_resumes(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
     student = stage(HEAT, epochs=1, losses=LOSSES, augment=AugmentConfig()).model_dump(mode="json")
     recipe = {"name": "tiny", "data": "synthetic", "quant": "int8", "budget": "pair2024", "student": student}

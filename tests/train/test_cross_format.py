@@ -58,6 +58,7 @@ def test_each_scheme_masks_what_it_lacks(mixed: FaceDataset) -> None:
     assert set(scheme[mixed.faces.label[rows] == LabelSource.MACHINE].tolist()) == {98}
 
 
+@pytest.mark.slow
 def test_one_model_trains_on_all_of_them(mixed: FaceDataset, tmp_path: Path) -> None:
     told: list[float] = []
     losses = {"wing": 1.0, "heatmap": 1.0}

@@ -54,6 +54,7 @@ def curve(out: Path) -> np.ndarray:
     return np.array([[float(row[name]) for name in ("nme_outer_corners_percent", "lr", "loss")] for row in rows])
 
 
+@pytest.mark.slow
 def test_two_processes_follow_the_curve_of_one(dot_pack: Path, tmp_path: Path) -> None:
     settings = {"lr": 3e-3, "epochs": 3, "losses": {"wing": 1.0, "heatmap": 0.5}, "augment": LIVELY}
     alone: list[float] = []
@@ -77,6 +78,7 @@ def test_two_processes_follow_the_curve_of_one(dot_pack: Path, tmp_path: Path) -
         train(stage(HEAT, batch_size=4, **settings), FaceDataset(dot_pack), tmp_path / "two", resume=True)
 
 
+@pytest.mark.slow
 def test_norms_with_activations_and_masked_curves_are_shared_too(dot_pack: Path, tmp_path: Path) -> None:
     """timm's norms hold their activations, and a curve with a missing point weighs nothing, in one part or another."""
     net = ModelConfig(arch="timm", input_size=64, options={"width": 16, "head": "attention"})
@@ -128,6 +130,7 @@ def test_a_nonsense_environment_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -
         Distributed.init(pick_device("cpu"))
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_command_line(dot_pack: Path, tmp_path: Path) -> None:
     teacher = stage(TINY, epochs=1, batch_size=4)
     student = stage(TINY, epochs=1, batch_size=4, losses={"kd_wing": 1.0})

@@ -42,6 +42,7 @@ def child(dataset: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_killed_at_random_equals_uninterrupted(dot_pack: Path, tmp_path: Path) -> None:
     settings = stage(TINY, epochs=8, checkpoint_minutes=1e-9)
     train(settings, FaceDataset(dot_pack), tmp_path / "straight")

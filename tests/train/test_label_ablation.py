@@ -72,6 +72,7 @@ def test_the_shipped_variants_fit_the_shipped_data() -> None:
     assert not last.reference.optional
 
 
+@pytest.mark.slow
 def test_it_packs_trains_measures_and_goes_on(tmp_path: Path) -> None:
     write_set(tmp_path, "a", LEARNT, (3.0, 0.0))
     write_set(tmp_path, "t", TESTED)

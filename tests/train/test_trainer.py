@@ -22,6 +22,7 @@ from pair_fld.train.teacher_predictions import teacher_predictions
 from tests.train.settings import HEAT, stage, train, train_student, weights
 
 
+@pytest.mark.slow
 def test_a_teacher_learns_and_a_student_learns_from_it(dot_pack: Path, tmp_path: Path) -> None:
     dataset = FaceDataset(dot_pack)
     teacher = train(stage(HEAT, epochs=40, losses={"wing": 1.0, "heatmap": 1.0}), dataset, tmp_path / "teacher")

@@ -137,6 +137,7 @@ def test_fine_tuning(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     assert (run.kind, run.state, run.epochs_done) == ("qat", "finished", 8)  # 40 steps, of which 5 are an epoch
 
 
+@pytest.mark.slow
 def test_stopped_fine_tuning_continues_exactly(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     config = QuantConfig(**LOOSE, qat=QatConfig(steps=12, lr=1e-3))
 
@@ -164,6 +165,7 @@ def test_stopped_fine_tuning_continues_exactly(workspace: Path, dot_pack: Path, 
     assert (tmp_path / "whole-qat/last.pt").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_fine_tuning_needs_the_students_own_teacher(workspace: Path, dot_pack: Path, tmp_path: Path) -> None:
     student, dataset = workspace / "student/best.pt", FaceDataset(dot_pack)
     config = QuantConfig(**LOOSE, qat=QatConfig(steps=1))
