@@ -76,7 +76,8 @@ def annotate(
 
     Args:
         flips: 2: on each image and on its mirror image; 1: on the image only.
-        python: makes the annotator's environment. interpreter: runs it without making one (tests).
+        python: makes the annotator's environment.
+        interpreter: runs it without making one (tests).
 
     Raises:
         PairError: sources, annotator or folder cannot be used; or there is no source but of the split test, which an

@@ -71,7 +71,8 @@ class Annotator:
         """The faces of each image, (N, 2) _img each, in the annotator's order.
 
         Args:
-            images: files of distinct stems. scratch: a folder for the list and the results.
+            images: files of distinct stems.
+            scratch: a folder for the list and the results.
 
         Raises:
             PairError: run_model.py failed, or its result is not contest text.

@@ -42,8 +42,10 @@ class FitReport:
     """What a map is worth: cross-validated NME in percent of the outer corners' distance, each source's shift removed.
 
     Attributes:
-        ridges: NME by ridge, mean of the sources. regions, sources: NME of the chosen one.
-        shifts: by source, label minus map. zero: the source that gives the zero point, or MIRROR.
+        ridges: NME by ridge, mean of the sources.
+        regions, sources: NME of the chosen one.
+        shifts: by source, label minus map.
+        zero: the source that gives the zero point, or MIRROR.
         faces, missed: by source.
     """
 

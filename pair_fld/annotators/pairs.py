@@ -25,7 +25,8 @@ class Pairs:
     Attributes:
         points: (n, 2, N, 2) _img, the N points on the image and on its mirror image; nan where not found.
         target: (n, 51, 2) _img and mask (n, 51) bool: the labels.
-        source: (n,) index into `sources`. group: (n,) person or image; a group is never in two folds.
+        source: (n,) index into `sources`.
+        group: (n,) person or image; a group is never in two folds.
         missed: labelled faces without N points, by source.
     """
 

@@ -105,7 +105,8 @@ class ParetoSpec:
 
     Attributes:
         run: output folder, and whether an earlier study there is continued or replaced.
-        reference: model file whose latency is 1. peers: further model files, for comparison.
+        reference: model file whose latency is 1.
+        peers: further model files, for comparison.
         runs: timed calls per file.
     """
 

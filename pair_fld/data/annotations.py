@@ -86,8 +86,8 @@ class Annotations:
         """The answers on a face, None when it was not asked about.
 
         Args:
-            key: of the face, relative to its data root. path: of its image, by which it is looked up when the key is
-                relative to another root.
+            key: of the face, relative to its data root.
+            path: of its image, by which it is looked up when the key is relative to another root.
         """
         keys = [key]
         if path is not None and path != Path():

@@ -153,7 +153,8 @@ def check_reference(
     """Doubts about labels (n, 51, 2) by what an annotator or a teacher says, in the same frames.
 
     Args:
-        reference: (n, 51, 2), nan where it found no face. asked: (n,) bool, faces that the reference was asked about.
+        reference: (n, 51, 2), nan where it found no face.
+        asked: (n,) bool, faces that the reference was asked about.
         source: (n,) each source's own shift is taken out before.
         apart: (n,) distance between the reference's answers on both flips, in the points' unit, nan where one is
             lacking; None: it was asked on one flip only.

@@ -28,7 +28,9 @@ class PointMap:
         reference: (F, N, 2) mean N points in mean-face coordinates.
         matrix: (F, 2 N + 1, 51, 2) from the N points in that frame (x and y of each in turn, then 1) to the 51.
         mask: (51,) bool, the points that it gives.
-        cv_nme: cross-validated NME, percent. ridge: of the fit. faces: learnt from.
+        cv_nme: cross-validated NME, percent.
+        ridge: of the fit.
+        faces: learnt from.
     """
 
     reference: np.ndarray

@@ -27,7 +27,8 @@ class Scheme:
     """How a data set numbers the points of a face.
 
     Attributes:
-        names: of the N points. flip: (N,), the mirrored face's point i is the original face's point flip[i].
+        names: of the N points.
+        flip: (N,), the mirrored face's point i is the original face's point flip[i].
         weights: (51, N) float64, of which points each of the 51 is the mean; a row of zeros: the scheme lacks it.
         approximate: some points are only near the contest's, so that its labels count as machine-made.
     """

@@ -33,7 +33,8 @@ def learn_calibration(
     residuals that remain; residuals beyond 4 deviations are left out of the covariance.
 
     Args:
-        detections, frames: of the same faces, in one order, in the same image's pixels. key_points: their names.
+        detections, frames: of the same faces, in one order, in the same image's pixels.
+        key_points: their names.
 
     Raises:
         ValueError: fewer than 20 faces, or sequences that do not fit together.

@@ -113,7 +113,10 @@ def crop_scores(
     """Scores of faces whose crops no detector cut; points that span no face have 0.
 
     Args:
-        points_crop: (B, 51, 2). spreads_crop: (B, 51). size: side of the crops. margin: side over the face's size.
+        points_crop: (B, 51, 2).
+        spreads_crop: (B, 51).
+        size: side of the crops.
+        margin: side over the face's size.
     """
     frame, scores = Frame(((size - 1) / 2, (size - 1) / 2), size / margin), list[float]()
     for points, spreads in zip(points_crop, spreads_crop, strict=True):

@@ -25,7 +25,8 @@ class Residuals:
     """A model's points on one source's labelled faces, both in units of the face frame's size.
 
     Attributes:
-        predicted, labels: (N, 51, 2), along the axes of the upright crop. mask: (N, 51) bool, labelled points.
+        predicted, labels: (N, 51, 2), along the axes of the upright crop.
+        mask: (N, 51) bool, labelled points.
         weight: of the source, > 0.
     """
 
@@ -48,7 +49,8 @@ class LabelConvention:
     """What is added to a model's points, and what it is worth.
 
     Attributes:
-        name: of the convention. shift: (51, 2) in units of the face frame's size.
+        name: of the convention.
+        shift: (51, 2) in units of the face frame's size.
         faces: how many it was learnt on.
         per_point: every point has a shift of its own; else all share one.
         nme_percent: NME (outer corners) on faces that the shift did not see, the sources weighted: with nothing added

@@ -35,7 +35,8 @@ class MeasurementSpec:
     Attributes:
         models: model files whose predictions are averaged, or one folder of contest text files.
         images: folders of images with .pts labels, or .csv tables, that the user named; else the recipe's faces count.
-        faces: lists the labelled faces. dataset: the packed folder, for `split` valid of the recipe's faces.
+        faces: lists the labelled faces.
+        dataset: the packed folder, for `split` valid of the recipe's faces.
         flip: average the predictions on each crop and on its mirror image.
         threads: of the model runtime.
         protocol: the published split whose faces these are.

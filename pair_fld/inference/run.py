@@ -38,11 +38,13 @@ class Prediction:
     """One run over images and videos.
 
     Args:
-        found: the images and videos. outputs: what to write.
+        found: the images and videos.
+        outputs: what to write.
         inputs: every other file that the call reads (the model); nothing that is read is ever written over.
         resume: images whose files are there are not done again; no file that is there is replaced.
         overwrite: earlier results are replaced; together with `resume` only the summaries are.
-        every: take every N-th frame of a video. limit: frames per video at most.
+        every: take every N-th frame of a video.
+        limit: frames per video at most.
         tracking: how faces of videos are followed; None: every frame for itself.
         say: prints a sentence for the person who watches.
     """

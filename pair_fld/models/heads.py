@@ -41,7 +41,8 @@ class Net(nn.Module):
     """A backbone whose `trunk` gives a map and a `head` that stands on it.
 
     Attributes:
-        output_kind: of the head, see `runtime.session.decode`. feature_channels: C of `Outputs.feature`.
+        output_kind: of the head, see `runtime.session.decode`.
+        feature_channels: C of `Outputs.feature`.
     """
 
     output_kind: str

@@ -39,7 +39,8 @@ def face_attributes(crop: np.ndarray, frame_img: Frame, points_img: np.ndarray, 
     Args:
         crop: (S, S, 3) uint8 BGR, upright, its centre on the face. Its side over the face's size is `CROP_MARGIN`.
         frame_img: the face's frame in its image, fitted to the labels.
-        points_img: (51, 2) _img. point_mask: (51,) bool.
+        points_img: (51, 2) _img.
+        point_mask: (51,) bool.
     """
     yaw, pitch, roll = head_pose(points_img, point_mask)
     middle = (crop.shape[0] - 1) / 2

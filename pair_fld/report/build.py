@@ -46,7 +46,9 @@ class Measured:
     Attributes:
         subjects: the models.
         faces: the labelled faces; None where none were named.
-        predictions: by model. scored: by archive, end to end. times: by model file, ratio to tiny.
+        predictions: by model.
+        scored: by archive, end to end.
+        times: by model file, ratio to tiny.
     """
 
     subjects: Sequence[Subject]

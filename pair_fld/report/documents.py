@@ -17,7 +17,10 @@ def document_figures(name: str, result: Result, attributes: np.ndarray, size_mb:
     A figure that nothing was measured for is absent; times are, because they belong to one machine.
 
     Args:
-        name: of the model. result: on its test faces. attributes: (N, 6) of these faces. size_mb: of its file.
+        name: of the model.
+        result: on its test faces.
+        attributes: (N, 6) of these faces.
+        size_mb: of its file.
     """
     scored = result.overall[NORMALISER].faces
     plates: list[Plate | None] = [ced_figure({name: result}) if scored else None]

@@ -53,7 +53,9 @@ def mean_face_figure(name: str, points: np.ndarray, regions: Mapping[str, float]
     """NME of each point and region on the mean face.
 
     Args:
-        name: of the model. points: (51,) NME in percent, nan where not measured. regions: NME in percent by region.
+        name: of the model.
+        points: (51,) NME in percent, nan where not measured.
+        regions: NME in percent by region.
         limit: percent at the end of the colour scale, one for all models of a report.
     """
 
@@ -124,7 +126,8 @@ def binned(values: np.ndarray, errors: np.ndarray, bins: int = BINS) -> tuple[np
     Faces without a value, or without a finite error, are left out; fewer than five faces make no bin.
 
     Args:
-        values: (N,). errors: (N,).
+        values: (N,).
+        errors: (N,).
 
     >>> x, mean, error = binned(np.arange(10.0), np.repeat([1.0, 3.0], 5), bins=2)
     >>> x.tolist(), mean.tolist(), error.tolist()
@@ -147,7 +150,8 @@ class Scored:
     """Faces that an archive found end to end.
 
     Attributes:
-        scores: (n,) of the faces that have a label. good: (n,) bool, whether their NME is below 0.08.
+        scores: (n,) of the faces that have a label.
+        good: (n,) bool, whether their NME is below 0.08.
         labelled, missed: labelled faces, and those of them that were not found.
         unmatched: found faces without a label.
     """

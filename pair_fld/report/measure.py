@@ -29,8 +29,10 @@ class FaceSet:
 
     Attributes:
         names, sources: of each face.
-        points: (N, 51, 2) _img, zero where not labelled. point_mask: (N, 51) bool.
-        matrices: (N, 2, 3), image to tile. tiles: JPEG files (TILE x TILE) of upright crops.
+        points: (N, 51, 2) _img, zero where not labelled.
+        point_mask: (N, 51) bool.
+        matrices: (N, 2, 3), image to tile.
+        tiles: JPEG files (TILE x TILE) of upright crops.
         attributes: (N, 6), see `attributes.ATTRIBUTES`.
         left_out: what could not be read.
     """

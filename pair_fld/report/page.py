@@ -26,9 +26,12 @@ class Section:
     """One part of the page.
 
     Attributes:
-        name: its anchor. title: a noun.
-        plates: figures. tables: tables.
-        faces: drawn faces by model and group. chains: lineage by model.
+        name: its anchor.
+        title: a noun.
+        plates: figures.
+        tables: tables.
+        faces: drawn faces by model and group.
+        chains: lineage by model.
         note: a paragraph under the title.
     """
 

@@ -22,7 +22,8 @@ def head_pose(points_img: np.ndarray, point_mask: np.ndarray) -> tuple[float, fl
     Levenberg-Marquardt on the reprojection error) before the pose is fitted.
 
     Args:
-        points_img: (51, 2) _img. point_mask: (51,) bool, the labelled points.
+        points_img: (51, 2) _img.
+        point_mask: (51,) bool, the labelled points.
     """
     mask, points = np.asarray(point_mask, bool), np.asarray(points_img, np.float64)
     unknown = float("nan"), float("nan"), float("nan")

@@ -30,7 +30,9 @@ def draw_tile(tile: np.ndarray, truth: np.ndarray, mask: np.ndarray, predicted: 
     """A copy of a tile with labels (white), predictions (orange) and a circle of two deviations around each.
 
     Args:
-        tile: (TILE, TILE, 3) uint8 BGR. truth, predicted: (51, 2) tile pixels. mask: (51,) bool, labelled points.
+        tile: (TILE, TILE, 3) uint8 BGR.
+        truth, predicted: (51, 2) tile pixels.
+        mask: (51,) bool, labelled points.
         deviations: (51,) tile pixels, or None.
     """
     drawn = tile.copy()

@@ -94,8 +94,10 @@ def claim_comparison(
     """Claim the folder of a comparison, or check that the one to resume was planned alike.
 
     Args:
-        stage: of the folder's mark. noun: names the comparison in the sentence, e.g. "ablation".
-        plan: what must be the same. extra: what is recorded beside it.
+        stage: of the folder's mark.
+        noun: names the comparison in the sentence, e.g. "ablation".
+        plan: what must be the same.
+        extra: what is recorded beside it.
         differs_in: what another comparison differs in, for the sentence.
 
     Raises:

@@ -93,7 +93,8 @@ def ablate_labels(
 
     Args:
         config: the variants; the first one is the baseline.
-        seeds: runs per variant, 2 or more. jobs: trainings in parallel; 0: one per core, or one on an accelerator.
+        seeds: runs per variant, 2 or more.
+        jobs: trainings in parallel; 0: one per core, or one on an accelerator.
 
     Raises:
         PairError: as `variant_data`, `prepare` and `train_teacher`.

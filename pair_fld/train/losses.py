@@ -42,7 +42,9 @@ def heatmap_cross_entropy(logits: torch.Tensor, target: torch.Tensor, sigma: flo
     Jensen-Shannon).
 
     Args:
-        logits: (B, 51, H, W). target: (B, 51, 2). sigma: of the Gaussian, in cells.
+        logits: (B, 51, H, W).
+        target: (B, 51, 2).
+        sigma: of the Gaussian, in cells.
 
     Returns:
         (B, 51).
@@ -60,7 +62,9 @@ def simcc_cross_entropy(logits: torch.Tensor, mean: torch.Tensor, sigma: torch.T
     """SimCC's loss (Li et al., ECCV 2022): the divergence of both axes from soft targets, Gaussians over the bins.
 
     Args:
-        logits: (B, 51, 2 L). mean: (B, 51, 2). sigma: in bins, a number or (B, 51, 2).
+        logits: (B, 51, 2 L).
+        mean: (B, 51, 2).
+        sigma: in bins, a number or (B, 51, 2).
 
     Returns:
         (B, 51), summed over the axes.
@@ -112,7 +116,9 @@ def star(logits: torch.Tensor, target: torch.Tensor, w: float = 1.0, beta: float
     gradients stay finite. Deviations are kept above a thousandth of the crop.
 
     Args:
-        logits: (B, 51, H, W). target: (B, 51, 2). beta: where smooth L1 turns linear, normalised (the authors' 0.01).
+        logits: (B, 51, H, W).
+        target: (B, 51, 2).
+        beta: where smooth L1 turns linear, normalised (the authors' 0.01).
 
     Returns:
         (B, 51).

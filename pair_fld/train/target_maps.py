@@ -20,7 +20,8 @@ def axis_log_gaussian(centre: torch.Tensor, side: int, sigma: float | torch.Tens
     """-(distance / sigma)^2 / 2 of the cells of one axis from `centre`.
 
     Args:
-        centre: (...), normalised. sigma: in cells, a number or (...).
+        centre: (...), normalised.
+        sigma: in cells, a number or (...).
 
     Returns:
         (..., side).
@@ -49,7 +50,8 @@ def normal_maps(mean: torch.Tensor, covariance: torch.Tensor, height: int, width
     A cell's own extent is added to the covariance: a narrower distribution than a cell cannot be drawn on the grid.
 
     Args:
-        mean: (B, P, 2) normalised. covariance: (B, P, 2, 2) in squared normalised units.
+        mean: (B, P, 2) normalised.
+        covariance: (B, P, 2, 2) in squared normalised units.
 
     Returns:
         (B, P, height, width).

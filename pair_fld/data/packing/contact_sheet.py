@@ -23,8 +23,11 @@ def contact_sheet(
     """Draw crops in rows of `columns`, the valid points as dots.
 
     Args:
-        images: n crops (S, S, 3) uint8 BGR. points: (n, 51, 2) in crop pixels. valid: (n, 51) bool.
-        scale: enlargement of each crop. colours: BGR of each crop's points, green when not given.
+        images: n crops (S, S, 3) uint8 BGR.
+        points: (n, 51, 2) in crop pixels.
+        valid: (n, 51) bool.
+        scale: enlargement of each crop.
+        colours: BGR of each crop's points, green when not given.
 
     Returns:
         (rows * T, columns * T, 3) uint8 BGR with T = round(S * scale); unused cells are black.

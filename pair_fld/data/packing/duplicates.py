@@ -45,7 +45,9 @@ def find_exact(image_hash: np.ndarray, box_img: np.ndarray, rank: np.ndarray) ->
     """Rows that show the same face of the same image, each paired with the best-ranked of them.
 
     Args:
-        image_hash: (N,) hashes. box_img: (N, 4). rank: (N,) distinct numbers, the lower the better.
+        image_hash: (N,) hashes.
+        box_img: (N, 4).
+        rank: (N,) distinct numbers, the lower the better.
 
     Returns:
         (M, 2) pairs of row numbers, i < j.
@@ -68,7 +70,8 @@ def find_near(hashes: np.ndarray, thumbs: np.ndarray, distance: int) -> tuple[np
     Compares all with all in cache-sized blocks.
 
     Args:
-        hashes: (N,) uint64. thumbs: (N, THUMB * THUMB) uint8.
+        hashes: (N,) uint64.
+        thumbs: (N, THUMB * THUMB) uint8.
 
     Returns:
         pairs (M, 2) int64, i < j; similarity (M,), Pearson correlation, 1 for equal copies.

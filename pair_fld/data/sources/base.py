@@ -94,8 +94,11 @@ class Listing:
         """All faces that a label file has of one image; what cannot be used is left out with a sentence.
 
         Args:
-            name: of the image, as the file writes it. image: where that is. faces: the file's entries for it, in order.
-            read: an entry -> a face; ValueError says why it is none. what: an entry is called, for an image without.
+            name: of the image, as the file writes it.
+            image: where that is.
+            faces: the file's entries for it, in order.
+            read: an entry -> a face; ValueError says why it is none.
+            what: an entry is called, for an image without.
         """
         if not faces:
             self.leave_out(image, NO_LABELS, f"{label_file.name}: no {what} for {name}")

@@ -35,7 +35,8 @@ class Relief:
         """Draw the grid's cells from far to near.
 
         Args:
-            xy: (R, C, 2) vertices in pixels (integers are pixel centres). depth: (R, C), larger is nearer.
+            xy: (R, C, 2) vertices in pixels (integers are pixel centres).
+            depth: (R, C), larger is nearer.
             shape: height and width of the image. Cells seen from behind are left out.
         """
         height, width = shape

@@ -28,7 +28,8 @@ class Motion:
         centre: (x, y) pixels of the middle between its outer eye corners, seen from the front.
         scale: pixels per millimetre; the 51 points of an upright face span about 90 mm.
         yaw, pitch, roll: degrees, as in `camera.rotation`.
-        jaw: opening in millimetres. lids: opening, 0 ... 1.
+        jaw: opening in millimetres.
+        lids: opening, 0 ... 1.
         depth: heads of a greater depth are behind the others.
     """
 
@@ -74,8 +75,11 @@ class Video:
     """What a video shows.
 
     Attributes:
-        actors: the people. frames: how many. seed: of background and noise.
-        light: brightness of a time, 1 as drawn. blur: shutter time as a share of a frame's time.
+        actors: the people.
+        frames: how many.
+        seed: of background and noise.
+        light: brightness of a time, 1 as drawn.
+        blur: shutter time as a share of a frame's time.
         occluder: box x0, y0, x1, y1 (pixels) of a grey board in front of all, of a time; None: no board.
         noise: deviation of the camera's noise, grey levels.
     """
