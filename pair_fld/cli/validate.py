@@ -84,11 +84,24 @@ def validate(
     ] = 100.0,
     ensemble: Annotated[
         list[Path] | None,
-        typer.Option("--ensemble", help="Further model whose predictions are averaged with MODEL's; repeatable."),
+        typer.Option(
+            "--ensemble",
+            help="Further model whose predictions are averaged with MODEL's; repeatable. One may be a folder of "
+            "pairfld annotate with its map.npz.",
+        ),
     ] = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average the predictions on each crop and on its mirror image.")
     ] = False,
+    views: Annotated[
+        int,
+        typer.Option(
+            "--views",
+            min=1,
+            max=10,
+            help="Views of each face to average: 2 adds the mirror image, 3 to 10 are turned and scaled a little too.",
+        ),
+    ] = 1,
     disturbed: Annotated[
         bool,
         typer.Option("--disturbed", help="Also measure on frames that are 1, 2 and 3 deviations of the detector off."),
@@ -123,6 +136,7 @@ def validate(
     spec = MeasurementSpec(
         (model or place.shipped_tflite, *(ensemble or [])), tuple(images or ()),
         _faces(published, images or [], place), place.data, split, flip, threads, published, disturbed, slices,
+        views,
     )  # fmt: skip
     spec.check()
     # the same measurement replaces its report in the workspace; a folder that was named is not replaced unasked

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from pair_fld.data.annotations import is_annotator
+from pair_fld.config import ReferenceConfig
+from pair_fld.data.annotations import MAP, is_annotator
 from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.sample import NO_LABELS, Excluded
+from pair_fld.data.second_opinion import open_reference
 from pair_fld.data.sources.files import passed_over_sentence
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate import validate
 from pair_fld.evaluate.annotations import validate_annotations
 from pair_fld.evaluate.disturbed_frames import DisturbedScore, detector_covariance, disturbed_scores
+from pair_fld.evaluate.ensemble import Views, towards_annotator
 from pair_fld.evaluate.protocol import Protocol
 from pair_fld.evaluate.report import Result, ced_plot, write_csv
 from pair_fld.evaluate.slices import SliceScore, slice_scores
@@ -33,7 +37,8 @@ class MeasurementSpec:
     """What is measured.
 
     Attributes:
-        models: model files whose predictions are averaged, or one folder of contest text files.
+        models: model files whose predictions are averaged, among them at most one folder of `pairfld annotate`; or one
+            folder alone, of contest text files or of pairfld annotate.
         images: folders of images with .pts labels, or .csv tables, that the user named; else the recipe's faces count.
         faces: lists the labelled faces.
         dataset: the packed folder, for `split` valid of the recipe's faces.
@@ -42,6 +47,7 @@ class MeasurementSpec:
         protocol: the published split whose faces these are.
         disturbed: also measure on crops whose frames are off as a detector's are.
         slices: also measure on disturbed copies: dark, soft, occluded, turned, small.
+        views: views of each face whose predictions are averaged, see `ensemble.Views`.
     """
 
     models: tuple[Path, ...]
@@ -54,6 +60,7 @@ class MeasurementSpec:
     protocol: Protocol | None = None
     disturbed: bool = False
     slices: bool = False
+    views: int = 1
 
     @property
     def name(self) -> str:
@@ -65,9 +72,15 @@ class MeasurementSpec:
         """Everything that is read."""
         return [*self.models, *self.images, self.dataset]
 
+    @property
+    def annotators(self) -> list[Path]:
+        """Those of `models` that are folders of `pairfld annotate`."""
+        return [path for path in self.models if is_annotator(path)]
+
     def record(self) -> dict[str, Any]:
         """The settings, as the report keeps them."""
         record = {"model": self.name, "flip": self.flip, "images": [str(p) for p in self.images], "split": self.split}
+        record |= {"views": self.views} if self.views > 1 else {}
         return record | ({"protocol": self.protocol.name} if self.protocol else {})
 
     def check(self) -> None:
@@ -77,13 +90,23 @@ class MeasurementSpec:
                 remedy = "Check the path, or run pairfld quantize."
                 raise PairError(path, "a model or a folder of .txt files", "no such file", remedy)
         folders = [path for path in self.models if path.is_dir()]
+        if self.annotators and len(self.annotators) == len(folders) == 1 and not self.models[0].is_dir():
+            if self.split == "valid" and not self.images:
+                remedy = "Name images, or leave the option out."
+                raise PairError("--split valid", "models alone", f"the annotator {folders[0]}", remedy)
+            if self.disturbed or self.slices:
+                remedy = "Measure its models without it."
+                raise PairError("--disturbed, --slices", "models alone", f"the annotator {folders[0]}", remedy)
+            return
         if (self.disturbed or self.slices) and (folders or (self.split == "valid" and not self.images)):
             option = "--disturbed" if self.disturbed else "--slices"
             remedy = f"Name images, or leave {option} out."
             raise PairError(option, "a model and whole images", "texts or packed crops", remedy)
-        if folders and (self.flip or len(self.models) > 1 or (self.split == "valid" and not self.images)):
+        if folders and (
+            self.flip or self.views > 1 or len(self.models) > 1 or (self.split == "valid" and not self.images)
+        ):
             remedy = "Leave the option out."
-            raise PairError(folders[0], "a model for --ensemble, --flip or --split valid", "a folder of texts", remedy)
+            raise PairError(folders[0], "a model for --ensemble, --flip, --views or --split valid", "a folder", remedy)
 
     def own_folder(self, reports: Path) -> Path:
         """A folder below `reports` for this measurement: named after the models, with a number where another
@@ -160,18 +183,30 @@ def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
         return Measurement(spec, *validate_annotations(spec.models[0], _truth(spec, say), progress))
     if spec.models[0].is_dir():
         return Measurement(spec, *validate.validate_texts(spec.models[0], _truth(spec, say), progress, say))
-    models = [validate.open_model(path, spec.threads) for path in spec.models]
-    model = models[0] if len(models) == 1 else validate.Averaged(models)
-    model = validate.Mirrored(model) if spec.flip else model
+    model = _model(spec)
     if spec.split == "valid" and not spec.images:
         return Measurement(spec, validate.validate_dataset(model, FaceDataset(spec.dataset), Split.VALID, progress), [])
     truth = _truth(spec, say)
-    result, left_out = validate.validate_model(model, truth, progress)
+    adjust = None
+    if spec.annotators:
+        labels = spec.annotators[0]
+        reference = open_reference(ReferenceConfig(labels=str(labels), scheme=str(labels / MAP)))
+        adjust = partial(towards_annotator, annotator=reference)
+    result, left_out = validate.validate_model(model, truth, progress, adjust)
     scores: tuple[DisturbedScore, ...] = ()
     if spec.disturbed:
         scores = disturbed_scores(model, truth, detector_covariance(spec.models[0]))
     slices = slice_scores(model, truth) if spec.slices else ()
     return Measurement(spec, result, left_out, scores, slices)
+
+
+def _model(spec: MeasurementSpec) -> validate.Predictor:
+    """The models as one. Those of equal crops are averaged on them, as ever; others, and views, on a wider crop."""
+    models = [validate.open_model(path, spec.threads) for path in spec.models if path not in spec.annotators]
+    if spec.views > 1 or len({(model.input_size, model.margin) for model in models}) > 1:
+        return Views(models, max(spec.views, 2 if spec.flip else 1))
+    model = models[0] if len(models) == 1 else validate.Averaged(models)
+    return validate.Mirrored(model) if spec.flip else model
 
 
 def _truth(spec: MeasurementSpec, say: Say) -> validate.Truth:

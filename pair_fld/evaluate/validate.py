@@ -171,16 +171,24 @@ def listed_truth(config: DataConfig) -> Truth:
     return Truth(config, listed.samples, listed.left_out, sum(listed.passed_over, Counter()))
 
 
-def validate_model(model: Predictor, truth: Truth, progress: Progress = no_progress) -> tuple[Result, list[Excluded]]:
+def validate_model(
+    model: Predictor,
+    truth: Truth,
+    progress: Progress = no_progress,
+    adjust: Callable[[np.ndarray, list[Sample], list[Crop]], np.ndarray] | None = None,
+) -> tuple[Result, list[Excluded]]:
     """Score a model on crops by the labels' frames; also what could not be read.
 
     All errors are ratios of lengths in one crop, so they equal those in image pixels.
+
+    Args:
+        adjust: changes the predictions (B, 51, 2) _crop of some faces, whose samples and crops it is given.
     """
     predicted, points, valid, kept, visibility, spreads = [], [], [], [], [], []
     left_out = list(truth.left_out)
     for samples, crops in load_crops(truth, model.input_size, model.margin, left_out):
         located, spread = locate(model, np.stack([c.image for c in crops]))
-        predicted.append(located)
+        predicted.append(located if adjust is None else adjust(located, samples, crops))
         spreads.append(spread)
         visibility += [stated_visibility(*pair) for pair in zip(samples, crops, strict=True)]
         points.extend(c.points for c in crops)
