@@ -76,11 +76,15 @@ def constants() -> dict[str, Any]:
             "max_step": tracker.MAX_STEP,
             "coast": tracker.COAST,
             "reach": tracker.REACH,
+            "reach_per_second": tracker.REACH_PER_SECOND,
             "unlike": tracker.UNLIKE,
             "colours": tracker.COLOURS,
             "colours_margin": tracker.COLOURS_MARGIN,
             "colours_memory": tracker.COLOURS_MEMORY,
             "cut_side": tracker.CUT_SIDE,
+            "one_surface": tracker.ONE_SURFACE,
+            "cover": tracker.COVER,
+            "least_uncovered": tracker.LEAST_UNCOVERED,
         },
     }
 

@@ -30,10 +30,16 @@ CONFIRMED_AT = (2, 5)
 SPEED_MEMORY = 0.15  # seconds over which a face's speed is averaged
 MAX_STEP = 0.3  # of its size: the farthest that a face is moved on by its speed from one frame to the next
 COAST = 0.5  # seconds for which a lost face is moved on
-REACH = 1.5  # of its size per second, and once more at once: how far a lost face may be found from where it should be
+# How far a lost face may be found from where it should be or was seen last, in face sizes: at once (their frames
+# overlap up to 1), and per second since.
+REACH, REACH_PER_SECOND = 0.75, 1.0
 UNLIKE = 0.6  # mean difference of colours at which two faces are not one; of one, half hidden, it reaches 0.35
 COLOURS, COLOURS_MARGIN, COLOURS_MEMORY = 8, 1.1, 0.2  # side and margin of the small image of a face's colours; share
 CUT_SIDE = 32  # samples along the longer side of an image that tell a cut
+# Grey levels within which samples are of one surface, its noise included, and the share of an image from which one
+# surface is a cover before the camera (a hand, a board, a dark moment), which says nothing of the scene behind it.
+ONE_SURFACE, COVER = 12.0, 0.6
+LEAST_UNCOVERED = 0.25  # of an image: less tells no cut
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ class Tracker:
         self._count = 0  # identities given
         self._frames_since_scan = 0
         self._time: float | None = None
-        self._brightness = np.zeros(0)
+        self._brightness = np.zeros(0)  # of the last frame's samples
+        self._scene = np.zeros(0)  # the same, each of when nothing covered it
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -147,14 +154,26 @@ class Tracker:
         return order_right_to_left([face for face in faces if (face.score or 0.0) >= self.pipeline.min_score])
 
     def _is_cut(self, image_bgr: np.ndarray) -> bool:
-        """Whether this frame is of another scene than the last: its brightness does not go with the last one's."""
+        """Whether this frame is of another scene than the last.
+
+        Its brightness then goes neither with the last frame's nor, where nothing covers it, with the last scene's.
+        """
         step = max(1, max(image_bgr.shape[:2]) // CUT_SIDE)
         now = image_bgr[step // 2 :: step, step // 2 :: step].astype(np.float64).mean(axis=2).ravel()
-        before, self._brightness = self._brightness, now - now.mean()
+        before, self._brightness = self._brightness, now
         if before.shape != now.shape:
+            self._scene = now
             return len(before) > 0
-        power = np.sqrt(np.square(before).sum() * np.square(self._brightness).sum())
-        return bool(power > 0 and before @ self._brightness < self.config.cut * power)
+        uncovered = np.abs(now - np.sort(now)[len(now) // 2]) > ONE_SURFACE
+        if uncovered.mean() > 1 - COVER:
+            uncovered[:] = True
+        scene, self._scene = self._scene, np.where(uncovered, now, self._scene)
+        if _correlation(before, now) >= self.config.cut or uncovered.mean() < LEAST_UNCOVERED:
+            return False
+        cut = _correlation(scene[uncovered], now[uncovered]) < self.config.cut
+        if cut:
+            self._scene = now
+        return cut
 
     def _follow(self, image: ImageFile, time: float) -> None:
         for track in self._live():
@@ -254,9 +273,16 @@ class Tracker:
 
     def _cost(self, track: Track, face: Face, colours: np.ndarray, time: float) -> float:
         """How badly a found face goes with a lost one: below 1 they may be one."""
-        reach = REACH * (1 + time - track.seen)
+        reach = REACH + REACH_PER_SECOND * (time - track.seen)
         apart = min(_apart(track.expected(time), face.frame), _apart(track.face.frame, face.frame)) / reach
         return apart / 2 + _unlike(track.colours, colours) / UNLIKE if apart < 1 else np.inf
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two rows of numbers; 1 where one of them is constant and tells nothing."""
+    one, other = one - one.mean(), other - other.mean()
+    power = float(np.sqrt(np.square(one).sum() * np.square(other).sum()))
+    return float(one @ other) / power if power > 0 else 1.0
 
 
 def _apart(one: Frame, other: Frame) -> float:

@@ -22,6 +22,7 @@ from pair_fld.runtime.one_euro import FaceFilter
 from pair_fld.runtime.search import SearchConfig, search_steps, search_to_json
 from pair_fld.runtime.session import Model
 from tests.demo.conftest import Node
+from tests.runtime.test_tracker import COVERS
 
 RNG = np.random.default_rng(7)
 FRAMES = [Frame((100.5, 80.25), 60.0, 0.0), Frame((10.0, 300.0), 420.0, -170.0), Frame((250.0, 90.0), 35.0, 65.0)]
@@ -283,3 +284,14 @@ def test_points_are_smoothed_alike(node: Node, strength: float) -> None:
         frames=frames,
     )
     assert np.allclose(filtered, got, atol=1e-6)
+
+
+@pytest.mark.parametrize(("frames", "cuts"), COVERS)
+def test_cuts_are_told_alike(node: Node, frames: list[np.ndarray], cuts: list[int]) -> None:
+    got = node(
+        "tracker.js",
+        """const tracker = new m.Tracker(null);
+           return x.frames.flatMap((data, k) => tracker.isCut({ width: 64, height: 48, data }) ? [k] : []);""",
+        frames=[cv2.cvtColor(frame, cv2.COLOR_BGR2RGBA).ravel().tolist() for frame in frames],
+    )
+    assert got == cuts

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pair_fld.data.synthetic.video import Actor, Motion, Video, render_video
+from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, place
 from pair_fld.runtime.image_file import ImageFile
@@ -129,6 +131,49 @@ def test_a_model_that_sees_faces_everywhere_follows_none_for_long() -> None:
 def test_after_a_cut_everybody_is_new() -> None:
     world = World([[(100.0, 120.0)]] * 12)
     assert [f[0][0] for f in identities(world, cut=6)] == [1] * 6 + [2] * 6
+
+
+def covered(scene: int, *boards: float) -> list[np.ndarray]:
+    """Noisy frames (48, 64, 3) of a scene, of which a grey board covers these shares from the left."""
+    rng = np.random.default_rng(scene)
+    whole = np.repeat(np.repeat(rng.uniform(0, 255, (12, 16, 3)), 4, 0), 4, 1)
+    frames = []
+    for share in boards:
+        image = np.where(np.arange(64)[:, None] < share * 64, 104, whole)
+        frames.append(np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8))
+    return frames
+
+
+COVERS = (
+    (covered(1, 0, 0, 1, 1, 1, 0, 0), []),  # at once
+    (covered(2, 0, 0.3, 0.5, 0.7, 0.9, 1, 1, 0.9, 0.7, 0.5, 0.3, 0), []),
+    (covered(3, 0, 0) + covered(4, 0, 0), [2]),
+    (covered(5, 0, 0, 1, 1) + covered(6, 0, 0), [4]),  # another scene behind the board
+)
+
+
+@pytest.mark.parametrize(("frames", "cuts"), COVERS)
+def test_a_cover_before_the_camera_is_no_cut(frames: list[np.ndarray], cuts: list[int]) -> None:
+    tracker = Tracker(World([]))  # pyright: ignore[reportArgumentType]
+    assert [k for k, frame in enumerate(frames) if tracker._is_cut(frame)] == cuts  # pyright: ignore[reportPrivateUsage]
+
+
+def test_another_face_elsewhere_is_nobody_who_was_lost() -> None:
+    # faces of size 40 and of one colour: 0.6 s after the first was lost it may be found up to 0.75 + 0.6 sizes away
+    for x, expected in ((100.0 + 1.2 * 40, 1), (100.0 + 1.5 * 40, 2)):
+        world = World([[(100.0, 120.0)]] * 4 + [[]] * 14 + [[(x, 120.0)]] * 4)
+        assert identities(world)[-1] == [(expected, x)]
+
+
+def test_another_person_elsewhere_is_somebody_else() -> None:
+    # two people who are as alike as another two views of one; the second comes 0.9 s later, two faces to the right
+    first = Actor(7, lambda time: Motion((220, 240), 1.0) if time < 0.05 else None)
+    second = Actor(8, lambda time: Motion((420, 240), 1.0) if time > 0.89 else None)
+    with unpacked(shipped_archive()) as folder:
+        tracker = Tracker(open_pipelines(folder, shipped_archive(), 1)[0])
+        frames = [frame for frame in render_video(Video((first, second), 29, 7)) if not 0.08 < frame.time < 0.89]
+        found = [[face.identity for face in tracker(frame.image, frame.time)] for frame in frames]
+    assert found == [[1], [1], [], [2], [2]]
 
 
 def test_the_filter_by_hand() -> None:

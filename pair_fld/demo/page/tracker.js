@@ -99,7 +99,10 @@ export class Tracker {
     this.framesSinceScan = 0;
     this.framesWithoutFace = 0;
     this.time = -Infinity;
-    this.brightness = new Float64Array(0);
+    /** Of the last frame's samples. @type {number[]} */
+    this.brightness = [];
+    /** The same, each of when nothing covered it. @type {number[]} */
+    this.scene = [];
   }
 
   /**
@@ -126,29 +129,36 @@ export class Tracker {
     return this.tracks.filter((track) => !track.lost);
   }
 
-  /** Whether this frame's brightness does not go with the last one's. @param {Raster} image */
+  /** Whether this frame is of another scene: its brightness then goes neither with the last frame's nor, where nothing
+   * covers it, with the last scene's. @param {Raster} image */
   isCut({ width, height, data }) {
     const step = Math.max(1, Math.trunc(Math.max(width, height) / T.cut_side));
     const first = Math.trunc(step / 2);
-    const now = [];
+    const now = /** @type {number[]} */ ([]);
     for (let y = first; y < height; y += step) {
       for (let x = first; x < width; x += step) {
         const at = (y * width + x) * 4;
         now.push((data[at] + data[at + 1] + data[at + 2]) / 3);
       }
     }
-    const mean = now.reduce((a, b) => a + b, 0) / now.length;
-    const before = this.brightness;
-    this.brightness = Float64Array.from(now, (value) => value - mean);
-    if (before.length !== now.length) return before.length > 0;
-    let [ours, theirs, both] = [0, 0, 0];
-    this.brightness.forEach((value, k) => {
-      ours += value * value;
-      theirs += before[k] * before[k];
-      both += value * before[k];
-    });
-    const power = Math.sqrt(ours * theirs);
-    return power > 0 && both < this.config.cut * power;
+    const { brightness: before, scene } = this;
+    this.brightness = now;
+    if (before.length !== now.length) {
+      this.scene = now;
+      return before.length > 0;
+    }
+    const surface = [...now].sort((a, b) => a - b)[Math.trunc(now.length / 2)];
+    const all = [...now.keys()];
+    const bare = all.filter((k) => Math.abs(now[k] - surface) > T.one_surface);
+    const uncovered = bare.length > (1 - T.cover) * now.length ? all : bare;
+    this.scene = [...scene];
+    for (const k of uncovered) this.scene[k] = now[k];
+    const { cut } = this.config;
+    if (correlation(before, now) >= cut || uncovered.length < T.least_uncovered * now.length) return false;
+    const of = (/** @type {number[]} */ samples) => uncovered.map((k) => samples[k]);
+    if (correlation(of(scene), of(now)) >= cut) return false;
+    this.scene = now;
+    return true;
   }
 
   /** @param {ImageFile} image @param {number} time */
@@ -252,9 +262,24 @@ export class Tracker {
 /** How badly a found face goes with a lost one: below 1 they may be one. @param {Track} track @param {Face} face
  * @param {Float64Array} colours @param {number} time */
 function cost(track, face, colours, time) {
-  const reach = T.reach * (1 + time - track.seen);
+  const reach = T.reach + T.reach_per_second * (time - track.seen);
   const far = Math.min(apart(track.expected(time), face.frame), apart(track.face.frame, face.frame)) / reach;
   return far < 1 ? far / 2 + unlike(track.colours, colours) / T.unlike : Infinity;
+}
+
+/** Of two rows of numbers; 1 where one of them is constant and tells nothing. @param {number[]} one
+ * @param {number[]} other */
+function correlation(one, other) {
+  const mean = (/** @type {number[]} */ row) => row.reduce((a, b) => a + b, 0) / row.length;
+  const [a, b] = [mean(one), mean(other)];
+  let [ours, theirs, both] = [0, 0, 0];
+  one.forEach((value, k) => {
+    ours += (value - a) ** 2;
+    theirs += (other[k] - b) ** 2;
+    both += (value - a) * (other[k] - b);
+  });
+  const power = Math.sqrt(ours * theirs);
+  return power > 0 ? both / power : 1;
 }
 
 /** How far two frames are from one another, in face sizes. @param {Frame} one @param {Frame} other */
