@@ -17,8 +17,8 @@ from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.threshold import LOOSE, tune_threshold
-from pair_fld.face_detector.train import STAGE, fit_detector, rendered_scenes, teaching_pictures
-from pair_fld.face_detector.views import Shown, draw_view
+from pair_fld.face_detector.train import STAGE, fit_detector, rendered_scenes, training_images
+from pair_fld.face_detector.views import View, draw_view
 from pair_fld.io import file_hash, read_record, write_json
 from pair_fld.progress import Progress, Say, no_progress, say_nothing
 from pair_fld.runs import RECORD, check_claim, provenance
@@ -55,7 +55,7 @@ def train_detector(
         What metrics.json holds: cost, and recall and false alarms at each threshold on validation images.
 
     Raises:
-        PairError: see `teaching_pictures`, `Trainer.fit`, `quantize`.
+        PairError: see `training_images`, `Trainer.fit`, `quantize`.
     """
     if not run.resume:  # before the teacher looks for faces, which takes minutes
         check_claim(run.out, STAGE, run.overwrite, run.inputs)
@@ -63,11 +63,11 @@ def train_detector(
     record |= {"teacher": file_hash(teacher)}
     guide = BlazeFace(teacher, search=replace(SearchConfig(), candidate=0.3, threshold=0.3))
     say(f"detecting faces in the training images with {guide.name}")
-    images = teaching_pictures(dataset, guide, config, progress)
+    images = training_images(dataset, guide, config, progress)
     scenes, negatives = rendered_scenes(config.synthetic_images, config.negative_images)
     rng = np.random.default_rng((config.seed, 2))
     for photograph in images[:: max(1, 2 * len(images) // config.negative_images)]:
-        negatives.append(Shown(scrambled(photograph.image, rng), np.zeros((0, 4)), np.zeros(0, bool)))
+        negatives.append(View(scrambled(photograph.image, rng), np.zeros((0, 4)), np.zeros(0, bool)))
     images += scenes
     faces = sum(len(image.boxes) for image in images)
     say(f"training on {len(images)} images with {faces} faces and {len(negatives)} without")
@@ -88,8 +88,8 @@ def train_detector(
 def export_detector(
     net: DetectorNet,
     config: DetectorConfig,
-    shown: list[Shown],
-    empty: list[Shown],
+    images: list[View],
+    negatives: list[View],
     record: dict[str, Any],
     out: Path,
 ) -> list[Path]:
@@ -105,7 +105,7 @@ def export_detector(
     plain = out / "detector-float.onnx"
     export_onnx(net, config.input_size, plain, metadata)
     rng = np.random.default_rng((config.seed, 1))
-    drawn = [draw_view(shown, empty, config.input_size, rng).image for _ in range(config.calibration_images)]
+    drawn = [draw_view(images, negatives, config.input_size, rng).image for _ in range(config.calibration_images)]
     written = quantize(plain, out, np.stack(drawn), ["int8-static"], method="minmax")
     files = []
     for quantized in written:

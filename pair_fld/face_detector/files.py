@@ -19,7 +19,7 @@ KINDS = ("blazeface", "trained")
 TRAINED_NOTICE = """\
 detector.tflite and detector.onnx are the face detector of this project, trained by `pairfld train-detector`. The code
 is under the MIT licence. The weights were learnt from the training data that the model card lists and from the
-answers of MediaPipe's BlazeFace (Apache License, Version 2.0) on it; where the card lists photographs of research
+detections of MediaPipe's BlazeFace (Apache License, Version 2.0) on it; where the card lists photographs of research
 data sets, they are for research use only.
 """
 

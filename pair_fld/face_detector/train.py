@@ -17,7 +17,7 @@ from pair_fld.data.source_images import read_source_images, source_image_count
 from pair_fld.data.synthetic import render_scene
 from pair_fld.evaluate.matching import match_boxes
 from pair_fld.face_detector.net import STRIDE, DetectorNet
-from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
+from pair_fld.face_detector.views import View, draw_view, shrunk, target_map
 from pair_fld.progress import Progress
 from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
 from pair_fld.runtime.frame import place
@@ -35,46 +35,46 @@ KIND, STAGE = "detector", "train-detector"  # in run.json; in the run folder's m
 STEPS_PER_EPOCH = 100  # one row of metrics.csv
 RULES = ResumeRules(DetectorConfig, learning=("lr", "steps"), running=("threads",))
 
-SURE = 0.65  # score from which the teaching detector's answer counts as a face; below, the place is left out
+CERTAIN = 0.65  # score from which the teacher's detection counts as a face; below, the loss leaves its place out
 FOCUS = 2.0  # gamma of the focal loss (Lin et al., ICCV 2017)
 SCENE_SEED = 11
 
 
-def teaching_pictures(
+def training_images(
     dataset: FaceDataset, teacher: SearchingDetector, config: DetectorConfig, report: Progress
-) -> list[Shown]:
-    """Training pictures with the teacher's boxes, brought to 51-point boxes, and the labelled ones in their place.
+) -> list[View]:
+    """Training images with the teacher's boxes, brought to 51-point boxes, and the labelled ones in their place.
 
     Args:
-        teacher: should answer with low scores too, so that doubtful places are known.
+        teacher: should give detections of low scores too, so that doubtful places are known.
     """
     assert teacher.calibration is not None, teacher.name
-    shown = []
+    images = list[View]()
     total = source_image_count(dataset, Split.TRAIN, config.images_per_source, labelled=False)
     for source in read_source_images(dataset, Split.TRAIN, config.images_per_source, labelled=False):
         found = teacher.detect(source.image)
         boxes = np.array([points_box(place(teacher.calibration.frame(d))) for d in found]).reshape(-1, 4)
-        sure = np.array([d.score >= SURE for d in found], bool)
+        certain = np.array([d.score >= CERTAIN for d in found], bool)
         matches = match_boxes(boxes, source.boxes, 0.2)
         for i, j in matches.pairs:
-            boxes[i], sure[i] = source.boxes[j], True
+            boxes[i], certain[i] = source.boxes[j], True
         missed = source.boxes[list(matches.missed)]
         boxes = np.concatenate([boxes, missed])
-        shown.append(shrunk(source.image, boxes, np.concatenate([sure, np.ones(len(missed), bool)])))
-        report(len(shown), total, "training images seen by the teacher")
-    return shown
+        images.append(shrunk(source.image, boxes, np.concatenate([certain, np.ones(len(missed), bool)])))
+        report(len(images), total, "training images")
+    return images
 
 
-def rendered_scenes(count: int, empty: int, seed: int = SCENE_SEED) -> tuple[list[Shown], list[Shown]]:
-    """Rendered pictures with one to three faces and their exact boxes, and others without."""
+def rendered_scenes(count: int, negatives: int, seed: int = SCENE_SEED) -> tuple[list[View], list[View]]:
+    """Rendered images with one to three faces and their exact boxes, and others without."""
     scenes, blank = [], []
     for k in range(count):
         scene = render_scene(seed, k, 256, faces=1 + k % 3)
         boxes = np.array([points_box(f) for f in scene.faces])
-        scenes.append(Shown(scene.image, boxes, np.ones(len(boxes), bool)))
-    for k in range(empty):
+        scenes.append(View(scene.image, boxes, np.ones(len(boxes), bool)))
+    for k in range(negatives):
         scene = render_scene(seed, k, 256, faces=0)
-        blank.append(Shown(scene.image, np.zeros((0, 4)), np.zeros(0, bool)))
+        blank.append(View(scene.image, np.zeros((0, 4)), np.zeros(0, bool)))
     return scenes, blank
 
 
@@ -135,7 +135,7 @@ class DetectorSource:
     """
 
     def __init__(
-        self, images: Sequence[Shown], negatives: Sequence[Shown], config: DetectorConfig, device: torch.device
+        self, images: Sequence[View], negatives: Sequence[View], config: DetectorConfig, device: torch.device
     ) -> None:
         self.images, self.negatives, self.config, self.device = images, negatives, config, device
         self.steps_per_epoch, self.step_size = STEPS_PER_EPOCH, config.batch_size
@@ -160,8 +160,8 @@ class DetectorSource:
 
 def fit_detector(
     config: DetectorConfig,
-    images: Sequence[Shown],
-    negatives: Sequence[Shown],
+    images: Sequence[View],
+    negatives: Sequence[View],
     run: RunSpec,
     record: dict[str, Any],
     report: Reporter | None = None,

@@ -1,4 +1,4 @@
-"""What the face detector is shown: square views with faces of all sizes, and the map that it should answer."""
+"""What the face detector learns from: square views with faces of all sizes, and their target maps."""
 
 from __future__ import annotations
 
@@ -17,46 +17,51 @@ POSITIVE, IGNORED = 0.18, 0.42
 SMALLEST = 1 / 18  # of the view: a smaller face is neither wanted nor held against the net
 VISIBLE = 0.65  # share of a face's box that must lie in the view to be wanted
 SECOND_LOOK = 3.2  # side of the second look's view over a 51-point box
-LONGEST_SIDE = 384  # pictures are kept at this size
+LONGEST_SIDE = 384  # of an image, as it is kept
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture to cut views from. boxes: (n, 4) _img of its 51-point boxes; sure: (n,) bool, False where a face
-    may be or not."""
+class View:
+    """An image to cut views from, or such a view.
+
+    Attributes:
+        image: (H, W, 3) uint8 BGR.
+        boxes: (n, 4) _img, 51-point boxes of its faces.
+        certain: (n,) bool, False where a face may be or not.
+    """
 
     image: np.ndarray
     boxes: np.ndarray
-    sure: np.ndarray
+    certain: np.ndarray
 
 
-def shrunk(image: np.ndarray, boxes: np.ndarray, sure: np.ndarray) -> Shown:
-    """A picture in the size that it is kept in."""
+def shrunk(image: np.ndarray, boxes: np.ndarray, certain: np.ndarray) -> View:
+    """An image in the size that it is kept in."""
     ratio = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
     if ratio < 1:
         image = cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
-    return Shown(image, (boxes + 0.5) * ratio - 0.5, np.asarray(sure, bool))
+    return View(image, (boxes + 0.5) * ratio - 0.5, np.asarray(certain, bool))
 
 
-def draw_view(shown: Sequence[Shown], empty: Sequence[Shown], size: int, rng: np.random.Generator) -> Shown:
-    """A random view (S, S, 3) with its boxes: one picture, a mosaic of several, or no face at all."""
+def draw_view(images: Sequence[View], negatives: Sequence[View], size: int, rng: np.random.Generator) -> View:
+    """A random view (S, S, 3) with its boxes: of one image, a mosaic of several, or no face at all."""
     kind = rng.random()
     if kind < 0.12:
-        return _augment(_window(_one(empty, rng), size, rng), rng)
+        return _augment(_window(_one(negatives, rng), size, rng), rng)
     if kind < 0.32:
-        return _augment(_mosaic(shown, empty, size, rng), rng)
-    return _augment(_window(_one(shown, rng), size, rng), rng)
+        return _augment(_mosaic(images, negatives, size, rng), rng)
+    return _augment(_window(_one(images, rng), size, rng), rng)
 
 
-def _one(pictures: Sequence[Shown], rng: np.random.Generator) -> Shown:
-    return pictures[int(rng.integers(len(pictures)))]
+def _one(images: Sequence[View], rng: np.random.Generator) -> View:
+    return images[int(rng.integers(len(images)))]
 
 
-def _window(picture: Shown, size: int, rng: np.random.Generator) -> Shown:
+def _window(source: View, size: int, rng: np.random.Generator) -> View:
     """A square window, placed by one of its faces, or anywhere when there is none."""
-    height, width = picture.image.shape[:2]
-    if len(picture.boxes) and rng.random() < 0.88:
-        box = picture.boxes[rng.integers(len(picture.boxes))]
+    height, width = source.image.shape[:2]
+    if len(source.boxes) and rng.random() < 0.88:
+        box = source.boxes[rng.integers(len(source.boxes))]
         face = float((box[2:] - box[:2]).max())
         if rng.random() < 0.4:  # as the second look shows it
             side = face * SECOND_LOOK * np.exp(rng.normal(0, 0.2))
@@ -70,34 +75,34 @@ def _window(picture: Shown, size: int, rng: np.random.Generator) -> Shown:
     view = np.concatenate([centre - side / 2, centre + side / 2])
     roll = rng.normal(0, 9) if rng.random() < 0.6 else 0.0
     matrix = frame_matrix(frame_from_box(view, roll), size, 1.0)
-    return Shown(warp(picture.image, matrix, size), _move(picture.boxes, matrix), picture.sure)
+    return View(warp(source.image, matrix, size), _move(source.boxes, matrix), source.certain)
 
 
 def _move(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Boxes whose centres are turned with the picture and whose sides are scaled."""
+    """Boxes whose centres are turned with the image and whose sides are scaled."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     centre = transform_points(matrix, (boxes[:, :2] + boxes[:, 2:]) / 2)
     half = (boxes[:, 2:] - boxes[:, :2]) * scale / 2
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def _mosaic(shown: Sequence[Shown], empty: Sequence[Shown], size: int, rng: np.random.Generator) -> Shown:
-    """Several pictures side by side: small faces, several at once, and edges that mean nothing."""
+def _mosaic(images: Sequence[View], negatives: Sequence[View], size: int, rng: np.random.Generator) -> View:
+    """Several images side by side: small faces, several at once, and edges that mean nothing."""
     cells = int(rng.integers(2, 5))
     tile = -(-size // cells)
     canvas = np.zeros((tile * cells, tile * cells, 3), np.uint8)
-    boxes, sure = [], []
+    boxes, certain = [], []
     for row in range(cells):
         for column in range(cells):
-            pool = empty if rng.random() < 0.3 else shown
+            pool = negatives if rng.random() < 0.3 else images
             cell = _window(_one(pool, rng), tile, rng)
             canvas[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile] = cell.image
             inside = _clipped_share(cell.boxes, tile)
             at = np.array([column, row, column, row]) * tile
             kept = inside > 0.2
             boxes.append(cell.boxes[kept] + at)
-            sure.append(cell.sure[kept] & (inside[kept] > VISIBLE))
-    return Shown(canvas[:size, :size], np.concatenate(boxes), np.concatenate(sure))
+            certain.append(cell.certain[kept] & (inside[kept] > VISIBLE))
+    return View(canvas[:size, :size], np.concatenate(boxes), np.concatenate(certain))
 
 
 def _clipped_share(boxes: np.ndarray, size: int) -> np.ndarray:
@@ -106,7 +111,7 @@ def _clipped_share(boxes: np.ndarray, size: int) -> np.ndarray:
     return np.prod(high - low, axis=1) / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)
 
 
-def _augment(view: Shown, rng: np.random.Generator) -> Shown:
+def _augment(view: View, rng: np.random.Generator) -> View:
     image, boxes = view.image, view.boxes
     if rng.random() < 0.5:
         image = image[:, ::-1]
@@ -123,22 +128,22 @@ def _augment(view: Shown, rng: np.random.Generator) -> Shown:
     if rng.random() < 0.2:
         noisy = image + rng.normal(0, rng.uniform(2, 10), image.shape)
         image = np.clip(noisy, 0, 255).astype(np.uint8)
-    return Shown(np.ascontiguousarray(image), boxes, view.sure)
+    return View(np.ascontiguousarray(image), boxes, view.certain)
 
 
-def target_map(view: Shown, size: int, stride: int) -> np.ndarray:
-    """(6, H, H) float32: 1 / 0 / -1 for a face, none, don't care; the four outputs of the face that a cell answers
-    for (units of runtime.centre_detector); the face's longer side in cells."""
+def target_map(view: View, size: int, stride: int) -> np.ndarray:
+    """(6, H, H) float32: 1 / 0 / -1 for a face, none, don't care; the four outputs of the face that a cell predicts
+    (units of runtime.centre_detector); the face's longer side in cells."""
     cells = size // stride
     target = np.zeros((6, cells, cells), np.float32)
     nearest = np.full((cells, cells), np.inf)
     y, x = np.meshgrid(np.arange(cells) + 0.5, np.arange(cells) + 0.5, indexing="ij")
     shares = _clipped_share(view.boxes, size)
-    for box, sure, share in zip((view.boxes + 0.5) / stride, view.sure, shares, strict=True):
+    for box, certain, share in zip((view.boxes + 0.5) / stride, view.certain, shares, strict=True):
         centre, extent = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
         side = float(extent.max())
         distance = np.hypot(x - centre[0], y - centre[1])
-        wanted = bool(sure) and share >= VISIBLE and side >= SMALLEST * cells
+        wanted = bool(certain) and share >= VISIBLE and side >= SMALLEST * cells
         own = (np.abs(x - centre[0]) <= 0.5) & (np.abs(y - centre[1]) <= 0.5)
         positive = wanted & ((distance < POSITIVE * side) | own) & (distance / side < nearest)
         ring = (distance < max(IGNORED * side, 1.0)) & (target[0] == 0)

@@ -1,7 +1,7 @@
 """The project's own face detector: one small net, a map of centres and boxes at stride 8, no anchors.
 
-The net answers (5, H, W) for a square view of side S: a score logit and, in the frame of the cell's centre, the
-centre and size of the face's 51-point box. Every cell near the middle of a face answers for it, and their boxes are
+The net gives (5, H, W) for a square view of side S: a score logit and, in the frame of the cell's centre, the
+centre and size of the face's 51-point box. Every cell near the middle of a face predicts it, and their boxes are
 averaged, as BlazeFace's anchors are.
 """
 
@@ -56,7 +56,7 @@ class CentreDetector(SearchingDetector):
 
 
 def decode_map(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (H W, 4) x0 y0 x1 y1 as fractions of the view's side, and scores (H W,), of a (5, H, W) answer."""
+    """Boxes (H W, 4) x0 y0 x1 y1 as fractions of the view's side, and scores (H W,), of a (5, H, W) output."""
     _, height, width = output.shape
     y, x = np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij")
     centre = np.stack([(x + output[1] * CENTRE_UNIT) / width, (y + output[2] * CENTRE_UNIT) / height], axis=-1)

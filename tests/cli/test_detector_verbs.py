@@ -26,7 +26,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_finder_says_what_it_is_and_costs(work: Path) -> None:
+def test_the_detector_says_what_it_is_and_costs(work: Path) -> None:
     detector = CentreDetector(work / "detector/detector.tflite")
     assert (detector.name, detector.side) == ("own_128", 128)
     metrics = json.loads((work / "detector/metrics.json").read_text())

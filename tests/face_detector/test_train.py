@@ -20,7 +20,7 @@ from pair_fld.face_detector.train import (
     loss_terms,
     rendered_scenes,
 )
-from pair_fld.face_detector.views import Shown, draw_view, shrunk, target_map
+from pair_fld.face_detector.views import View, draw_view, shrunk, target_map
 from pair_fld.runs import provenance
 from pair_fld.train.metric_log import METRICS
 from pair_fld.train.run_folder import RunSpec
@@ -30,9 +30,9 @@ from pair_fld.train.trainer import TrainProgress
 CONFIG = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=6, batch_size=4, threads=1)
 
 
-def seen(*boxes: list[float], sure: bool = True, size: int = 64) -> Shown:
-    return Shown(
-        np.zeros((size, size, 3), np.uint8), np.array(boxes, np.float64).reshape(-1, 4), np.full(len(boxes), sure)
+def seen(*boxes: list[float], certain: bool = True, size: int = 64) -> View:
+    return View(
+        np.zeros((size, size, 3), np.uint8), np.array(boxes, np.float64).reshape(-1, 4), np.full(len(boxes), certain)
     )
 
 
@@ -50,22 +50,22 @@ def test_target_by_hand():
 
 @pytest.mark.parametrize(
     "view",
-    [seen([15.5, 15.5, 47.5, 47.5], sure=False), seen([30.5, 30.5, 33, 33]), seen([50, 50, 90, 90])],
+    [seen([15.5, 15.5, 47.5, 47.5], certain=False), seen([30.5, 30.5, 33, 33]), seen([50, 50, 90, 90])],
     ids=["doubtful", "too small", "cut by the edge"],
 )
-def test_faces_that_are_neither_wanted_nor_held_against_the_net(view: Shown):
+def test_faces_that_are_neither_wanted_nor_held_against_the_net(view: View):
     target = target_map(view, 64, 8)
     assert not (target[0] == 1).any()
     assert (target[0] == -1).any()
 
 
-def test_of_two_faces_the_nearer_one_is_answered():
+def test_of_two_faces_the_nearer_one_is_predicted():
     target = target_map(seen([0, 0, 31, 31], [8, 0, 39, 31]), 64, 8)
     centres = np.argwhere(target[0] == 1)[:, 1] + 0.5 + target[1][target[0] == 1] / 8
     assert set(np.round(centres, 3)) == {round((15.5 + 0.5) / 8, 3), round((23.5 + 0.5) / 8, 3)}
 
 
-def test_losses_are_small_for_the_right_answer_and_blind_to_what_does_not_matter():
+def test_losses_are_small_for_the_right_prediction_and_blind_to_what_does_not_matter():
     target = torch.from_numpy(target_map(seen([15.5, 15.5, 47.5, 47.5]), 64, 8))[None]
     right = torch.zeros(1, 5, 8, 8)
     right[:, 0] = torch.where(target[:, 0] == 1, 12.0, -12.0)
@@ -84,11 +84,11 @@ def test_losses_are_small_for_the_right_answer_and_blind_to_what_does_not_matter
 def test_views_keep_faces_under_their_boxes():
     image = np.zeros((100, 120, 3), np.uint8)
     image[30:60, 40:70] = 255
-    shown = shrunk(image, np.array([[39.5, 29.5, 69.5, 59.5]]), np.ones(1, bool))
-    empty = seen(size=50)
+    source = shrunk(image, np.array([[39.5, 29.5, 69.5, 59.5]]), np.ones(1, bool))
+    negative = seen(size=50)
     checked = 0
     for k in range(60):
-        view = draw_view([shown], [empty], 64, np.random.default_rng((3, k)))
+        view = draw_view([source], [negative], 64, np.random.default_rng((3, k)))
         assert view.image.shape == (64, 64, 3)
         for box in view.boxes:
             x, y = (box[:2] + box[2:]) / 2
@@ -160,7 +160,7 @@ def test_losses_of_parts_add_up_to_that_of_the_whole():
     torch.testing.assert_close(shares * 5 / 4, objective.terms(outputs, batch))
 
 
-def test_the_net_answers_five_maps_at_stride_eight_within_its_budget():
+def test_the_net_gives_five_maps_at_stride_eight_within_its_budget():
     from torch.utils.flop_counter import FlopCounterMode
 
     net = DetectorNet(DetectorConfig(steps=1).widths).eval()

@@ -7,7 +7,7 @@ import pytest
 from pair_fld.config import DetectorConfig
 from pair_fld.face_detector.export import export_detector
 from pair_fld.face_detector.net import DetectorNet
-from pair_fld.face_detector.views import Shown, target_map
+from pair_fld.face_detector.views import View, target_map
 from pair_fld.runtime.blazeface import BlazeFace
 from pair_fld.runtime.centre_detector import CentreDetector, decode_map
 from pair_fld.runtime.detector import load_detector, open_detector
@@ -23,9 +23,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("detector")
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
-    shown = [Shown(n, np.array([[10.0, 10, 40, 40]]), np.ones(1, bool)) for n in noise]
+    images = [View(n, np.array([[10.0, 10, 40, 40]]), np.ones(1, bool)) for n in noise]
     net = DetectorNet(CONFIG.widths).eval()
-    export_detector(net, CONFIG, shown, [Shown(noise[0], np.zeros((0, 4)), np.zeros(0, bool))], {}, folder)
+    export_detector(net, CONFIG, images, [View(noise[0], np.zeros((0, 4)), np.zeros(0, bool))], {}, folder)
     return folder
 
 
@@ -44,7 +44,7 @@ def test_a_cell_by_hand():
 
 def test_the_trained_target_decodes_to_the_box():
     box = np.array([30.0, 21.0, 75.0, 71.0])
-    view = Shown(np.zeros((128, 128, 3), np.uint8), box[None], np.ones(1, bool))
+    view = View(np.zeros((128, 128, 3), np.uint8), box[None], np.ones(1, bool))
     target = target_map(view, 128, 8)
     boxes, _ = decode_map(np.concatenate([np.zeros((1, 16, 16), np.float32), target[1:5]]))
     cells = boxes.reshape(16, 16, 4)[target[0] == 1]
@@ -84,7 +84,7 @@ def test_files_are_not_taken_for_one_another(files: Path, tmp_path: Path):
 
 
 def test_a_face_is_found_in_image_pixels(files: Path, monkeypatch: pytest.MonkeyPatch):
-    """A net that sees brightness: each cell that is not dark answers with a box around its centre."""
+    """A net that sees brightness: each cell that is not dark gives a box around its centre."""
     detector = CentreDetector(files / "detector.tflite", search=SearchConfig(tiles=(), second_look=1.6))
 
     def look(views: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ export function anchorCentres(layers) {
   return centres;
 }
 
-/** The answer (H, W, 5) of a detector of `pairfld train-detector`. @param {import("./engine.js").Output} output
+/** The output (H, W, 5) of a detector of `pairfld train-detector`. @param {import("./engine.js").Output} output
  * @param {number} threshold */
 export function centreMap({ data, shape: [, height, width] }, threshold) {
   const { centre_unit, size_unit } = CONSTANTS.centre_detector;
