@@ -63,7 +63,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         (STAGE.replace("coord_net", "coord_net, options: {stages: [[.nan]]}"), "'model.options.stages.0.0' = nan"),
     ],
 )
-def test_faults_are_sentences(tmp_path: Path, text: str, expected: str) -> None:
+def test_errors_are_sentences(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(PairError) as error:
         load_section(StageConfig, "student", written(tmp_path, text))
     assert expected in str(error.value)
@@ -95,11 +95,20 @@ def test_records_of_earlier_versions_are_read() -> None:
     assert (stage.distill.teacher_mode, stage.distill.fill_max_sigma) == ("per_step", 1.5)
 
 
-def test_all_faults_at_once(tmp_path: Path) -> None:
+def test_all_errors_at_once(tmp_path: Path) -> None:
     with pytest.raises(PairError) as error:
         load_section(StageConfig, "student", written(tmp_path, STAGE.replace("epochs: 1", "epochs: x, huh: 1")))
     assert "'train.epochs'" in str(error.value)
     assert "unknown key 'train.huh'" in str(error.value)
+
+
+def test_an_error_in_a_section_names_the_file_that_holds_it(tmp_path: Path) -> None:
+    stage = written(tmp_path, STAGE.replace("epochs: 1", "epochs: many"))
+    with pytest.raises(PairError) as error:
+        load_recipe("synthetic", student=stage)
+    assert str(error.value).startswith(
+        f"{stage}: expected a valid configuration, found 'student.train.epochs' = 'many'"
+    )
 
 
 def test_missing_file_lists_the_known_names() -> None:
@@ -127,7 +136,7 @@ def test_missing_file_lists_the_known_names() -> None:
         ("student.model.input_size=1000000", "less than or equal to 4096"),
     ],
 )
-def test_override_faults(override: str, expected: str) -> None:
+def test_override_errors(override: str, expected: str) -> None:
     with pytest.raises(PairError) as error:
         load_recipe("synthetic", [override])
     assert expected in str(error.value)

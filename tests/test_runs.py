@@ -74,7 +74,7 @@ def test_atomic_path_leaves_the_old_file_on_failure(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_read_json_faults(tmp_path: Path) -> None:
+def test_read_json_errors(tmp_path: Path) -> None:
     with pytest.raises(PairError, match="expected a record, found no such file"):
         read_json(tmp_path / "none.json", "a record")
     (tmp_path / "bad.json").write_text("{")

@@ -90,7 +90,7 @@ def measure_models(
         runs: calls per file and number of threads (fewer for a file that takes longer than 50 ms).
         dynamic: size of a dynamic axis other than the first, which is a batch of 1.
         truth: labelled faces to score this project's files on; None leaves accuracy out.
-        progress: is told of each turn.
+        progress: called after each turn.
     """
     rows = [_describe(path, dynamic) for path in paths]
     workers: list[_Worker] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,13 +54,15 @@ def load_recipe(name: str, overrides: Sequence[str] = (), **sections: str | None
     whole = [text for text in overrides if text.partition("=")[0] in SECTIONS]
     for override in whole:
         _apply_override(tree, override)
+    files: dict[str, Path] = {}
     for section in SECTIONS:
         if isinstance(tree.get(section), str):
-            tree[section] = _read_yaml(find_config(section, tree[section]))
+            files[section] = find_config(section, tree[section])
+            tree[section] = _read_yaml(files[section])
     for override in overrides:
         if override not in whole:
             _apply_override(tree, override)
-    return _validate(RecipeConfig, tree, path)
+    return _validate(RecipeConfig, tree, path, files)
 
 
 def load_section(kind: type[T], folder: str, name: str, overrides: Sequence[str] = ()) -> T:
@@ -146,13 +148,20 @@ def _step(node: Any, part: str, override: str) -> Any:
     return node.setdefault(part, {})
 
 
-def _validate(kind: type[T], tree: dict[str, Any], path: Path) -> T:
+def _validate(kind: type[T], tree: dict[str, Any], path: Path, files: Mapping[str, Path] | None = None) -> T:
+    """files: of the sections that come from other files than `path`."""
     try:
         # JSON mode: YAML knows no tuples and writes 1 for 1.0; strictness between kinds of value stays
         return kind.model_validate_json(_to_json(tree, path))
     except ValidationError as error:
-        found = "; ".join(_error_sentence(e) for e in error.errors())
-        raise PairError(path, "a valid configuration", found, "Correct the file or the override.") from None
+        by_file: dict[Path, list[str]] = {}
+        for one in error.errors():
+            by_file.setdefault((files or {}).get(str(next(iter(one["loc"]), "")), path), []).append(
+                _error_sentence(one)
+            )
+        subject = ", ".join(map(str, by_file))
+        found = "; ".join(sentence for sentences in by_file.values() for sentence in sentences)
+        raise PairError(subject, "a valid configuration", found, "Correct the file or the override.") from None
 
 
 def _to_json(tree: dict[str, Any], path: Path) -> str:

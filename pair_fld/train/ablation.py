@@ -122,7 +122,7 @@ def ablate(
         dataset: the faces.
         teachers: checkpoints.
         spec: how it is run.
-        progress: told the number of steps done.
+        progress: called with the number of steps done.
 
     Raises:
         PairError: the stage has no `kd_` term of a family to leave out, there are no faces to measure on, or as

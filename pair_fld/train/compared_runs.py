@@ -122,7 +122,7 @@ def train_and_measure(
         work: trains and measures one run; a function of a module.
         runs: by variant and seed.
         workers: processes.
-        progress: told the number of steps done.
+        progress: called with the number of steps done.
 
     Returns:
         NME in percent by set of faces; of every variant, one per seed.

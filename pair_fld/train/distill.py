@@ -54,7 +54,7 @@ def distill(
         cache: folder of the cached predictions; by default that of the run folder.
         init_from: as `train_landmarks`.
         report: as `train_landmarks`.
-        progress: told the number of faces done while a teacher predicts.
+        progress: called with the number of faces done while a teacher predicts.
 
     Raises:
         PairError: there is no such teacher; several teachers, and losses that need the outputs of one in every step;

@@ -67,7 +67,7 @@ def predict_dataset(
             are also rotated and scaled a little.
         amp: bfloat16 autocast.
         frames: (n, 4) to crop by, see `FaceTable`; the dataset's own by default.
-        progress: told the number of faces done.
+        progress: called with the number of faces done.
 
     Returns:
         Means over the views. The covariance is that of the mixture of all views: the mean of their heatmaps'

@@ -52,7 +52,7 @@ def teacher_predictions(
         cache: folder of the cached predictions, one file per teacher.
         views: views of each face that are averaged, see `predict_dataset`.
         device: see `pick_device`.
-        progress: told the number of faces done.
+        progress: called with the number of faces done.
 
     Raises:
         PairError: a teacher is no checkpoint.

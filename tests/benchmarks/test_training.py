@@ -15,12 +15,12 @@ from tests.train.settings import CALM, TINY, stage
 
 
 def test_measure_gives_speeds_and_their_ratios(dot_pack: Path) -> None:
-    told: list[tuple[int, int]] = []
+    said: list[tuple[int, int]] = []
     speed = measure(
         stage(TINY, losses={"kd_wing": 1.0}), FaceDataset(dot_pack), device="cpu", repeats=1, seconds=0.05,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: said.append((done, total)),
     )  # fmt: skip
-    assert told == [(1, 1)]
+    assert said == [(1, 1)]
     assert set(speed.to_json()) == set(ROWS)
     assert speed.ratio == pytest.approx(speed.data / speed.naive)
     assert speed.data_percent == pytest.approx(100 * speed.training / speed.data)

@@ -64,7 +64,7 @@ def test_nothing_is_trained_twice_or_overwritten_unasked(work: Path) -> None:
         ),
     ],
 )
-def test_faults_are_sentences(tmp_path: Path, arguments: list[str], expected: str) -> None:
+def test_errors_are_sentences(tmp_path: Path, arguments: list[str], expected: str) -> None:
     place = ["--work", str(tmp_path)] if "inference" not in arguments else []
     done = pairfld(*arguments, *place)
     assert done.code == 2

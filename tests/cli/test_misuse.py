@@ -25,7 +25,7 @@ from tests.cli.command import pairfld
         (["train-teacher", "--device", "abacus"], "expected"),
     ],
 )
-def test_faults_are_sentences(tmp_path: Path, arguments: list[str], expected: str) -> None:
+def test_errors_are_sentences(tmp_path: Path, arguments: list[str], expected: str) -> None:
     done = pairfld(*arguments, "--work", str(tmp_path / "w"))
     assert done.code == 2, done.err
     assert expected in done.err

@@ -104,7 +104,7 @@ def test_bad_images_get_a_line_and_the_others_are_done(photos: Path) -> None:
         (None, ["photos", "--draw", "in-the-way"], "expected a folder that can be written to, found: File exists"),
     ],
 )
-def test_faults_of_the_call_are_sentences(photos: Path, make: bytes | None, arguments: list, expected: str) -> None:
+def test_errors_of_the_call_are_sentences(photos: Path, make: bytes | None, arguments: list, expected: str) -> None:
     Path("in-the-way").write_text("a file")
     Path("empty").mkdir()
     if make is not None:

@@ -216,7 +216,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(photos: Path, monkeyp
         assert expected in done.err
 
 
-def test_a_full_folder_for_temporary_files_is_no_fault_of_the_archive(
+def test_a_full_folder_for_temporary_files_is_no_error_of_the_archive(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import zipfile

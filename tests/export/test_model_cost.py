@@ -129,7 +129,7 @@ def test_plain_values() -> None:
     assert cost.to_json() == expected
 
 
-def test_faults(tmp_path: Path) -> None:
+def test_errors(tmp_path: Path) -> None:
     with pytest.raises(PairError, match=r"expected an .onnx or .tflite file, found .pt"):
         model_cost(tmp_path / "a.pt")
     (tmp_path / "b.tflite").write_bytes(b"nonsense, and short")

@@ -109,7 +109,7 @@ def test_the_noise_inside_tflite_files(face_net: Exported, tmp_path: Path, raw: 
     assert min(ours.values()) > 10
 
 
-def test_faults(coords_net: Exported, tmp_path: Path) -> None:
+def test_errors(coords_net: Exported, tmp_path: Path) -> None:
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "other", value[:1], value[1:])
     onnx.save(helper.make_model(graph, ir_version=9), str(tmp_path / "other.onnx"))

@@ -113,7 +113,7 @@ def test_simcc_mean_equals_the_runtime_codec() -> None:
     torch.testing.assert_close(variance, torch.tensor([[[3 / 16, 0.0]]]), atol=1e-6, rtol=0)
 
 
-def test_faults_name_the_remedy() -> None:
+def test_errors_name_the_remedy() -> None:
     with pytest.raises(PairError, match=r"expected one of .*coord_net"):
         build_model(ModelConfig(arch="nonsense"))
     with pytest.raises(PairError, match="unexpected keyword argument 'colour'"):

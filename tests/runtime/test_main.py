@@ -137,8 +137,8 @@ def test_options_come_from_the_metadata_unless_they_are_given():
     model = StubModel(search=search, crop={"margin": 2.0, "refine": 3})
     own = Pipeline(StubDetector([]), model)
     assert (own.refine, own.min_score, own.detector.search.turned) == (3, 0.25, "never")
-    told = Pipeline(StubDetector([]), model, PipelineOptions(0, "always", 0.05, 0.0))
-    assert (told.refine, told.min_score, told.detector.search.smallest) == (0, 0.0, 0.05)
+    options = Pipeline(StubDetector([]), model, PipelineOptions(0, "always", 0.05, 0.0))
+    assert (options.refine, options.min_score, options.detector.search.smallest) == (0, 0.0, 0.05)
     assert Pipeline(StubDetector([]), StubModel()).refine == DEFAULT_REFINE
     with pytest.raises(ValueError, match="turned: expected one of auto, always, never, found 'yes'"):
         Pipeline(StubDetector([]), model, PipelineOptions(turned="yes"))

@@ -49,10 +49,10 @@ def test_too_few_faces_leave_the_scores_to_the_detector_and_say_so(
                        "source_image_count": lambda *a: 9}.items():  # fmt: skip
         monkeypatch.setattr(build, name, stub)
     monkeypatch.setattr(build, "FACELESS", 20)
-    told: list[str] = []
-    assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, told.append) is None
+    said: list[str] = []
+    assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, said.append) is None
     assert seen == [2 * 9]
-    assert "scores are the detector's alone: expected 60 or more candidates" in told[-1]
+    assert "scores are the detector's alone: expected 60 or more candidates" in said[-1]
 
 
 def test_a_calibration_is_kept_in_the_given_file_and_nowhere_else(

@@ -71,7 +71,7 @@ def test_arms_that_would_be_the_same_are_left_out(dot_pack: Path) -> None:
     assert set(VARIANTS) - set(variants_for(dataset)) == {"no teacher, down-weighted machine labels"}
 
 
-def test_a_fault_in_a_run_comes_out_as_its_sentence(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
+def test_an_error_in_a_run_comes_out_as_its_sentence(dot_pack: Path, teacher: Path, tmp_path: Path) -> None:
     """A run that diverges stops the ablation, in another process, with what that process said."""
     wild = stage(HEAT, lr=1e30, losses={name: 1e30 for name in LOSSES}, epochs=1)
     with pytest.raises(PairError, match=r"expected finite losses, found .* not finite at step .*bad-batch\.pt"):

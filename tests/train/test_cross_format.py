@@ -60,9 +60,9 @@ def test_each_scheme_masks_what_it_lacks(mixed: FaceDataset) -> None:
 
 @pytest.mark.slow
 def test_one_model_trains_on_all_of_them(mixed: FaceDataset, tmp_path: Path) -> None:
-    told: list[float] = []
+    said: list[float] = []
     losses = {"wing": 1.0, "heatmap": 1.0}
     train(stage(HEAT, batch_size=16, epochs=80, losses=losses), mixed, tmp_path / "run",
-        report=lambda p: told.append(p.losses["loss"]))  # fmt: skip
-    assert told[-1] < 0.9 * told[0]
+        report=lambda p: said.append(p.losses["loss"]))  # fmt: skip
+    assert said[-1] < 0.9 * said[0]
     assert weights(tmp_path / "run" / LAST).isfinite().all()

@@ -75,14 +75,14 @@ def test_sparkline_by_hand() -> None:
 
 
 def test_tensorboard_is_written_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple] = []
+    said: list[tuple] = []
 
     class Writer:
         def __init__(self, folder: str, purge_step: int) -> None:
-            told.append((Path(folder).name, purge_step))
+            said.append((Path(folder).name, purge_step))
 
         def add_scalar(self, name: str, value: float, step: int) -> None:
-            told.append((name, value, step))
+            said.append((name, value, step))
 
         def flush(self) -> None: ...
 
@@ -93,7 +93,7 @@ def test_tensorboard_is_written_where_it_is_installed(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", ModuleType("torch.utils.tensorboard"))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", module)
     Scalars(tmp_path, 5).add(10, {"loss": 2.0, "nme": None})
-    assert told == [("tensorboard", 6), ("loss", 2.0, 10)]
+    assert said == [("tensorboard", 6), ("loss", 2.0, 10)]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)  # as if it were not installed
     Scalars(tmp_path, 5).add(10, {"loss": 2.0})
-    assert len(told) == 2
+    assert len(said) == 2

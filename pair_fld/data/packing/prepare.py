@@ -88,7 +88,7 @@ def prepare(
     }
     _open_folder(out, plan, resume=resume, overwrite=overwrite)
     jobs = make_jobs(out / PARTS, samples, sources, asked, config.pack_size, config.pack_margin)
-    with _writing_faults(out):
+    with _writing_errors(out):
         loaded = _load(jobs, config.num_workers, progress)
     loading = time.monotonic() - started
     rows, unusable = read_rows(jobs)
@@ -115,7 +115,7 @@ def prepare(
         if source.kind == "annotation":  # for the card of what learns from it
             entry["annotator"] = Annotations(Path(config.root) / (source.path or "")).record.get("about", {})
     report["passed_over"] = dict(sum(listed.passed_over, Counter()))
-    with _writing_faults(out):
+    with _writing_errors(out):
         _write_shards(out, jobs, rows, selection.kept)
         with atomic_path(out / "faces.npz") as temporary:
             faces.save(temporary)
@@ -143,7 +143,7 @@ def _load(jobs: list[PartJob], workers: int, progress: Progress) -> int:
 
 
 @contextmanager
-def _writing_faults(out: Path) -> Generator[None]:
+def _writing_errors(out: Path) -> Generator[None]:
     """Say in a sentence what stopped the writing of a dataset; what is written is kept for --resume."""
     try:
         yield

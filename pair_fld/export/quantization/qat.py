@@ -133,7 +133,7 @@ def finetune(
         config: steps and learning rate.
         run: where the run is kept, and how it starts.
         out: gets the float ONNX file with the trained weights, to be quantized with `FineTuned.codes`.
-        progress: told the number of steps done.
+        progress: called with the number of steps done.
 
     Raises:
         PairError: an operator that `FakeQuantized` does not know, only losses that need more than the graph's output,

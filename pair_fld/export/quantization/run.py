@@ -50,7 +50,7 @@ class FineTuning:
         run: where the fine-tuning is kept, and how it starts.
         teachers: checkpoints that the student was distilled from.
         cache: folder that may hold their predictions.
-        progress: told the number of steps done.
+        progress: called with the number of steps done.
     """
 
     run: RunSpec

@@ -361,7 +361,7 @@ def test_a_damaged_part_of_an_interrupted_run(tmp_path: Path, name: str, length:
         assert prepare(config, tmp_path / "out", resume=True)["faces"] == 1
 
 
-def test_no_usable_face_is_a_fault(tmp_path: Path) -> None:
+def test_no_usable_face_is_an_error(tmp_path: Path) -> None:
     add_face(tmp_path / "in", "a", 0, np.full((51, 2), 60.0))
     with pytest.raises(PairError, match="expected at least one usable face, found none: 1 x degenerate face box"):
         prepare(data_config(tmp_path, ibug("in")), tmp_path / "out")
