@@ -33,6 +33,13 @@ InitOption = Annotated[
     Path | None,
     typer.Option("--init-from", help="Checkpoint whose weights training starts from; everything else starts anew."),
 ]
+GrowOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--grow-from",
+        help="Checkpoint of a smaller heatmap_net to start as: what fits is taken over, added blocks are identities.",
+    ),
+]
 
 TeachersOption = Annotated[
     list[Path] | None,
@@ -63,6 +70,7 @@ def train_teacher(
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="WORK/teacher")] = None,
     init_from: InitOption = None,
+    grow_from: GrowOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
@@ -78,10 +86,18 @@ def train_teacher(
 
     place = workspace(recipe, work, overrides)
     dataset = FaceDataset(data or place.data)
-    inputs = [dataset.folder, *([] if init_from is None else [init_from])]
+    inputs = [dataset.folder, *_starts(init_from, grow_from)]
     run = RunSpec(out or place.teacher, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with _progress("train-teacher") as bar:
-        best = stages.train_teacher(place.recipe.teacher, dataset, run, init_from=init_from, report=_reporter(bar))
+        best = stages.train_teacher(
+            place.recipe.teacher,
+            dataset,
+            run,
+            init_from=init_from,
+            grow_from=grow_from,
+            report=_reporter(bar),
+            say=_say,
+        )
     _result(best, as_json)
 
 
@@ -94,6 +110,7 @@ def distill(
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="WORK/student")] = None,
     init_from: InitOption = None,
+    grow_from: GrowOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
@@ -109,14 +126,31 @@ def distill(
 
     place = workspace(recipe, work, overrides, student=student)
     dataset, teachers = FaceDataset(data or place.data), teacher or [place.teacher / "best.pt"]
-    inputs = [dataset.folder, *teachers, *([] if init_from is None else [init_from])]
+    inputs = [dataset.folder, *teachers, *_starts(init_from, grow_from)]
     run = RunSpec(out or place.student, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with _progress("distill") as bar:
         best = stages.distill(
             place.recipe.student, dataset, teachers, run, cache=place.folder, init_from=init_from,
-            report=_reporter(bar), progress=bar,
+            grow_from=grow_from, report=_reporter(bar), progress=bar, say=_say,
         )  # fmt: skip
     _result(best, as_json)
+
+
+def _starts(init_from: Path | None, grow_from: Path | None) -> list[Path]:
+    """The checkpoint that training starts from; PairError for two."""
+    starts = [path for path in (init_from, grow_from) if path is not None]
+    if len(starts) > 1:
+        remedy = "Use --grow-from for a larger net, --init-from for an equal one."
+        raise PairError("--init-from, --grow-from", "one of them", "both", remedy)
+    return starts
+
+
+def _say(sentence: str) -> None:
+    """A sentence, of the main process only."""
+    from pair_fld.train.distributed import is_main_process
+
+    if is_main_process():
+        say(sentence)
 
 
 def _progress(what: str) -> AbstractContextManager[Progress]:

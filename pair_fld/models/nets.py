@@ -146,6 +146,9 @@ class HeatmapNet(Net):
     """Student with heatmaps: inverted residuals to stride 16 (or more), back to stride 8 with one addition.
 
     The head's 51 maps stand at stride 8 of the input; soft-argmax turns them into coordinates outside the net.
+
+    Attributes:
+        stages: as given. cut: how many of them lie in `shallow`, up to stride 8. ups: doublings back to stride 8.
     """
 
     output_kind = "heatmap"
@@ -166,6 +169,7 @@ class HeatmapNet(Net):
             stride *= stage[3]
             if stride == 8:
                 break
+        self.stages, self.cut = stages, cut
         self.shallow, shallow_width = _blocks(stem, stages[:cut], block)
         self.ups = sum(stage[3] == 2 for stage in stages[cut:])
         deep, inputs = _residuals(shallow_width, stages[cut:], block)

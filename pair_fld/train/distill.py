@@ -11,7 +11,7 @@ from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
-from pair_fld.progress import Progress, no_progress
+from pair_fld.progress import Progress, Say, no_progress, say_nothing
 from pair_fld.runs import check_claim
 from pair_fld.train.annotator_teacher import annotator_about
 from pair_fld.train.builder import needs_teacher_per_step
@@ -27,10 +27,12 @@ def train_teacher(
     run: RunSpec,
     *,
     init_from: Path | None = None,
+    grow_from: Path | None = None,
     report: Reporter | None = None,
+    say: Say = say_nothing,
 ) -> Path:
     """Train on labels, and return the path of the best checkpoint; see `train_landmarks`."""
-    return train_landmarks(stage, dataset, run, init_from=init_from, report=report)
+    return train_landmarks(stage, dataset, run, init_from=init_from, grow_from=grow_from, report=report, say=say)
 
 
 def distill(
@@ -41,8 +43,10 @@ def distill(
     *,
     cache: Path | None = None,
     init_from: Path | None = None,
+    grow_from: Path | None = None,
     report: Reporter | None = None,
     progress: Progress = no_progress,
+    say: Say = say_nothing,
 ) -> Path:
     """Train a student on labels and a teacher's predictions, and return the path of the best checkpoint.
 
@@ -53,8 +57,10 @@ def distill(
         run: as `train_landmarks`.
         cache: folder of the cached predictions; by default that of the run folder.
         init_from: as `train_landmarks`.
+        grow_from: as `train_landmarks`.
         report: as `train_landmarks`.
         progress: called with the number of faces done while a teacher predicts.
+        say: as `train_landmarks`.
 
     Raises:
         PairError: there is no such teacher; several teachers, and losses that need the outputs of one in every step;
@@ -78,7 +84,9 @@ def distill(
     )  # fmt: skip
     about = tuple(annotator_about(path) for path in teachers if is_annotator(path))
     teaching = Teaching(predictions, teacher_id(teachers), model, about)
-    return train_landmarks(stage, dataset, run, teaching=teaching, init_from=init_from, report=report)
+    return train_landmarks(
+        stage, dataset, run, teaching=teaching, init_from=init_from, grow_from=grow_from, report=report, say=say
+    )
 
 
 def per_step_teacher(stage: StageConfig, teachers: Sequence[Path]) -> LandmarkNet | None:

@@ -16,6 +16,8 @@ from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model, load_weights
+from pair_fld.models.grow import grow
+from pair_fld.progress import Say, say_nothing
 from pair_fld.runs import provenance
 from pair_fld.train.batches import BatchSource
 from pair_fld.train.builder import build_train_step, loss_names
@@ -59,7 +61,9 @@ def train_landmarks(
     *,
     teaching: Teaching | None = None,
     init_from: Path | None = None,
+    grow_from: Path | None = None,
     report: Reporter | None = None,
+    say: Say = say_nothing,
 ) -> Path:
     """Train a landmark network, and return the path of its best checkpoint.
 
@@ -71,10 +75,12 @@ def train_landmarks(
         run: where the run is kept, and how it starts.
         teaching: makes the network a student; without it, it is a teacher.
         init_from: checkpoint whose weights the network starts with. Optimizer, schedule and EMA start anew.
+        grow_from: checkpoint of a smaller net that the network starts as, see `models.grow`.
         report: called after every step, in the main process only.
+        say: called with a sentence of what was taken over from `grow_from`.
 
     Raises:
-        PairError: the configuration does not fit the data, or as `Trainer.fit`.
+        PairError: the configuration does not fit the data or the weights to start with, or as `Trainer.fit`.
         KeyboardInterrupt: as `Trainer.fit`.
     """
     device = pick_device(run.device)
@@ -82,10 +88,15 @@ def train_landmarks(
     job = _job(
         stage, dataset, teaching, device, distributed
     )  # before the run folder is touched: it checks all settings
-    if init_from is not None:
+    start = grow_from or init_from
+    if start is not None:
         state = job.step.state
         assert isinstance(state.model, LandmarkNet)
-        load_weights(state.model, load_model(init_from)[1]["ema"], init_from)
+        smaller, kept = load_model(start)
+        if grow_from is None:
+            load_weights(state.model, kept["ema"], start)
+        else:
+            say(f"{start}: {grow(state.model, kept['ema'], smaller.config)}")
         state.restart_ema()
     return Trainer(job, run, distributed, report).fit()
 

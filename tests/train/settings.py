@@ -11,6 +11,7 @@ import torch
 from pair_fld.config import AugmentConfig, ModelConfig, StageConfig, TrainConfig
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.models.checkpoint import load_checkpoint
+from pair_fld.progress import Say, say_nothing
 from pair_fld.train.distill import distill, train_teacher
 from pair_fld.train.run_folder import RunSpec
 from pair_fld.train.trainer import Reporter
@@ -30,9 +31,11 @@ def stage(model: ModelConfig = SMALL, **changes: object) -> StageConfig:
 
 
 def train(config: StageConfig, dataset: FaceDataset, out: Path, *, init_from: Path | None = None,
-          report: Reporter | None = None, **options: Any) -> Path:  # fmt: skip
+          grow_from: Path | None = None, report: Reporter | None = None, say: Say = say_nothing,
+          **options: Any) -> Path:  # fmt: skip
     """`train_teacher` into the folder `out`; options as of RunSpec."""
-    return train_teacher(config, dataset, RunSpec(out, **options), init_from=init_from, report=report)
+    run = RunSpec(out, **options)
+    return train_teacher(config, dataset, run, init_from=init_from, grow_from=grow_from, report=report, say=say)
 
 
 def train_student(config: StageConfig, dataset: FaceDataset, teachers: Sequence[Path], out: Path, *,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pair_fld.config import ModelConfig
 from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
@@ -148,6 +149,23 @@ def test_init_from_starts_with_the_weights_only(dot_pack: Path, tmp_path: Path) 
     assert load_checkpoint(second)["step"] == 5
     with pytest.raises(PairError, match="those of another architecture"):
         train(stage(HEAT), dataset, tmp_path / "third", init_from=first)
+
+
+def test_grow_from_starts_as_the_smaller_net(dot_pack: Path, tmp_path: Path) -> None:
+    dataset, stages = FaceDataset(dot_pack), [[1, 8, 1, 2], [1, 8, 1, 2]]
+    small = ModelConfig(arch="heatmap_net", input_size=32, options={"stem": 8, "stages": stages, "width": 8})
+    deep = small.model_copy(update={"options": small.options | {"stages": [[1, 8, 2, 2], [1, 8, 1, 2]]}})
+    first = train(stage(small, epochs=1), dataset, tmp_path / "first")
+    told: list[str] = []
+    still = stage(deep, epochs=1, lr=1e-9, ema_decay=0.0)
+    second = train(still, dataset, tmp_path / "second", grow_from=first, say=told.append)
+    # stem 248, three blocks of 296, laterals of 96, merge 824, head 459: 2,611 numbers, of which 296 are added
+    assert told == [
+        f"{first}: 89 % of the net's weights are taken over, 1 added blocks start as identities, 0 blocks of the "
+        "smaller net are left out: it computes the same at the start"
+    ]
+    kept, new = load_checkpoint(first)["ema"], load_checkpoint(second)["model"]
+    torch.testing.assert_close(new["net.head.weight"], kept["net.head.weight"], atol=1e-6, rtol=0)
 
 
 def test_nan_stops_with_the_batch_saved(dot_pack: Path, tmp_path: Path) -> None:
