@@ -128,9 +128,8 @@ def _take(tensor: torch.Tensor, source: torch.Tensor) -> None:
 def _silence(block: nn.Module) -> None:
     """Make a block with a shortcut an identity: the batch norm that closes its body has scale 0."""
     assert isinstance(block, InvertedResidual | Residual)
-    norm = block.body[-1][1]
-    assert isinstance(norm, nn.BatchNorm2d)
-    nn.init.zeros_(norm.weight)
+    norms = [layer for layer in block.body.modules() if isinstance(layer, nn.BatchNorm2d)]
+    nn.init.zeros_(norms[-1].weight)
 
 
 def _otherwise_joined(model: LandmarkNet, smaller: LandmarkNet, names: Mapping[str, str]) -> int:
