@@ -15,6 +15,7 @@ from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipSample
 from pair_fld.data.synthetic import render_scene
 from pair_fld.data.synthetic.faceless import scrambled
+from pair_fld.evaluate.detector_calibration import measured_calibration
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import Truth
@@ -29,7 +30,6 @@ from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.runtime.search import SearchingDetector, search_steps
 from pair_fld.runtime.session import Model
 from pair_fld.submit.budget import IMAGE_SIDE
-from pair_fld.submit.build import detector_calibration
 
 NEGATIVE_SEED = 2024  # no training and no tuning draws from it
 NEGATIVES = 200
@@ -157,7 +157,7 @@ def compare_detectors(
     rows, costs = list[SetRow](), list[CostRow]()
     for path in files:
         detector = CountingDetector(open_detector(path))
-        calibration = detector_calibration(dataset, path, cache / f"calibration-{detector.name}.json", say)
+        calibration = measured_calibration(dataset, path, cache / f"calibration-{detector.name}.json", say)
         say(f"measuring {detector.name}")
         measured = measure_detector_sets(Pipeline(detector, _calibrated(model, calibration)), cases)
         rows += measured

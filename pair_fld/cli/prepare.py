@@ -24,6 +24,7 @@ from pair_fld.cli.console import (
     say,
     workspace,
 )
+from pair_fld.errors import PairError
 from pair_fld.runs import check_claim
 
 
@@ -83,6 +84,7 @@ def prepare(
         say(sentence)
     with progress("prepare") as bar:
         report = pack_faces(config, target, resume=resume, overwrite=overwrite, progress=bar)
+    _measure_detector(target)
     if as_json:
         print_json(report)
         return
@@ -100,6 +102,25 @@ def prepare(
     if sentence := passed_over_sentence(Counter(report.get("passed_over", {}))):
         say(sentence)
     say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")
+
+
+def _measure_detector(folder: Path) -> None:
+    """How far the detector's frames are off on the training images: training draws its views accordingly."""
+    from pair_fld.data.dataset import DETECTOR_FILE, FaceDataset
+    from pair_fld.evaluate.detector_calibration import measured_calibration
+    from pair_fld.face_detector.files import find_detector
+
+    try:
+        detector = find_detector()[0]
+        calibration = measured_calibration(FaceDataset(folder), detector, folder / DETECTOR_FILE, say)
+    except PairError as error:
+        say(f"training views are drawn without a detector's deviations: {error}")
+        return
+    shift_x, shift_y, growth, roll = calibration.covariance.diagonal() ** 0.5
+    say(
+        f"{calibration.detector}: frames deviate by {100 * shift_x:.1f} % of the face's size in x, "
+        f"{100 * shift_y:.1f} % in y, {100 * growth:.1f} % in size and {roll:.1f} degrees; training views do so too"
+    )
 
 
 def _table(report: dict[str, Any], target: Path) -> Table:

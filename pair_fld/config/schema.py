@@ -195,12 +195,17 @@ class ConventionConfig(Strict):
 
 
 class AugmentConfig(Strict):
-    """Batch augmentation. Angles in degrees, shifts and scales as fractions of the crop; sigmas of normals."""
+    """Batch augmentation. Angles in degrees, shifts and scales as fractions of the crop; sigmas of normals.
+
+    `detector` multiplies the deviations of the detector's frames, which `pairfld prepare` measures; views are drawn
+    from these, widened by rotation, scale and shift.
+    """
 
     flip: float = Field(default=0.5, ge=0, le=1)
     rotation: float = Field(default=15.0, ge=0)
     scale: float = Field(default=0.07, ge=0)
     shift: float = Field(default=0.04, ge=0)
+    detector: float = Field(default=1.0, ge=0)
     photometric: float = Field(default=0.7, ge=0, le=1)  # probability of brightness, contrast, gamma, colour changes
     grey: float = Field(default=0.1, ge=0, le=1)
     blur: float = Field(default=0.2, ge=0, le=1)

@@ -4,6 +4,7 @@ A dataset is a folder:
     shard-00000.npy ...  (n, P, P, 3) uint8 BGR loose crops, `SHARD` faces each, the last one shorter
     faces.npz            one row per face, see `FaceTable`
     run.json             configuration, sources, report of what was left out, provenance, content hash
+    detector-calibration.json   how far a detector's frames are off on the training images, where it was measured
 
 `_pack`: pixels of a loose crop, the P x P square that `frame.frame_matrix(frame, P, pack_margin)` cuts around the frame
 of the labelled points. The face is upright and of one size in it.
@@ -23,11 +24,13 @@ from pydantic import ValidationError
 
 from pair_fld.config import DataConfig, read_recorded
 from pair_fld.errors import PairError
-from pair_fld.io import read_record
+from pair_fld.io import read_json, read_record
 from pair_fld.runs import RECORD
+from pair_fld.runtime.calibration import calibration_from_json
 from pair_fld.runtime.file_kind import known_error
 
 SHARD = 4096
+DETECTOR_FILE = "detector-calibration.json"  # in the folder: how far a detector's frames are off on its images
 
 
 class Split(IntEnum):
@@ -233,3 +236,18 @@ class FaceDataset:
                 "train.source_weights", f"sources among {', '.join(own)}", ", ".join(unknown), "Correct the names."
             )
         return np.array(list((own | dict(changes or {})).values()))[self.faces.source]
+
+
+def stored_covariance(folder: Path) -> np.ndarray | None:
+    """(4, 4) of a detector's frames on the training images, see `frame.frame_residual`; None where not measured.
+
+    Raises:
+        PairError: the file that holds it is damaged.
+    """
+    path = folder / DETECTOR_FILE
+    if not path.is_file():
+        return None
+    try:
+        return calibration_from_json(read_json(path, "a detector calibration")["calibration"]).covariance
+    except (KeyError, TypeError, ValueError) as error:
+        raise PairError(path, "a detector calibration", str(error), f"Remove it. {_AGAIN}") from None

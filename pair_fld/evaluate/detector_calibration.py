@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from pair_fld.evaluate.matching import DetectionResult
-from pair_fld.runtime.calibration import DetectorCalibration
+from pair_fld.data.dataset import DETECTOR_FILE, FaceDataset, Split
+from pair_fld.data.source_images import read_source_images
+from pair_fld.errors import PairError
+from pair_fld.evaluate.matching import DetectionResult, measure_detector
+from pair_fld.io import file_hash, read_json, write_json
+from pair_fld.progress import Say
+from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_json
 from pair_fld.runtime.detection import Detection
+from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix, frame_residual
 from pair_fld.runtime.geometry import transform_points
 
+CALIBRATION_FACES = 400  # training images that a detector is calibrated on
 _MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 _OUTLIER = 4.0  # deviations beyond which a residual is taken for another face's, or a label's mistake
+
+
+def measured_calibration(dataset: FaceDataset, detector: Path, keep: Path | None, say: Say) -> DetectorCalibration:
+    """Where a detector's key points lie in a face, and how far its frames are off, on labelled training images.
+
+    The data folder's own measurement (`DETECTOR_FILE`) is taken where it is of this detector.
+
+    Args:
+        detector: its file.
+        keep: a file that holds the measurement from one call to the next; None: nothing is written.
+
+    Raises:
+        PairError: the detector saw too few faces to learn from.
+    """
+    key = {"detector": file_hash(detector), "data_hash": dataset.data_hash, "faces": CALIBRATION_FACES}
+    for path in (dataset.folder / DETECTOR_FILE, keep):
+        if (
+            path is not None
+            and path.is_file()
+            and (kept := read_json(path, "a detector calibration")).get("key") == key
+        ):
+            return calibration_from_json(kept["calibration"])
+    opened = open_detector(detector)
+    say(f"measuring the frames of the detector {opened.name} on training images")
+    result = measure_detector(opened, _training_images(dataset))
+    try:
+        calibration = calibrate(result, opened.name, opened.key_points)
+    except ValueError as error:
+        remedy = "Train on images that show whole heads."
+        raise PairError("face detector", "20 or more training faces found to learn from", str(error), remedy) from None
+    if keep is not None:
+        write_json(keep, {"key": key, "calibration": calibration.to_json(), "measured": result.to_json()})
+    return calibration
+
+
+def _training_images(dataset: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
+    """(image, labelled faces) of training faces, evenly spread over the labelled sources."""
+    sources = len(np.unique(dataset.faces.source[dataset.indices(Split.TRAIN, labelled=True)]))
+    for source in read_source_images(dataset, Split.TRAIN, CALIBRATION_FACES // max(1, sources)):
+        yield source.image, source.faces
 
 
 def calibrate(result: DetectionResult, detector: str, key_points: Sequence[str]) -> DetectorCalibration:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pair_fld.data.dataset import stored_covariance
 from pair_fld.evaluate.confidence import GOOD_NME, calibration_error, rank_correlation
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import Predictor, Truth, load_crops
@@ -51,13 +52,15 @@ class DisturbedScore:
         return text
 
 
-def detector_covariance(model: Path) -> np.ndarray:
-    """(4, 4) covariance of the frames of the detector that a model file was packed for, else of BlazeFace's."""
+def detector_covariance(model: Path, dataset: Path) -> np.ndarray:
+    """(4, 4) covariance of the frames of the detector that a model file was packed for, else of the one that was
+    measured on the training images of the data folder `dataset`, else of BlazeFace as it comes with this package."""
     if model.suffix.lower() in (".tflite", ".onnx"):
         tree = read_metadata(model).get("crop", {}).get("detector_calibration")
         if tree is not None:
             return calibration_from_json(tree).covariance
-    return BUILT_IN["blazeface_128"].covariance
+    measured = stored_covariance(dataset)
+    return BUILT_IN["blazeface_128"].covariance if measured is None else measured
 
 
 def disturbed_scores(

@@ -195,7 +195,7 @@ def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
     result, left_out = validate.validate_model(model, truth, progress, adjust)
     scores: tuple[DisturbedScore, ...] = ()
     if spec.disturbed:
-        scores = disturbed_scores(model, truth, detector_covariance(spec.models[0]))
+        scores = disturbed_scores(model, truth, detector_covariance(spec.models[0], spec.dataset))
     slices = slice_scores(model, truth) if spec.slices else ()
     return Measurement(spec, result, left_out, scores, slices)
 

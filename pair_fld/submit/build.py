@@ -17,9 +17,8 @@ from pair_fld.data.source_images import read_source_images, source_image_count
 from pair_fld.data.synthetic.faceless import draw_faceless, scrambled
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.confidence import collect_candidates, learn_confidence
-from pair_fld.evaluate.detector_calibration import calibrate
+from pair_fld.evaluate.detector_calibration import measured_calibration
 from pair_fld.evaluate.label_convention import LabelConvention, learn_convention, open_convention
-from pair_fld.evaluate.matching import measure_detector
 from pair_fld.evaluate.report import Result
 from pair_fld.evaluate.validate import labelled_faces, open_model, validate_model
 from pair_fld.export.metadata import replace_metadata
@@ -29,7 +28,7 @@ from pair_fld.progress import Say, say_nothing
 from pair_fld.report.documents import document_figures
 from pair_fld.report.measure import load_faces, predict_faces
 from pair_fld.runs import RECORD, provenance
-from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_json
+from pair_fld.runtime.calibration import DetectorCalibration
 from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.label_convention import NEUTRAL
@@ -38,34 +37,11 @@ from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.session import load_model, read_metadata
 from pair_fld.submit.archive import PackageReport, package, runtime_hash
 
-CALIBRATION_FACES = 400  # training images that the detector is calibrated on
 CONFIDENCE_FACES = 60  # held-back training images per source that the scores are learnt on
 # Images without a face beside them: so many for each with one, and at most.
 FACELESS_PER_FACE, FACELESS = 2, 420
 SCRAMBLED_SIDE = 900  # longest side of these: larger ones cost more and tell the same
 SCRAMBLED_PER_SOURCE = 8  # training images of each source whose blocks are mixed, beside these
-
-
-def detector_calibration(dataset: FaceDataset, detector: Path, cache: Path | None, say: Say) -> DetectorCalibration:
-    """Where the detector's key points lie in a face, learnt on labelled training images; kept in `cache` if given.
-
-    Raises:
-        PairError: the detector saw too few of them to learn from.
-    """
-    key = {"detector": file_hash(detector), "data_hash": dataset.data_hash, "faces": CALIBRATION_FACES}
-    if cache is not None and cache.is_file() and (kept := read_json(cache, "a detector calibration"))["key"] == key:
-        return calibration_from_json(kept["calibration"])
-    opened = open_detector(detector)
-    say(f"calibrating the detector {opened.name} on training images")
-    result = measure_detector(opened, _training_images(dataset))
-    try:
-        calibration = calibrate(result, opened.name, opened.key_points)
-    except ValueError as error:
-        remedy = "Train on images that show whole heads."
-        raise PairError("face detector", "20 or more training faces found to learn from", str(error), remedy) from None
-    if cache is not None:
-        write_json(cache, {"key": key, "calibration": calibration.to_json(), "measured": result.to_json()})
-    return calibration
 
 
 def learned_confidence(
@@ -98,13 +74,6 @@ def _scrambled_images(dataset: FaceDataset) -> Iterator[tuple[np.ndarray, Sequen
     for source in read_source_images(dataset, Split.TRAIN, SCRAMBLED_PER_SOURCE):
         if max(source.image.shape[:2]) <= SCRAMBLED_SIDE:
             yield scrambled(source.image, rng, int(rng.integers(8, 21))), ()
-
-
-def _training_images(dataset: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
-    """(image, labelled faces) of training faces, evenly spread over the labelled sources."""
-    sources = len(np.unique(dataset.faces.source[dataset.indices(Split.TRAIN, labelled=True)]))
-    for source in read_source_images(dataset, Split.TRAIN, CALIBRATION_FACES // max(1, sources)):
-        yield source.image, source.faces
 
 
 @dataclass(frozen=True)
@@ -178,7 +147,8 @@ def build(
         dataset: the data set that the model was trained on; its test faces are measured.
         out: an empty folder; gets NAME.zip, the model files, the figures, metrics.json and run.json.
         say: takes sentences on the progress.
-        calibration_cache: a file that keeps the detector's calibration from one call to the next.
+        calibration_cache: a file that keeps the detector's calibration from one call to the next, where the data
+            folder has none of this detector.
 
     Raises:
         GateError: a bound of the budget is broken.
@@ -189,7 +159,7 @@ def build(
     source = open_convention(spec.convention)
     detector, _ = spec.detector
     detector_onnx = detector.with_suffix(".onnx") if spec.onnx and detector.with_suffix(".onnx").is_file() else None
-    calibration = detector_calibration(dataset, detector, calibration_cache, say)
+    calibration = measured_calibration(dataset, detector, calibration_cache, say)
     confidence = learned_confidence(dataset, spec.tflite, detector, calibration, say)
     convention = None
     if source is not None:

@@ -26,7 +26,7 @@ from pair_fld.data.augment.geometric import (
     warp_crops,
 )
 from pair_fld.data.augment.photometric import PhotometricParams, apply_cv2, apply_torch, sample_photometric
-from pair_fld.data.dataset import FaceDataset, FaceTable, LabelSource, Split
+from pair_fld.data.dataset import FaceDataset, FaceTable, LabelSource, Split, stored_covariance
 from pair_fld.data.sample import SEEN
 from pair_fld.runtime.frame import fit_frames
 from pair_fld.train.distributed import SINGLE_PROCESS, Distributed
@@ -185,6 +185,7 @@ class BatchSource:
         self.steps_per_epoch = stage.train.steps_per_epoch or steps_per_epoch(self.weights, self._total)
         self._order = (-1, np.zeros(0, int))
         self.streams = dataset.streams
+        self._residual = stored_covariance(dataset.folder)
         self._labels = fuse_labels(dataset.faces, predictions, stage.distill, stage.train.hidden_points)
 
     def indices_of(self, step: int) -> np.ndarray:
@@ -223,7 +224,8 @@ class BatchSource:
         every, config, labels = self._all_indices_of(step), self.train.augment, self._labels
         rng = np.random.default_rng((self.train.seed, step, 1))
         frames = torch.from_numpy(labels.frame[every])
-        views = sample_views(frames, self.dataset.size, self.model.margin, config, rng)[self._part]
+        every_view = sample_views(frames, self.dataset.size, self.model.margin, config, rng, self._residual)
+        views = every_view[self._part]
         photometric = sample_photometric(len(every), config, rng)[self._part]
         indices = every[self._part]
         if self.device.type == "cpu":

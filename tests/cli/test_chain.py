@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pair_fld.data.dataset import stored_covariance
+from pair_fld.errors import PairError
 from tests.cli.command import pairfld
 
 SMALL = (
@@ -32,6 +34,20 @@ def test_each_stage_left_its_record(work: Path) -> None:
         record = json.loads((work / stage / "run.json").read_text())
         assert record["packages"]["torch"], stage
         assert record["data_hash"] == json.loads((work / "data/run.json").read_text())["data_hash"], stage
+
+
+def test_training_knows_how_far_the_detector_is_off(work: Path) -> None:
+    kept = work / "data" / "detector-calibration.json"
+    covariance = stored_covariance(work / "data")
+    assert covariance is not None
+    assert (covariance.diagonal() > 0).all()
+    before = kept.read_text()
+    kept.write_text("{}")
+    try:
+        with pytest.raises(PairError, match="expected a detector calibration, found 'calibration'"):
+            stored_covariance(work / "data")
+    finally:
+        kept.write_text(before)
 
 
 def test_archive_holds_what_the_grader_needs(work: Path) -> None:

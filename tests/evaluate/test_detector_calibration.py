@@ -1,8 +1,14 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from pair_fld.evaluate.detector_calibration import learn_calibration
-from pair_fld.runtime.calibration import calibration_from_box_policy, calibration_from_json
+from pair_fld.data.dataset import DETECTOR_FILE, FaceDataset
+from pair_fld.evaluate import detector_calibration
+from pair_fld.evaluate.detector_calibration import learn_calibration, measured_calibration
+from pair_fld.progress import say_nothing
+from pair_fld.runtime.calibration import DetectorCalibration, calibration_from_box_policy, calibration_from_json
 from pair_fld.runtime.detection import Detection
 from pair_fld.runtime.frame import Frame, frame_from_box, frame_residual, move_frame, place
 
@@ -88,3 +94,40 @@ def test_too_few_faces():
     detections, frames = seen(np.random.default_rng(5))
     with pytest.raises(ValueError, match="expected 20 or more pairs, found 19 detections and 19 frames"):
         learn_calibration(detections[:19], frames[:19], "stub", NAMES)
+
+
+def test_a_calibration_is_kept_in_the_given_file_and_nowhere_else_and_the_data_folders_comes_first(
+    dot_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Detector:
+        name, key_points = "stub", ()
+
+    class Measured:
+        def to_json(self) -> dict[str, int]:
+            return {}
+
+    none = np.zeros((0, 2))
+    calibration = DetectorCalibration("stub", (), none, none[:, 0], np.zeros(4), np.eye(4))
+    calls: list[str] = []
+    stubs = {"open_detector": lambda path: Detector(), "measure_detector": lambda *a: Measured(),
+             "calibrate": lambda *a: calls.append("learnt") or calibration}  # fmt: skip
+    for name, stub in stubs.items():
+        monkeypatch.setattr(detector_calibration, name, stub)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "detector.tflite").write_bytes(b"d")
+    (tmp_path / "work").mkdir()
+    shutil.copytree(dot_pack, tmp_path / "data", symlinks=True)
+    before = sorted(p.name for p in tmp_path.rglob("*"))
+    dataset, detector, kept = FaceDataset(tmp_path / "data"), tmp_path / "detector.tflite", tmp_path / "work/kept.json"
+    measured_calibration(dataset, detector, None, say_nothing)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+    for _ in range(2):  # the second takes what the first one kept
+        measured_calibration(dataset, detector, kept, say_nothing)
+    assert calls == ["learnt", "learnt"]
+    assert kept.is_file()
+    kept.rename(dataset.folder / DETECTOR_FILE)
+    assert measured_calibration(dataset, detector, kept, say_nothing).detector == "stub"
+    assert calls == ["learnt", "learnt"]
+    detector.write_bytes(b"another detector")
+    measured_calibration(dataset, detector, kept, say_nothing)
+    assert calls == ["learnt"] * 3

@@ -1,11 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from pair_fld.data.dataset import DETECTOR_FILE
 from pair_fld.evaluate.disturbed_frames import crop_scores, detector_covariance, disturbed_scores
 from pair_fld.evaluate.validate import labelled_folder
+from pair_fld.io import write_json
 from pair_fld.runtime.blazeface_calibration import BUILT_IN
 from pair_fld.runtime.confidence import FEATURES, Confidence
 from pair_fld.runtime.frame import Frame, place
@@ -58,4 +61,9 @@ def test_scores_of_crops_that_no_detector_cut_by_hand():
 
 
 def test_the_covariance_is_that_of_the_detector_at_hand(tmp_path: Path):
-    assert detector_covariance(tmp_path / "best.pt") is BUILT_IN["blazeface_128"].covariance
+    checkpoint = tmp_path / "best.pt"
+    built_in = BUILT_IN["blazeface_128"]
+    assert detector_covariance(checkpoint, tmp_path) is built_in.covariance
+    measured = replace(built_in, covariance=2 * built_in.covariance)
+    write_json(tmp_path / DETECTOR_FILE, {"calibration": measured.to_json()})
+    assert detector_covariance(checkpoint, tmp_path) == pytest.approx(2 * built_in.covariance, rel=1e-3)

@@ -53,30 +53,3 @@ def test_too_few_faces_leave_the_scores_to_the_detector_and_say_so(
     assert build.learned_confidence(FaceDataset(dot_pack), Path("m"), Path("d"), calibration, said.append) is None
     assert seen == [2 * 9]
     assert "scores are the detector's alone: expected 60 or more candidates" in said[-1]
-
-
-def test_a_calibration_is_kept_in_the_given_file_and_nowhere_else(
-    dot_pack: Path, calibration: DetectorCalibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Detector:
-        name, key_points = "stub", ()
-
-    class Measured:
-        def to_json(self) -> dict[str, int]:
-            return {}
-
-    calls: list[str] = []
-    stubs = {"open_detector": lambda path: Detector(), "measure_detector": lambda *a: Measured(),
-             "calibrate": lambda *a: calls.append("learnt") or calibration}  # fmt: skip
-    for name, stub in stubs.items():
-        monkeypatch.setattr(build, name, stub)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "detector.tflite").write_bytes(b"d")
-    (tmp_path / "work").mkdir()
-    dataset, detector, kept = FaceDataset(dot_pack), tmp_path / "detector.tflite", tmp_path / "work/kept.json"
-    build.detector_calibration(dataset, detector, None, build.say_nothing)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["detector.tflite", "work"]
-    for _ in range(2):  # the second takes what the first one kept
-        build.detector_calibration(dataset, detector, kept, build.say_nothing)
-    assert calls == ["learnt", "learnt"]
-    assert kept.is_file()

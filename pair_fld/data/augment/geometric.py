@@ -44,7 +44,12 @@ class ViewTransforms:
 
 
 def sample_views(
-    frames: torch.Tensor, pack_size: int, margin: float, config: AugmentConfig | None, rng: np.random.Generator | None
+    frames: torch.Tensor,
+    pack_size: int,
+    margin: float,
+    config: AugmentConfig | None,
+    rng: np.random.Generator | None,
+    residual: np.ndarray | None = None,
 ) -> ViewTransforms:
     """Sample the views of a batch.
 
@@ -52,22 +57,37 @@ def sample_views(
         frames: (B, 4) centre x, y and size in _pack pixels, roll in degrees.
         margin: crop side divided by the frame's size.
         config: ranges of the random changes, drawn from `rng`; None gives the crop of `frame.frame_matrix` itself.
+        residual: (4, 4) covariance of a detector's frames, see `frame.frame_residual`: views are off as the
+            detector's are, and by the configured changes beyond that.
     """
     batch, device = len(frames), frames.device
     centre, side = frames[:, :2], frames[:, 2] * margin
     angle = torch.deg2rad(frames[:, 3])
     flipped = torch.zeros(batch, dtype=torch.bool, device=device)
     if config is not None and rng is not None:
-        normal = torch.from_numpy(rng.standard_normal((batch, 4), np.float32).clip(-2.5, 2.5)).to(device)
+        normal = rng.standard_normal((batch, 4), np.float32).clip(-2.5, 2.5)
         flipped = torch.from_numpy(rng.random(batch) < config.flip).to(device)
-        centre = centre + normal[:, :2] * config.shift * side[:, None]
-        side = side * torch.exp(normal[:, 2] * config.scale)
-        angle = angle + torch.deg2rad(normal[:, 3] * config.rotation)
+        drawn = torch.from_numpy(normal @ _spread(config, margin, residual).T).to(device)
+        c, s = torch.cos(angle), torch.sin(angle)
+        shift = torch.stack([c * drawn[:, 0] - s * drawn[:, 1], s * drawn[:, 0] + c * drawn[:, 1]], -1)
+        centre = centre + shift * frames[:, 2:3]
+        side = side * torch.exp(drawn[:, 2])
+        angle = angle + torch.deg2rad(drawn[:, 3])
     half = side / pack_size  # view norm 1 is half a side, packed norm 1 is half the packed crop
     c, s = half * torch.cos(angle), half * torch.sin(angle)
     mirror = torch.where(flipped, -1.0, 1.0)
     linear = torch.stack([torch.stack([c * mirror, -s], -1), torch.stack([s * mirror, c], -1)], -2)
     return ViewTransforms(linear, to_norm(centre, pack_size), flipped)
+
+
+def _spread(config: AugmentConfig, margin: float, residual: np.ndarray | None) -> np.ndarray:
+    """(4, 4) float32 root of the covariance of the views' residuals: the detector's and the configured one, added."""
+    own = np.array([config.shift * margin, config.shift * margin, config.scale, config.rotation])
+    if residual is None or config.detector == 0:
+        return np.diag(own).astype(np.float32)
+    # not Cholesky's: a detector of boxes only knows no roll, and its covariance is singular
+    values, vectors = np.linalg.eigh(config.detector**2 * residual + np.diag(own**2))
+    return (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
 
 
 def warp_images(images: torch.Tensor, views: ViewTransforms, size: int) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from pair_fld.config import AugmentConfig
@@ -26,7 +27,7 @@ FRAMES = torch.tensor([[95.0, 96.0, 90.0, 0.0], [95.0, 95.0, 130.0, 33.0]])  # c
 def smooth_images(count: int) -> np.ndarray:
     noise = np.random.default_rng(3).random((count, PACK, PACK, 3)).astype(np.float32)
     return np.stack(
-        [cv2.normalize(cv2.GaussianBlur(n, (0, 0), 6), None, 0, 255, cv2.NORM_MINMAX) for n in noise]
+        [cv2.normalize(cv2.GaussianBlur(n, (0, 0), 6), np.zeros_like(n), 0, 255, cv2.NORM_MINMAX) for n in noise]
     ).astype(np.uint8)
 
 
@@ -85,3 +86,25 @@ def test_both_warps_draw_the_same() -> None:
     # OpenCV rounds positions to 1/32 pixel; at the dataset's rim it blends with black a little differently
     assert apart.mean() < 0.3
     assert (apart > 3).float().mean() < 0.01
+
+
+def test_views_are_off_as_the_detector_is_and_by_the_configured_changes_beyond_that() -> None:
+    # frames turned by a quarter: a shift along the face's own x axis is one along y in the pack
+    frames = torch.tensor([[95.5, 95.5, 60.0, 90.0]]).repeat(20000, 1)
+    residual = np.zeros((4, 4))
+    residual[0, 0], residual[3, 3], residual[0, 3] = 0.04**2, 4.0**2, 0.5 * 0.04 * 4
+    residual[3, 0] = residual[0, 3]
+    config = AugmentConfig(flip=0, rotation=3.0, scale=0.05, shift=0.0, detector=1.0)
+    views = sample_views(frames, PACK, MARGIN, config, np.random.default_rng(0), residual)
+    y = (geometry.from_norm(views.offset, PACK)[:, 1] - 95.5).numpy() / 60
+    a, b = views.linear[:, 0, 0].numpy(), views.linear[:, 1, 0].numpy()
+    turn = np.degrees(np.arctan2(b, a)) - 90
+    grow = np.log(np.hypot(a, b) * PACK / (60 * MARGIN))
+    # normals that are cut at 2.5 have a deviation of 0.978; 4 and 3 degrees make 5; covariance 0.08 of 0.04 x 5
+    assert y.std() == pytest.approx(0.978 * 0.04, rel=0.02)
+    assert turn.std() == pytest.approx(0.978 * 5, rel=0.02)
+    assert grow.std() == pytest.approx(0.978 * 0.05, rel=0.02)
+    assert np.corrcoef(y, turn)[0, 1] == pytest.approx(0.08 / 0.2, abs=0.03)
+    config = config.model_copy(update={"detector": 0.0})
+    without = sample_views(frames, PACK, MARGIN, config, np.random.default_rng(0), residual)
+    assert (geometry.from_norm(without.offset, PACK) - 95.5).abs().max() < 1e-3
