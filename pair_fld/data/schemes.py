@@ -80,7 +80,7 @@ def to_51(points: np.ndarray, scheme: str | None = None) -> tuple[np.ndarray, np
 def scheme_of(count: int, name: str | None = None) -> Scheme | MappedScheme:
     """The named scheme or point map (.npz), else the usual one for so many points; ValueError: another count."""
     if name is not None:
-        scheme = _mapped(name) if name.endswith(".npz") else load_scheme(name)
+        scheme = named_scheme(name)
         if scheme.count != count:
             raise ValueError(f"the scheme {scheme.name} has {scheme.count} points, found {count}")
         return scheme
@@ -88,6 +88,11 @@ def scheme_of(count: int, name: str | None = None) -> Scheme | MappedScheme:
     if scheme is None:
         raise ValueError(f"expected {supported_counts()} points, or a source with a `scheme`, found {count}")
     return scheme
+
+
+def named_scheme(name: str) -> Scheme | MappedScheme:
+    """The point map of an .npz, else `load_scheme`; PairError as that, or where the .npz is no such map."""
+    return _mapped(name) if name.endswith(".npz") else load_scheme(name)
 
 
 def supported_counts() -> str:

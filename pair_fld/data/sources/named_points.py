@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pair_fld.data.schemes import PAIR51, Scheme, load_scheme, scheme_of, supported_counts
+from pair_fld.data.schemes import PAIR51, Scheme, load_scheme, named_scheme, scheme_of, supported_counts
 
 _NAMED = (PAIR51, "ibug68", "wflw98")
 
@@ -16,6 +16,7 @@ def point_indices(names: Sequence[str], scheme: str | None) -> tuple[int, list[i
         names: of one face's points, in the file's order: the scheme's own (eye_left_0), or numbers from 0 or 1.
             Points may be missing.
         scheme: of the source; without one, a scheme whose names fit, else the smallest usual one with such numbers.
+            A point map (.npz) has no names: its points are numbered.
 
     Raises:
         ValueError: a name that is unknown or there twice, or a count that no scheme has.
@@ -23,21 +24,22 @@ def point_indices(names: Sequence[str], scheme: str | None) -> tuple[int, list[i
     if len(set(names)) != len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise ValueError(f"the point {twice!r} twice")
-    known = [load_scheme(scheme)] if scheme is not None else [load_scheme(name) for name in _NAMED]
+    named = None if scheme is None else named_scheme(scheme)
+    known = [load_scheme(name) for name in _NAMED] if named is None else [named]
     for candidate in known:
-        if set(names) <= set(candidate.names):
+        if isinstance(candidate, Scheme) and set(names) <= set(candidate.names):
             return candidate.count, [candidate.names.index(name) for name in names]
     try:
         numbers = [int(name) for name in names]
     except ValueError:
         strange = next(name for name in names if not name.isdigit())
         raise ValueError(f"{strange!r} is neither a number nor a point's name") from None
-    return _numbered(numbers, known[0] if scheme is not None else None)
+    return _numbered(numbers, None if named is None else named.count)
 
 
-def _numbered(numbers: Sequence[int], scheme: Scheme | None) -> tuple[int, list[int]]:
+def _numbered(numbers: Sequence[int], scheme_count: int | None) -> tuple[int, list[int]]:
     highest, lowest = max(numbers), min(numbers)
-    count = scheme.count if scheme is not None else _usual_count(highest, lowest, len(numbers))
+    count = _usual_count(highest, lowest, len(numbers)) if scheme_count is None else scheme_count
     # numbers from 1: the highest is the count, and there is no 0
     first = 1 if highest == count and lowest >= 1 else 0
     if lowest < first or highest - first >= count:

@@ -14,6 +14,7 @@ import pytest
 
 from pair_fld.config import SourceConfig
 from pair_fld.data.load_face import load_crop, read_face
+from pair_fld.data.point_map import PointMap
 from pair_fld.data.sample import Labels
 from pair_fld.data.schemes import load_scheme
 from pair_fld.data.sources.base import Listed
@@ -338,6 +339,46 @@ def test_tables_beside_the_labels_that_do_not_fit_are_refused(root: Path, text: 
     with pytest.raises(PairError) as error:
         read(root, "coco", "faces.json", visibility="hidden.csv")
     assert sentence in str(error.value)
+
+
+@pytest.fixture
+def half_map(root: Path) -> str:
+    """A map of 20 points to 51 zeros: only what it is asked is of interest here."""
+    reference = np.random.default_rng(3).uniform(-0.5, 0.5, (1, 20, 2))
+    matrix = np.zeros((1, 41, 51, 2))
+    numbers = np.zeros(1), np.array(0.0), np.array(9)
+    PointMap(reference, matrix, np.ones(51, bool), *numbers).save(root / "map.npz")
+    return str(root / "map.npz")
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat", "labelme", "imglab"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_point_map_takes_numbered_points(root: Path, half_map: str, kind: str, first: int) -> None:
+    """Points of a map's 20 in another order than their numbers', counted from 0 or from 1."""
+    order = np.random.default_rng(2).permutation(20).tolist()
+    names = [str(k + first) for k in order]
+    path = {"coco": "faces.json", "cvat": ".", "labelme": "images", "imglab": "faces.xml"}[kind]
+    if kind == "coco":
+        keypoints = [v for k in order for v in (*POINTS[k].tolist(), 2)]
+        coco(root, [{"id": 1, "image_id": 7, "category_id": 1, "keypoints": keypoints}], names)
+    elif kind == "cvat":
+        parts = "".join(
+            f'<points label="{name}" outside="0" occluded="0" points="{POINTS[k, 0]},{POINTS[k, 1]}"/>'
+            for k, name in zip(order, names, strict=True)
+        )
+        (root / "annotations.xml").write_text(CVAT.format(skeleton=parts, points="1,2"))
+    elif kind == "labelme":
+        labelme(root, "a", [labelme_shape(n, [POINTS[k].tolist()]) for k, n in zip(order, names, strict=True)])
+    else:
+        imglab(root, "".join(part(int(n), *POINTS[k]) for k, n in zip(order, names, strict=True)))
+    points = read(root, kind, path, scheme=half_map).samples[0].points
+    np.testing.assert_array_equal(points, POINTS[:20])
+
+
+def test_a_point_map_has_no_names(root: Path, half_map: str) -> None:
+    labelme(root, "a", [labelme_shape(NAMES[k], [POINTS[k].tolist()]) for k in range(20)])
+    with pytest.raises(PairError, match="'brow_left_0' is neither a number nor a point's name"):
+        read(root, "labelme", "images", scheme=half_map)
 
 
 @pytest.mark.parametrize(
