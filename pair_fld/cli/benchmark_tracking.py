@@ -20,7 +20,7 @@ def tracking(
     archive: ArchiveOption = None,
     frames: Annotated[int, typer.Option("--frames", min=12, help="Frames per scene, 30 of them a second.")] = 90,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Other people and backgrounds.")] = 1,
-    smoothing: Annotated[float, typer.Option("--smoothing", min=0.0, help="Strength of the One-Euro filter.")] = 1.0,
+    smoothing: Annotated[float, typer.Option("--smoothing", min=0.0, help="Strength of the filter of points.")] = 1.0,
     scan_every: Annotated[int, typer.Option("--scan-every", min=1, help="Frames between looks for newcomers.")] = 15,
     min_ratio: Annotated[
         float | None,

@@ -12,10 +12,11 @@ from pair_fld.runtime import (
     detection,
     geometry,
     image_file,
-    one_euro,
+    motion,
     pipeline,
     scheme,
     search,
+    smoothing,
     tracker,
 )
 from pair_fld.runtime.blazeface import BlazeFace
@@ -58,12 +59,24 @@ def constants() -> dict[str, Any]:
             "same_face_iou": pipeline.SAME_FACE_IOU,
             "same_face_iou_reversed": pipeline.SAME_FACE_IOU_REVERSED,
         },
-        "one_euro": {
-            "speed_cutoff": one_euro.SPEED_CUTOFF,
-            "frame_cutoff": one_euro.FRAME_CUTOFF,
-            "frame_slope": one_euro.FRAME_SLOPE,
-            "shape_cutoff": one_euro.SHAPE_CUTOFF,
-            "shape_slope": one_euro.SHAPE_SLOPE,
+        "motion": {
+            "ways": motion.WAYS.tolist(),
+            "half": motion.HALF,
+            "width": motion.WIDTH,
+            "steps": motion.STEPS,
+            "own_movement": motion.OWN_MOVEMENT,
+            "noise": motion.NOISE,
+            "plain": motion.PLAIN,
+            "contrast": list(motion.CONTRAST),
+            "ridge": motion.RIDGE,
+        },
+        "smoothing": {
+            "crop_side": smoothing.CROP_SIDE,
+            "crop_margin": smoothing.CROP_MARGIN,
+            "cutoff": smoothing.CUTOFF,
+            "slope": smoothing.SLOPE,
+            "apart_cutoff": smoothing.APART_CUTOFF,
+            "far": smoothing.FAR,
         },
         "tracker": {
             "config": vars(tracker.TrackerConfig()),

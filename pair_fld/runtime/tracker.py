@@ -19,8 +19,8 @@ from .face import Face
 from .frame import Frame, fit_frame, frame_matrix, frame_residual
 from .geometry import warp
 from .image_file import ImageFile
-from .one_euro import FaceFilter
 from .pipeline import SAME_FACE_IOU, Pipeline, order_right_to_left
+from .smoothing import FaceFilter
 
 LOCAL_VIEW = 3.5  # side of the view about a lost face, as a multiple of its size
 LOST_EVERY, UNCERTAIN_EVERY = 2, 5  # frames between looks about a lost face, and about an uncertain one
@@ -50,7 +50,7 @@ class TrackerConfig:
         scan_every: frames between looks at the whole image for newcomers, > 0.
         uncertain: score below which the detector looks about a followed face.
         remember: seconds for which a lost face keeps its identity.
-        smoothing: strength of the One-Euro filter, see `one_euro.FaceFilter`; 0: none.
+        smoothing: strength of the filter of points, see `smoothing.FaceFilter`; 0: none.
         cut: correlation of two images' brightness below which they are of two scenes.
     """
 
@@ -103,9 +103,9 @@ class Track:
             self.speed = self.speed + elapsed / (elapsed + SPEED_MEMORY) * (speed - self.speed)
         self.face, self.seen, self.lost = face, time, False
 
-    def smoothed(self, time: float) -> Face:
+    def smoothed(self, image: ImageFile, time: float) -> Face:
         """The face for the caller: smoothed, with its identity. Once per frame."""
-        points = self._filter(self.face.points, self.face.frame, max(time - self._filtered, 1e-3))
+        points = self._filter(image, self.face.points, self.face.frame, max(time - self._filtered, 1e-3))
         self._filtered = time
         return replace(self.face, points=points, frame=fit_frame(points), identity=self.identity)
 
@@ -150,7 +150,7 @@ class Tracker:
         self._part(image)
         self._look(image, time)
         self._tracks = [t for t in self._tracks if not t.lost or time - t.seen <= self.config.remember]
-        faces = [track.smoothed(time) for track in self._tracks if not track.lost]
+        faces = [track.smoothed(image, time) for track in self._tracks if not track.lost]
         return order_right_to_left([face for face in faces if (face.score or 0.0) >= self.pipeline.min_score])
 
     def _is_cut(self, image_bgr: np.ndarray) -> bool:

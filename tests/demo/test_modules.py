@@ -17,10 +17,11 @@ from pair_fld.runtime.confidence import Confidence, face_features, moved, second
 from pair_fld.runtime.detection import Detection, sigmoid, weighted_nms
 from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix, frame_residual, move_frame, place
 from pair_fld.runtime.geometry import warp
+from pair_fld.runtime.image_file import ImageFile
 from pair_fld.runtime.metadata import input_metadata, model_metadata, normalise
-from pair_fld.runtime.one_euro import FaceFilter
 from pair_fld.runtime.search import SearchConfig, search_steps, search_to_json
 from pair_fld.runtime.session import Model
+from pair_fld.runtime.smoothing import FaceFilter
 from tests.demo.conftest import Node
 from tests.runtime.test_tracker import COVERS
 
@@ -270,18 +271,26 @@ def test_confidence_is_the_same(node: Node) -> None:
 @pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
 def test_points_are_smoothed_alike(node: Node, strength: float) -> None:
     mine, filtered, frames = FaceFilter(strength), [], []
-    for k in range(8):  # a head that moves and turns past 180 degrees
-        frame = Frame((100.0 + 7 * k, 90.0), 60.0 + k, 170.0 + 5 * k)
+    texture = cv2.GaussianBlur(RNG.normal(127, 200, (100, 120, 3)), (0, 0), 2).clip(0, 255).astype(np.uint8)
+    for k in range(5):  # a head that moves
+        frame = Frame((45.0 + 4 * k, 50.0), 60.0 + k / 2, 170.0 + 2 * k)
+        image = np.roll(texture, 4 * k, axis=1)
         points = place(frame) + RNG.normal(0, 1, (51, 2))
         own = fit_frame(points)
-        frames.append({"points": points.tolist(), "frame": tree(own)})
-        filtered.append(mine(points, own, 1 / 30))
+        pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).ravel().tolist()
+        frames.append({"points": points.tolist(), "frame": tree(own), "data": pixels})
+        filtered.append(mine(ImageFile.of_array(image), points, own, 1 / 30))
     got = node(
-        "one_euro.js",
-        """const filter = new m.FaceFilter(x.strength);
-           return x.frames.map(({ points, frame }) => filter.smooth(points, frame, 1 / 30));""",
+        "smoothing.js",
+        """const { ImageFile } = await import(x.image_file);
+           const filter = new m.FaceFilter(x.strength);
+           return x.frames.map(({ points, frame, data }) => {
+             const image = ImageFile.ofFrame({ width: 120, height: 100, data });
+             return filter.smooth(image, points, frame, 1 / 30);
+           });""",
         strength=strength,
         frames=frames,
+        image_file=(node.folder / "image_file.js").as_uri(),
     )
     assert np.allclose(filtered, got, atol=1e-6)
 

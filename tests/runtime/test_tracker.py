@@ -12,7 +12,6 @@ from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, place
 from pair_fld.runtime.image_file import ImageFile
-from pair_fld.runtime.one_euro import SPEED_CUTOFF, FaceFilter, OneEuroFilter
 from pair_fld.runtime.tracker import Tracker, TrackerConfig
 
 FPS = 25
@@ -174,33 +173,3 @@ def test_another_person_elsewhere_is_somebody_else() -> None:
         frames = [frame for frame in render_video(Video((first, second), 29, 7)) if not 0.08 < frame.time < 0.89]
         found = [[face.identity for face in tracker(frame.image, frame.time)] for frame in frames]
     assert found == [[1], [1], [], [2], [2]]
-
-
-def test_the_filter_by_hand() -> None:
-    # at rest (slope 0) with 2 pi cutoff seconds = 1 a new value counts 1 / (1 + 1)
-    steady = OneEuroFilter(1 / (2 * np.pi), 0.0)
-    assert [float(steady(np.array([[v]]), 1.0)[0, 0]) for v in (0.0, 1.0, 1.0)] == [0.0, 0.5, 0.75]
-    # 3 Hz, 1 s: the speed of 1 counts 6 pi / (6 pi + 1) = 0.94962; with the slope 1 / (2 pi) the value counts
-    # 0.94962 / 1.94962 = 0.48708. Half the speed in units of 2: 0.47481 / 1.47481 = 0.32195
-    assert SPEED_CUTOFF == 3.0
-    for unit, expected in ((1.0, 0.48708), (2.0, 0.32195)):
-        quick = OneEuroFilter(0.0, 1 / (2 * np.pi))
-        quick(np.array([[0.0]]), 1.0)
-        assert float(quick(np.array([[1.0]]), 1.0, unit)[0, 0]) == pytest.approx(expected, abs=1e-5)
-
-
-def test_a_still_face_gets_steadier_and_a_moving_one_hardly_trails() -> None:
-    rng = np.random.default_rng(3)
-    for speed, noise in ((0.0, 0.3), (200.0, 0.0)):
-        smooth, raw, last = [], [], FaceFilter(1.0)
-        for k in range(60):
-            frame = Frame((100 + speed * k / 30, 100.0), 80.0, 178.0 + k / 10)  # the roll passes 180 degrees
-            points = place(frame) + rng.normal(0, noise, (51, 2))
-            turned = Frame(frame.centre, frame.size, (frame.roll + 180) % 360 - 180)
-            smooth.append(last(points, turned, 1 / 30) - place(frame))
-            raw.append(points - place(frame))
-        if speed:
-            assert np.abs(smooth[30:]).max() < 1.0  # pixels: 5 ms
-        else:
-            assert np.diff(smooth[30:], axis=0).std() < np.diff(raw[30:], axis=0).std() / 2
-    assert np.array_equal(FaceFilter(0.0)(points, frame, 1 / 30), points)

@@ -17,7 +17,7 @@ import { boxIou } from "./detection.js";
 import { fitFrame, frameMatrix, frameResidual } from "./frame.js";
 import { pointsBox, warp } from "./geometry.js";
 import { ImageFile } from "./image_file.js";
-import { FaceFilter } from "./one_euro.js";
+import { FaceFilter } from "./smoothing.js";
 
 const T = CONSTANTS.tracker;
 const SAME_FACE_IOU = CONSTANTS.pipeline.same_face_iou;
@@ -74,9 +74,11 @@ class Track {
     Object.assign(this, { face, seen: time, lost: false });
   }
 
-  /** The face for the screen: smoothed, with its identity. Once per frame. @param {number} time @returns {TrackedFace} */
-  smoothed(time) {
-    const points = this.filter.smooth(this.face.points, this.face.frame, Math.max(time - this.filtered, 1e-3));
+  /** The face for the screen: smoothed, with its identity. Once per frame. @param {ImageFile} image
+   * @param {number} time @returns {TrackedFace} */
+  smoothed(image, time) {
+    const { points: found, frame: own } = this.face;
+    const points = this.filter.smooth(image, found, own, Math.max(time - this.filtered, 1e-3));
     this.filtered = time;
     const frame = fitFrame(points) ?? this.face.frame;
     return { ...this.face, points, frame, box: pointsBox(points), identity: this.identity };
@@ -120,7 +122,7 @@ export class Tracker {
     await this.look(image, time);
     this.tracks = this.tracks.filter((track) => !track.lost || time - track.seen <= this.config.remember);
     return this.live()
-      .map((track) => track.smoothed(time))
+      .map((track) => track.smoothed(image, time))
       .filter((face) => face.score >= this.pipeline.archive.model.min_score)
       .sort((a, b) => b.box[0] + b.box[2] - a.box[0] - a.box[2]);
   }
