@@ -58,6 +58,7 @@ def measure_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) ->
     seen = _centred(around[:, 1:-1, 1:-1].reshape(51, -1))
     slope_x, slope_y = _centred(slope_x), _centred(slope_y)
     xx, xy, yy, texture = (p @ _WEIGHTS for p in (slope_x**2, slope_x * slope_y, slope_y**2, seen**2))
+    along, down = WAYS[:, 0], WAYS[:, 1]
     strengths = np.zeros(WAYS.shape[2])
     for _ in range(STEPS):
         now = _centred(_surroundings(after, points + WAYS @ strengths, HALF).reshape(51, -1))
@@ -65,15 +66,14 @@ def measure_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) ->
         change = contrast[:, None] * seen - now
         certainty = 1 / (change**2 @ _WEIGHTS + NOISE)
         a, b, c = certainty * xx, certainty * xy, certainty * yy  # a point's information [[a, b], [b, c]]
-        push = certainty[:, None] * np.column_stack([(change * slope_x) @ _WEIGHTS, (change * slope_y) @ _WEIGHTS])
-        # Of it remains (1 + v A)^-1 A, and likewise of the push, when the point moves by itself with variance v.
+        push_x, push_y = certainty * ((change * slope_x) @ _WEIGHTS), certainty * ((change * slope_y) @ _WEIGHTS)
+        # Where a point moves by itself with variance v, (1 + v A)^-1 of its information A and of its push remain.
         v = OWN_MOVEMENT**2
-        rest = np.array([[1 + v * c, -v * b], [-v * b, 1 + v * a]]) / ((1 + v * a) * (1 + v * c) - (v * b) ** 2)
-        rest = np.moveaxis(rest, 2, 0)
-        information = rest @ np.moveaxis(np.array([[a, b], [b, c]]), 2, 0)
-        push = (rest @ push[:, :, None])[:, :, 0]
-        normal = np.tensordot(WAYS, np.matmul(information, WAYS), ([0, 1], [0, 1]))
-        ways = np.tensordot(WAYS, push, ([0, 1], [0, 1]))
+        whole = (1 + v * a) * (1 + v * c) - (v * b) ** 2
+        r, s, t = (1 + v * c) / whole, -v * b / whole, (1 + v * a) / whole
+        rest_xx, rest_xy, rest_yy = ((r * a + s * b)[:, None], (r * b + s * c)[:, None], (s * b + t * c)[:, None])
+        normal = along.T @ (rest_xx * along + rest_xy * down) + down.T @ (rest_xy * along + rest_yy * down)
+        ways = along.T @ (r * push_x + s * push_y) + down.T @ (s * push_x + t * push_y)
         strengths = strengths + np.linalg.solve(normal + RIDGE * np.eye(len(ways)), ways)
     return WAYS @ strengths
 
