@@ -11,7 +11,8 @@ from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.sample import Sample
 from pair_fld.data.schemes import scheme_of
 from pair_fld.data.sources.files import IMAGE_SUFFIXES, list_files
-from pair_fld.data.sources.listing import list_samples, usual_kind
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.data.sources.usual import usual_source
 from pair_fld.errors import PairError
 from pair_fld.runtime.landmark_files import read_one_face
 
@@ -64,19 +65,20 @@ def survey(paths: Sequence[Path], test: Sequence[Path] = ()) -> list[Survey]:
 
 
 def _look(path: Path, name: str, split: str) -> Survey:
-    kind = usual_kind(path)
-    entry = {"name": name, "kind": kind, "path": str(path), "split": split}
-    if kind == "ibug" and path.is_dir() and not list_files(path, (".pts",)).files:
+    usual = usual_source(path)
+    entry = {"name": name, "kind": usual.kind, "path": str(usual.path), "split": split}
+    if usual.kind == "unlabelled":
         if not list_files(path, IMAGE_SUFFIXES).files:
             raise PairError(path, "images with or without labels", "none", "Name a folder with images.")
         if split == "test":
-            raise PairError(path, "labelled faces to measure on", "images without labels", "Leave it out of --test.")
-        entry |= {"kind": "unlabelled", "labels": "none", "split": "train", "box": BOX}
+            remedy = f"{usual.note[0].upper()}{usual.note[1:]}." if usual.note else "Leave it out of --test."
+            raise PairError(path, "labelled faces to measure on", "images without labels", remedy)
+        entry |= {"labels": "none", "split": "train", "box": BOX}
     source = SourceConfig.model_validate(entry)
     listed = list_samples(DataConfig(sources=[source]))
     images = len({sample.path for sample in listed.samples})
     points = None if source.labels == "none" else _points(listed.samples[0])
-    return Survey(source, images, len(listed.samples), len(listed.left_out), points, _note(source, points))
+    return Survey(source, images, len(listed.samples), len(listed.left_out), points, _note(source, points, usual.note))
 
 
 def _points(sample: Sample) -> int | None:
@@ -88,9 +90,12 @@ def _points(sample: Sample) -> int | None:
         return None
 
 
-def _note(source: SourceConfig, points: int | None) -> str:
+def _note(source: SourceConfig, points: int | None, unread: str) -> str:
     if source.labels == "none":
-        return "box: where brows to mouth lie on average, as fractions of the image; correct it"
+        return (
+            f"{unread}; " * bool(unread)
+            + "box: where brows to mouth lie on average, as fractions of the image; correct it"
+        )
     if points is None:
         return ""
     try:

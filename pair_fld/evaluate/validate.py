@@ -17,7 +17,8 @@ from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.dataset import SPLITS, FaceDataset, Split
 from pair_fld.data.load_face import load_crop
 from pair_fld.data.sample import Crop, Excluded, Sample, SkipSample
-from pair_fld.data.sources.listing import list_samples, usual_kind
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.data.sources.usual import usual_source
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.evaluate.text_files import match_texts
@@ -154,13 +155,17 @@ def labelled_faces(config: DataConfig, split: str = "test") -> Truth:
 
 
 def labelled_folder(folders: Sequence[Path]) -> Truth:
-    """Folders or label files of any kind that a source may have, told apart by `usual_kind`."""
+    """Folders or label files of any kind that a source may have, told apart by `usual_source`."""
     sources = []
     for folder in folders:
         if not folder.exists():
             raise PairError(folder, "a folder of labelled images, or a label file", "none", "Check --images.")
         name = "/".join(part for part in folder.parts[-2:] if part != folder.anchor)
-        entry = {"name": name, "kind": usual_kind(folder), "path": str(folder.absolute()), "split": "test"}
+        usual = usual_source(folder)
+        if usual.note:
+            raise PairError(folder, "labelled images", usual.note, "Name the label file itself.")
+        kind = "ibug" if usual.kind == "unlabelled" else usual.kind  # whose reader says what an image lacks
+        entry = {"name": name, "kind": kind, "path": str(usual.path.absolute()), "split": "test"}
         sources.append(SourceConfig.model_validate(entry))
     return listed_truth(DataConfig(sources=sources, root=str(Path.cwd())))
 

@@ -11,6 +11,8 @@ import pytest
 
 from pair_fld.config import load_recipe
 from pair_fld.data.sources.listing import list_samples
+from pair_fld.errors import PairError
+from pair_fld.evaluate.validate import labelled_folder
 from tests.cli.command import pairfld
 
 
@@ -43,6 +45,24 @@ def test_the_recipe_loads_and_lists_the_faces(folders: Path) -> None:
     assert [source.split for source in recipe.data.sources] == ["auto", "train", "test"]
     assert len(list_samples(recipe.data).samples) == 3
     assert told["next"][0] == f"pairfld prepare --recipe {folders}/mine.yaml"
+
+
+def test_labels_in_one_table_are_found_and_others_are_named(folders: Path) -> None:
+    row = ",".join(f"{k % 9 + 0.5}" for k in range(102))
+    (folders / "bare/labels.csv").write_text(f"a.png,{row}\n")
+    done = pairfld("new", "mine", str(folders / "bare"), "--out", str(folders), "--json")
+    (source,) = json.loads(done.out)["sources"]
+    assert (source["kind"], source["path"], source["faces"]) == ("csv", str(folders / "bare/labels.csv"), 1)
+    assert "note" not in source
+    (folders / "bare/more.csv").write_text(f"a.png,{row}\n")
+    done = pairfld("new", "other", str(folders / "bare"), "--out", str(folders), "--json")
+    (source,) = json.loads(done.out)["sources"]
+    assert source["kind"] == "unlabelled"
+    assert source["note"].startswith("labels.csv, more.csv: several files of labels; name the one to use")
+    done = pairfld("new", "third", str(folders / "odd"), "--test", str(folders / "bare"), "--out", str(folders))
+    assert (done.code, "several files of labels" in done.err) == (2, True)
+    with pytest.raises(PairError, match=r"expected labelled images, found labels\.csv, more\.csv: several files"):
+        labelled_folder([folders / "bare"])
 
 
 def test_what_is_there_is_kept(folders: Path) -> None:

@@ -6,7 +6,6 @@ Only names and label tables are read here; images and .pts files are read when a
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from pair_fld.config import DataConfig
 from pair_fld.data.sources.aflw2000 import list_aflw2000
@@ -15,10 +14,10 @@ from pair_fld.data.sources.base import Listed, Listing
 from pair_fld.data.sources.coco import list_coco
 from pair_fld.data.sources.csv_points import list_csv
 from pair_fld.data.sources.cvat import list_cvat
-from pair_fld.data.sources.files import list_files, passed_over_sentence
+from pair_fld.data.sources.files import passed_over_sentence
 from pair_fld.data.sources.imglab import list_imglab
 from pair_fld.data.sources.labelme import list_labelme
-from pair_fld.data.sources.pts import CONTEST_FOLDER, IVSLAB_FOLDERS, LABEL_SUFFIX, list_ibug, list_ivslab
+from pair_fld.data.sources.pts import list_ibug, list_ivslab
 from pair_fld.data.sources.sidecar import add_sidecars
 from pair_fld.data.sources.unlabelled import list_synthetic, list_unlabelled
 from pair_fld.data.sources.wflw import list_wflw
@@ -40,25 +39,6 @@ READERS: dict[str, Callable[[Listing], None]] = {
     "synthetic": list_synthetic,
     "unlabelled": list_unlabelled,
 }
-
-
-def usual_kind(path: Path) -> str:
-    """The source kind of a folder or label file that somebody names without saying what it is.
-
-    A file goes by its suffix, an XML file by its beginning; a folder by the labels that lie in it.
-    """
-    if path.is_file():
-        suffix = path.suffix.lower()
-        if suffix == ".xml":
-            return "imglab" if "<dataset" in path.read_text(encoding="utf-8", errors="replace")[:20000] else "cvat"
-        return {".json": "coco", ".txt": "wflw"}.get(suffix, "csv")
-    if (path / "annotations.xml").is_file():
-        return "cvat"
-    if any((path / inner / name / "images").is_dir() for inner in (".", CONTEST_FOLDER) for name in IVSLAB_FOLDERS):
-        return "ivslab"
-    suffixes = {file.suffix.lower() for file in list_files(path, (LABEL_SUFFIX, ".json", ".mat")).files}
-    kinds = {LABEL_SUFFIX: "ibug", ".json": "labelme", ".mat": "aflw2000"}
-    return next((kind for suffix, kind in kinds.items() if suffix in suffixes), "ibug")
 
 
 def list_samples(config: DataConfig) -> Listed:

@@ -34,22 +34,40 @@ def read_text(path: Path, expected: str) -> str:
     return text
 
 
+_NAMES = {
+    "cvat": "a CVAT export (kind: cvat)",
+    "imglab": "an imglab file of dlib (kind: imglab)",
+    "labelme": "a labelme file (kind: labelme takes its folder)",
+    "coco": "a COCO file (kind: coco)",
+    "ibug": "a .pts label (kind: ibug takes its folder)",
+    "wflw": "a WFLW list (kind: wflw)",
+}
+
+
 def named_kind(text: str) -> str | None:
     """What the text of a label file is, with its source kind, as far as its beginning tells."""
+    kind, start = kind_of_text(text), text[:4000].lstrip()
+    if kind is not None:
+        return _NAMES[kind]
+    return "an XML file" if start.startswith("<") else "a JSON file" if start.startswith(("{", "[")) else None
+
+
+def kind_of_text(text: str) -> str | None:
+    """The source kind of a label file by its text; None for tables and for what is not known."""
     start = text[:4000].lstrip()
     first_line = start.split("\n", 1)[0]
     if start.startswith("<"):
-        kinds = {"<annotations": "a CVAT export (kind: cvat)", "<dataset": "an imglab file of dlib (kind: imglab)"}
-        return next((kind for tag, kind in kinds.items() if tag in text[:20000]), "an XML file")
+        kinds = {"<annotations": "cvat", "<dataset": "imglab"}
+        return next((kind for tag, kind in kinds.items() if tag in text[:20000]), None)
     if start.startswith(("{", "[")):
         if '"shapes"' in text:
-            return "a labelme file (kind: labelme takes its folder)"
-        return "a COCO file (kind: coco)" if '"annotations"' in text and '"images"' in text else "a JSON file"
+            return "labelme"
+        return "coco" if '"annotations"' in text and '"images"' in text else None
     if first_line.startswith(("version:", "n_points:")):
-        return "a .pts label (kind: ibug takes its folder)"
+        return "ibug"
     fields = first_line.split()
     if len(fields) > 190 and _is_number(fields[0]) and not _is_number(fields[-1]):
-        return "a WFLW list (kind: wflw)"
+        return "wflw"
     return None
 
 

@@ -18,7 +18,8 @@ from pair_fld.data.point_map import PointMap
 from pair_fld.data.sample import Labels
 from pair_fld.data.schemes import load_scheme
 from pair_fld.data.sources.base import Listed
-from pair_fld.data.sources.listing import list_samples, usual_kind
+from pair_fld.data.sources.listing import list_samples
+from pair_fld.data.sources.usual import UsualSource, usual_source
 from pair_fld.errors import PairError
 from tests.data.labelled_folders import data_config, face_image, face_points, save_image
 
@@ -393,13 +394,52 @@ def test_a_point_map_has_no_names(root: Path, half_map: str) -> None:
         ({"s/afw/images/a.jpg": "", "s/afw/labels/a.pts": ""}, "s", "ivslab"),
         ({"s/ivslab_facial_train/IFPW/images/a.jpg": ""}, "s", "ivslab"),
         ({"s/a.pts": "", "s/b.json": ""}, "s", "ibug"),
-        ({"s/deep/b.json": ""}, "s", "labelme"),
+        ({"s/deep/b.json": '{"shapes": []}', "s/c.json": ""}, "s", "labelme"),
         ({"s/b.mat": ""}, "s", "aflw2000"),
-        ({"s/b.jpg": ""}, "s", "ibug"),
+        ({"s/b.jpg": ""}, "s", "unlabelled"),
     ],
 )
 def test_what_is_named_without_its_kind(tmp_path: Path, files: dict[str, str], named: str, kind: str) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert usual_kind(tmp_path / named) == kind
+    assert usual_source(tmp_path / named) == UsualSource(kind, tmp_path / named)
+
+
+TABLE = "image," + ",".join(f"x{k},y{k}" for k in range(51)) + "\na.png" + ",1" * 102 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("labels.csv", TABLE, "csv"),
+        ("labels.csv", TABLE.partition("\n")[2], "csv"),
+        ("more/labels.xml", "<?xml version='1.0'?><dataset>", "imglab"),
+        ("labels.xml", "<?xml version='1.0'?><annotations>", "cvat"),
+        ("annotations/train.json", '{"images": [], "annotations": []}', "coco"),
+    ],
+)
+def test_a_folder_goes_by_the_one_label_file_in_it(tmp_path: Path, name: str, text: str, kind: str) -> None:
+    save_image(tmp_path / "s" / "images" / "a.png", face_image())
+    (tmp_path / "s" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "s" / name).write_text(text)
+    (tmp_path / "s" / "tags.csv").write_text("name,pose,blur\na,1,0\n")  # no labels
+    assert usual_source(tmp_path / "s") == UsualSource(kind, tmp_path / "s" / name)
+
+
+def test_a_folder_of_videos_goes_by_its_tables(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("videoID,personName\nv,p\n")
+    assert usual_source(tmp_path) == UsualSource("ytf", tmp_path)
+
+
+def test_labels_that_are_not_recognised_are_named(tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text("name,pose\na,1\n")
+    assert usual_source(tmp_path).note == "tags.csv: no labels of a known kind"
+    for name in ("train.csv", "valid.csv"):
+        (tmp_path / name).write_text(TABLE)
+    assert usual_source(tmp_path) == UsualSource(
+        "unlabelled",
+        tmp_path,
+        "train.csv, valid.csv: several files of labels; name the one to use in place of the folder",
+    )
