@@ -296,7 +296,7 @@ class ParetoConfig(Strict):
     widths: list[Annotated[float, Field(gt=0, le=8)]] = Field(default=[1.0], min_length=1)
     depths: list[Annotated[float, Field(gt=0, le=8)]] = Field(default=[1.0], min_length=1)
     heads: list[Literal["heatmap", "simcc", "coordinate"]] = Field(default=["heatmap"], min_length=1)
-    blocks: list[Literal["depthwise", "dense"]] = Field(default=["depthwise"], min_length=1)
+    blocks: list[Literal["depthwise", "branched", "dense"]] = Field(default=["depthwise"], min_length=1)
     train: TrainConfig
     calibration_images: Count = Field(default=128, ge=1)
 

@@ -24,6 +24,7 @@ from pair_fld.evaluate.report import Result, evaluate
 from pair_fld.evaluate.text_files import match_texts
 from pair_fld.evaluate.visibility import NOT_STATED
 from pair_fld.models.checkpoint import load_model as load_checkpoint_model
+from pair_fld.models.layers import folded
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime import session
 from pair_fld.runtime.frame import frame_from_row, frame_matrix
@@ -62,10 +63,11 @@ def locate(model: Predictor, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray 
 
 
 class TorchModel:
-    """A checkpoint's network (its EMA weights) as a Predictor."""
+    """A checkpoint's network (its EMA weights, branches folded) as a Predictor; what is exported is its `net`."""
 
     def __init__(self, path: Path) -> None:
-        self.net, self.state = load_checkpoint_model(path)
+        net, self.state = load_checkpoint_model(path)
+        self.net = folded(net)
         self.input_size, self.margin = self.net.config.input_size, self.net.config.margin
 
     def predict(self, crops: np.ndarray) -> np.ndarray:

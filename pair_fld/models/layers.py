@@ -6,8 +6,14 @@ squeeze-and-excite and no bilinear resize here.
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import torch
 from torch import nn
+from torch.nn import functional as F
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def conv_bn(
@@ -21,15 +27,83 @@ def conv_bn(
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
 
-class InvertedResidual(nn.Module):
-    """Expand, depthwise, project (MobileNetV2, Sandler et al., CVPR 2018); the shortcut where shapes allow it."""
+class BranchedDepthwise(nn.Module):
+    """Depthwise 3 x 3 and 1 x 1 convolutions and, at stride 1, the input itself, each with a batch norm, added; a ReLU.
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expand: float, kernel: int = 3) -> None:
+    Training sees the branches (RepVGG, Ding et al., CVPR 2021); `folded` makes one convolution of them, at the cost of
+    a plain depthwise one.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.wide = conv_bn(channels, channels, 3, stride, groups=channels, relu=False)
+        self.point = conv_bn(channels, channels, 1, stride, groups=channels, relu=False)
+        self.same = nn.BatchNorm2d(channels) if stride == 1 else None
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = self.wide(x) + self.point(x)
+        return self.relu(total if self.same is None else total + self.same(x))
+
+    @torch.no_grad()
+    def convolution(self) -> nn.Conv2d:
+        """The one 3 x 3 convolution that computes, before the ReLU, what the branches do in eval mode.
+
+        A batch norm of mean m, variance v, scale g and shift b turns a kernel w into w g / sqrt(v + eps), with the bias
+        b - m g / sqrt(v + eps). A 1 x 1 kernel is a 3 x 3 one of zeros around it, and the input itself is the kernel 1.
+        """
+        wide, norm = self.wide
+        point, point_norm = self.point
+        assert isinstance(wide, nn.Conv2d)
+        assert isinstance(point, nn.Conv2d)
+        around = (1, 1, 1, 1)
+        parts = [_scaled(wide.weight, norm), _scaled(F.pad(point.weight, around), point_norm)]
+        if self.same is not None:
+            parts.append(_scaled(F.pad(torch.ones_like(point.weight), around), self.same))
+        channels = wide.in_channels
+        one = nn.Conv2d(channels, channels, 3, self.stride, 1, groups=channels, device=wide.weight.device)
+        one.weight.copy_(torch.stack([kernel for kernel, _ in parts]).sum(dim=0))
+        assert one.bias is not None
+        one.bias.copy_(torch.stack([bias for _, bias in parts]).sum(dim=0))
+        return one
+
+
+def _scaled(kernel: torch.Tensor, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """A depthwise kernel (C, 1, k, k) and the bias (C,) that stand for itself and the batch norm behind it."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return kernel * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+
+
+def folded(module: M) -> M:
+    """A copy for inference with every `BranchedDepthwise` as one convolution; the module itself where there is none."""
+    if not any(isinstance(layer, BranchedDepthwise) for layer in module.modules()):
+        return module
+    twin = copy.deepcopy(module)
+    for parent in list(twin.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, BranchedDepthwise):
+                setattr(parent, name, nn.Sequential(layer.convolution(), nn.ReLU(inplace=True)))
+    return twin
+
+
+class InvertedResidual(nn.Module):
+    """Expand, depthwise, project (MobileNetV2, Sandler et al., CVPR 2018); the shortcut where shapes allow it.
+
+    branched: the depthwise convolution has branches while it trains, see `BranchedDepthwise`; its kernel is 3.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, expand: float, kernel: int = 3, branched: bool = False
+    ) -> None:
         super().__init__()
         hidden = round(inputs * expand)
         self.body = nn.Sequential(
             conv_bn(inputs, hidden, 1),
-            conv_bn(hidden, hidden, kernel, stride, groups=hidden),
+            BranchedDepthwise(hidden, stride) if branched else conv_bn(hidden, hidden, kernel, stride, groups=hidden),
             conv_bn(hidden, outputs, 1, relu=False),
         )
         self.shortcut = stride == 1 and inputs == outputs

@@ -60,6 +60,7 @@ class HeatmapUNet(Net):
 
 # (expansion, outputs, blocks, stride) a stage; 96 px input: 48 -> 24 -> 12 -> 6 -> (3)
 Stage = tuple[float, int, int, int]
+BLOCKS = ("depthwise", "branched", "dense")
 DEFAULT_STAGES: tuple[Stage, ...] = ((3, 24, 2, 2), (4, 40, 3, 2), (4, 72, 4, 2), (4, 96, 2, 1))
 
 
@@ -76,16 +77,19 @@ def _blocks(stem: int, stages: tuple[Stage, ...], block: str) -> tuple[nn.Sequen
 def _residuals(inputs: int, stages: tuple[Stage, ...], block: str) -> tuple[list[nn.Module], int]:
     """The blocks of some stages, and the channels that come out of them.
 
-    block: depthwise (inverted residuals), or dense (two full 3x3 convolutions a block; the expansion does not count).
+    block: depthwise (inverted residuals), branched (the same, with branches while it trains, see `BranchedDepthwise`),
+    or dense (two full 3x3 convolutions a block; the expansion does not count).
     """
-    if block not in ("depthwise", "dense"):
-        raise TypeError(f"block {block!r} is none of depthwise, dense")
+    if block not in BLOCKS:
+        raise TypeError(f"block {block!r} is none of {', '.join(BLOCKS)}")
     layers: list[nn.Module] = []
     for expand, outputs, blocks, stride in stages:
         for number in range(blocks):
             step = stride if number == 0 else 1
-            dense = block == "dense"
-            layers.append(Residual(inputs, outputs, step) if dense else InvertedResidual(inputs, outputs, step, expand))
+            if block == "dense":
+                layers.append(Residual(inputs, outputs, step))
+            else:
+                layers.append(InvertedResidual(inputs, outputs, step, expand, branched=block == "branched"))
             inputs = outputs
     return layers, inputs
 
@@ -176,7 +180,7 @@ class HeatmapNet(Net):
         self.deep = nn.Sequential(*deep)
         self.down_lateral = conv_bn(inputs, width, 1)
         self.side_lateral = conv_bn(shallow_width, width, 1)
-        self.merge = InvertedResidual(width, width, 1, expand)
+        self.merge = InvertedResidual(width, width, 1, expand, branched=block == "branched")
         self.head = nn.Conv2d(width, NUM_POINTS, 1)
 
     def trunk(self, x: torch.Tensor) -> torch.Tensor:
