@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,13 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.annotators.labels import raw_points, read_labels
-from pair_fld.config import DataConfig
+from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.annotations import RECORD, Annotation, Annotations
 from pair_fld.data.sample import Sample, SkipSample
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
 from pair_fld.progress import Progress, no_progress
+from pair_fld.runtime.geometry import points_box
 from pair_fld.runtime.scheme import NUM_POINTS
+
+MAX_OFF_CENTRE = 0.5  # of the larger box: labels of two schemes whose boxes lie further apart are of two faces
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Pairs:
         return replace(self, **rows)
 
 
-Lookup = Callable[[Sample], Annotation | None]
+Lookup = Callable[[Sample, SourceConfig], Annotation | None]
 
 
 def lookup_of(labels: str, data: Callable[[str], DataConfig]) -> Lookup:
@@ -57,18 +61,51 @@ def lookup_of(labels: str, data: Callable[[str], DataConfig]) -> Lookup:
     """
     if (Path(labels) / RECORD).is_file():
         annotations = Annotations(labels)
-        return lambda sample: annotations.find(sample.key, sample.path)
-    points: dict[Path, np.ndarray] = {}
-    for sample in list_samples(data(labels)).samples:
-        raw = raw_points(sample)
+        return lambda sample, source: annotations.find(sample.key, sample.path)
+    config = data(labels)
+    points: dict[tuple[Path, int], list[np.ndarray]] = defaultdict(list)
+    for sample in list_samples(config).samples:
+        raw = _labelled(sample, config.sources[sample.source])
         if raw is not None:
-            points[sample.path.resolve()] = raw
+            points[sample.path.resolve(), sample.index].append(raw)
 
-    def find(sample: Sample) -> Annotation | None:
-        raw = points.get(sample.path.resolve())
-        return None if raw is None else Annotation(raw, None)
+    def find(sample: Sample, source: SourceConfig) -> Annotation | None:
+        others = points.get((sample.path.resolve(), sample.index))
+        if others is None:
+            return None
+        try:
+            labels = read_labels(sample, source)
+        except SkipSample:
+            return None
+        if labels is None or not labels.point_mask.any():
+            return None
+        return Annotation(_nearest(points_box(labels.points, labels.point_mask), others), None)
 
     return find
+
+
+def _labelled(sample: Sample, source: SourceConfig) -> np.ndarray | None:
+    """A label's own points (N, 2), nan where not labelled; None where there is no point, or no readable label."""
+    try:
+        raw = raw_points(sample)
+    except SkipSample:
+        return None
+    if raw is None:
+        return None
+    points = np.array(raw, np.float64)
+    for mark in source.missing:
+        points[(points == mark).all(axis=1)] = np.nan
+    return points if np.isfinite(points).all(axis=1).any() else None
+
+
+def _nearest(box: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Of the labels on one image that of the face in a box (4,), None where the nearest is another face's."""
+    boxes = np.array([points_box(points, np.asarray(np.isfinite(points).all(axis=1))) for points in others])
+    centre = (box[:2] + box[2:]) / 2
+    distance = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - centre, axis=1)
+    nearest = int(distance.argmin())
+    side = max(float(np.sqrt(np.prod(one[2:] - one[:2]))) for one in (box, boxes[nearest]))
+    return others[nearest] if distance[nearest] <= MAX_OFF_CENTRE * side else None
 
 
 def read_pairs(find: Lookup, targets: Sequence[DataConfig], progress: Progress = no_progress) -> Pairs:
@@ -92,7 +129,7 @@ def read_pairs(find: Lookup, targets: Sequence[DataConfig], progress: Progress =
         samples = list_samples(config.model_copy(update={"sources": [source]})).samples
         for k, sample in enumerate(samples):
             progress(k, len(samples), source.name)
-            annotation = find(sample)
+            annotation = find(sample, source)
             if annotation is None or all(points is None for points in annotation.flips):
                 missed[-1] += annotation is not None
                 continue

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -73,6 +74,29 @@ def test_faces_that_it_did_not_see_come_out_at_the_first_sources_zero_point(data
     # one flip's numbers do not serve the other: the annotator is off by 7 % of the face's size between them
     wrong = point_map(annotator_points(FRESH[0], 1), 0)
     assert np.linalg.norm(wrong - labels_of(FRESH[0]), axis=1).mean() < 0.5 * eye_distance(labels_of(FRESH[0]))
+
+
+def test_other_labels_of_an_image_with_two_faces_go_to_the_nearest(tmp_path: Path):
+    """51 points at (60, 60), (200, 60) and (330, 60); 20 points at (202, 61) and (61, 59), listed in that order."""
+    square = np.stack(np.meshgrid(np.arange(10.0), np.arange(6.0)), axis=-1).reshape(-1, 2) * 5
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((150, 400, 3), np.uint8))
+
+    rows = [(square[:51] + corner).ravel().tolist() for corner in ((60, 60), (200, 60), (330, 60))]
+    (tmp_path / "faces.csv").write_text("".join(f"a.png,{','.join(map(str, row))}\n" for row in rows))
+    faces = [((square[::3] + corner).tolist()) for corner in ((202, 61), (61, 59))]
+    annotations = [
+        {"id": k, "image_id": 1, "category_id": 1, "keypoints": [v for x, y in face for v in (x, y, 2)]}
+        for k, face in enumerate(faces)
+    ]
+    tree = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": annotations}
+    (tmp_path / "others.json").write_text(json.dumps(tree))
+    one = [
+        SourceConfig(name="s", kind=kind, path=name) for kind, name in (("csv", "faces.csv"), ("coco", "others.json"))
+    ]
+    target, others = (DataConfig(sources=[source], root=str(tmp_path)) for source in one)
+    pairs = read_pairs(lookup_of("others.json", lambda _: others), [target])
+    assert pairs.missed == (1,)  # the third face has no other label
+    np.testing.assert_array_equal(pairs.points[:, 0], [faces[1], faces[0]])
 
 
 def test_zero_names_another_source(data: Path):
