@@ -72,6 +72,16 @@ def leaving(seed: int, frames: int) -> Video:
     return Video((Actor(seed, lambda time: Motion((x(time), 220), 1.3, yaw=10, roll=5)),), frames, seed)
 
 
+def arriving(seed: int, frames: int) -> Video:
+    """Nobody for two thirds of the time, then somebody who lies: the face is turned by 110 degrees."""
+    begin = frames // 3 * 2 / FPS - 0.5 / FPS
+
+    def motion(time: float) -> Motion | None:
+        return None if time < begin else Motion((320, 240), 1.2, roll=110.0)
+
+    return Video((Actor(seed, motion),), frames, seed)
+
+
 def crossing(seed: int, frames: int) -> Video:
     """Two people who change places, one behind the other, and change back."""
     seconds = frames / FPS
@@ -91,6 +101,7 @@ def scenes(seed: int, frames: int) -> dict[str, Sequence[Video]]:
         "blur": [moving(seed + 2, frames, 1.6, blur=0.6)],
         "occluded": [occluded(seed + 3, frames)],
         "leaving": [leaving(seed + 4, frames)],
+        "arriving": [arriving(seed + 9, frames)],
         "crossing": [crossing(seed + 5, frames)],
         "cut": [moving(seed + 6, frames // 2, 0.6), moving(seed + 7, frames - frames // 2, 0.6)],
     }

@@ -32,7 +32,7 @@ from .frame import Frame, fit_frame, frame_matrix, frame_residual, snapped
 from .geometry import invert, transform_points
 from .image_file import ImageFile
 from .metadata import metadata_errors
-from .search import SearchConfig, Sighting, search_steps
+from .search import SearchConfig, SearchStep, Sighting, search_steps
 from .session import Model, load_model
 
 # Cutting the crop anew around the first result gains little with frames as steady as these, at twice the model's cost.
@@ -130,16 +130,32 @@ class Pipeline:
 
         turned: False leaves out the steps of turned views.
         """
-        height, width = image.reduced.shape[:2]
         found: list[Face] = []
-        for number, step in enumerate(search_steps(width, height, self.detector)):
-            if step.turned and not turned:
-                continue
-            if not step.wanted([self._sighting(face, image.factor) for face in found]):
-                continue
-            bounds = FURTHER_BOUNDS if number else FIRST_BOUNDS
-            found = distinct_faces(found + self.faces_in(image, step.views, bounds))
+        for number, step in enumerate(self._steps(image)):
+            if turned or not step.turned:
+                found = self._look_further(image, number, step, found)
         return order_right_to_left([face for face in found if (face.score or 0.0) >= self.min_score])
+
+    def faces_in_turn(self, image: ImageFile, turn: int, views: Sequence[Frame]) -> list[Face]:
+        """What a video's frame is looked at for while nobody is seen: the first step of `faces_of`, these views, and
+        one of the further steps, the first at turn 0 and all in turn."""
+        steps = self._steps(image)
+        found = self.faces_in(image, [*steps[0].views, *views])
+        if len(steps) > 1:
+            number = 1 + turn % (len(steps) - 1)
+            found = self._look_further(image, number, steps[number], found)
+        return found
+
+    def _steps(self, image: ImageFile) -> list[SearchStep]:
+        height, width = image.reduced.shape[:2]
+        return list(search_steps(width, height, self.detector))
+
+    def _look_further(self, image: ImageFile, number: int, step: SearchStep, found: list[Face]) -> list[Face]:
+        """The faces of a step, if it is wanted, and those found before."""
+        if not step.wanted([self._sighting(face, image.factor) for face in found]):
+            return found
+        bounds = FURTHER_BOUNDS if number else FIRST_BOUNDS
+        return distinct_faces(found + self.faces_in(image, step.views, bounds))
 
     def faces_in(self, image: ImageFile, views: Sequence[Frame], bounds: FaceBounds = FIRST_BOUNDS) -> list[Face]:
         """The faces in these views (of the reduced image) that reach these bounds."""

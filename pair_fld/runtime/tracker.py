@@ -1,9 +1,10 @@
 """Faces of a video: followed from frame to frame by their last landmarks, each with an identity.
 
 The landmark model alone follows a face: the frame of its last points, moved on by its speed, cuts the next crop. The
-detector looks at the whole image when no face is followed and every `scan_every` frames for newcomers, and about a
-face that is lost or uncertain. A lost face keeps its identity for `remember` seconds: it is the found one that lies
-where it should be by now and has its colours. After a cut all begins anew.
+detector looks at the whole image when the last face is lost and every `scan_every` frames for newcomers, and about a
+face that is lost or uncertain. While there is none, it looks at every frame upright and coarsely, and for small and for
+turned faces in turns, once every few frames. A lost face keeps its identity for `remember` seconds: it is the found one
+that lies where it should be by now and has its colours. After a cut all begins anew.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ class Tracker:
         self._tracks: list[Track] = []
         self._count = 0  # identities given
         self._frames_since_scan = 0
+        self._frames_alone = 0  # without a followed face
         self._time: float | None = None
         self._brightness = np.zeros(0)  # of the last frame's samples
         self._scene = np.zeros(0)  # the same, each of when nothing covered it
@@ -213,8 +215,12 @@ class Tracker:
         self._frames_since_scan += 1
         for track in self._tracks:
             track.age += 1
+        if self._live():
+            self._frames_alone = 0
         if not self._live():
-            found = self.pipeline.faces_of(image)
+            views = [_local_view(track.expected(time)) for track in self._tracks]
+            turn, self._frames_alone = self._frames_alone, self._frames_alone + 1
+            found = self.pipeline.faces_in_turn(image, turn - 1, views) if turn else self.pipeline.faces_of(image)
         elif self._frames_since_scan >= self.config.scan_every:
             found = self.pipeline.faces_of(image, turned=False)
         else:

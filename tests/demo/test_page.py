@@ -145,7 +145,7 @@ def test_a_video_gives_python_s_tracks(page: Page, pipeline: Pipeline) -> None:
         f"""(async () => {{
           const {{ Tracker }} = await import("/tracker.js");
           const {{ PixelReader }} = await import("/sources.js");
-          const tracker = new Tracker(pipeline, {{ patient: true }});
+          const tracker = new Tracker(pipeline);
           const reader = new PixelReader();
           const found = [];
           for (const [k, text] of {texts}.entries()) {{

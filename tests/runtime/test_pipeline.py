@@ -8,6 +8,7 @@ from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detection import Detection, box_iou
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, place
+from pair_fld.runtime.image_file import ImageFile
 from pair_fld.runtime.pipeline import Pipeline, PipelineOptions, distinct_faces
 from tests.runtime.test_main import BLANK, StubDetector, StubModel
 
@@ -44,6 +45,27 @@ def test_without_a_confidence_the_detector_decides_and_further_views_must_be_sur
         detector: Any = kind([[0, 0, 60, 60], [100, 0, 160, 60], [200, 0, 260, 60]], [0.55, 0.7, 0.85])
         scores[kind] = [face.score for face in Pipeline(detector, model).faces(BLANK)]
     assert scores == {StubDetector: [0.85, 0.7], OnlyTurned: [0.85]}
+
+
+def test_while_nobody_is_seen_a_video_is_searched_in_turns() -> None:
+    looked: list[tuple[int, float]] = []
+
+    class Looker(StubDetector):
+        def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
+            looked.append((len(views), views[-1].roll))
+            return []
+
+    detector: Any = Looker([])
+    pipeline = Pipeline(detector, StubModel(spread=9.0))
+    image = ImageFile.of_array(np.zeros((480, 640, 3), np.uint8))
+    pipeline.faces_of(image)
+    first, *further = looked
+    assert len(further) > 1
+    looked.clear()
+    for turn in range(len(further) + 1):
+        pipeline.faces_in_turn(image, turn, [Frame((50.0, 60.0), 90.0, 7.0)])
+    assert looked[::2] == [(first[0] + 1, 7.0)] * (len(further) + 1)
+    assert looked[1::2] == [*further, further[0]]
 
 
 @pytest.mark.parametrize(("bias", "again", "found", "crops"), [(0.0, 3.0, 1, 2), (0.0, -3.0, 0, 2), (9.0, -3.0, 1, 1)])

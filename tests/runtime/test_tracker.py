@@ -30,6 +30,7 @@ class World:
 
     def __init__(self, frames: Sequence[Sequence[Place]]) -> None:
         self.frames, self.whole_looks, self.near_looks = frames, [], []
+        self.turns: list[tuple[int, int, int]] = []  # frame, turn, views of lost faces
         self.shy: set[Place] = set()  # faces that a second look does not see
 
     def _faces(self, image: ImageFile) -> list[Face]:
@@ -44,6 +45,10 @@ class World:
 
     def faces_of(self, image: ImageFile, turned: bool = True) -> list[Face]:
         self.whole_looks.append((int(image.whole[0, 0, 0]), turned))
+        return self._faces(image)
+
+    def faces_in_turn(self, image: ImageFile, turn: int, views: Sequence[Frame]) -> list[Face]:
+        self.turns.append((int(image.whole[0, 0, 0]), turn, len(views)))
         return self._faces(image)
 
     def faces_in(self, image: ImageFile, views: Sequence[Frame]) -> list[Face]:
@@ -88,6 +93,13 @@ def test_a_newcomer_is_found_at_the_next_look_at_the_whole() -> None:
     found = identities(world)
     assert found[9] == [(1, 100.0)]
     assert found[10] == [(2, 220.0), (1, 100.0)]  # right to left
+
+
+def test_while_nobody_is_there_the_search_goes_in_turns() -> None:
+    world = World([[(100.0, 120.0)]] * 8 + [[]] * 4 + [[(100.0, 120.0)]] * 2 + [[]])
+    identities(world)
+    assert world.whole_looks == [(0, True), (8, True), (14, True)]
+    assert world.turns == [(9, 0, 1), (10, 1, 1), (11, 2, 1), (12, 3, 1)]
 
 
 def test_what_a_second_look_does_not_see_is_dropped() -> None:

@@ -59,15 +59,7 @@ export class Pipeline {
     let found = /** @type {Face[]} */ ([]);
     let bounds = P.first_bounds;
     for (const step of this.searchSteps(image)) {
-      if (
-        (turned || !step.turned) &&
-        wanted(
-          step,
-          found.map((face) => this.sighting(face, image.factor)),
-        )
-      ) {
-        found = distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
-      }
+      if (turned || !step.turned) found = await this.lookFurther(image, step, bounds, found);
       bounds = P.further_bounds;
     }
     return found
@@ -76,14 +68,24 @@ export class Pipeline {
   }
 
   /**
-   * The faces of one step of the search, for a video in which nobody is seen yet: the search goes on in the next frame.
+   * What a video's frame is looked at for while nobody is seen: the first step of the search, these views, and one of
+   * the further steps, the first at turn 0 and all in turn.
    *
-   * @param {ImageFile} image @param {number} number of the step; after the last comes the first
+   * @param {ImageFile} image @param {number} turn @param {Frame[]} views
    */
-  async facesOfStep(image, number) {
-    const steps = [...this.searchSteps(image)];
-    const at = number % steps.length;
-    return distinctFaces(await this.facesIn(image, steps[at].views, at ? P.further_bounds : P.first_bounds));
+  async facesInTurn(image, turn, views) {
+    const [first, ...further] = this.searchSteps(image);
+    const found = await this.facesIn(image, [...first.views, ...views]);
+    if (!further.length) return found;
+    return this.lookFurther(image, further[turn % further.length], P.further_bounds, found);
+  }
+
+  /** The faces of a step, if it is wanted, and those found before. @param {ImageFile} image
+   * @param {import("./search.js").Step} step @param {Bounds} bounds @param {Face[]} found */
+  async lookFurther(image, step, bounds, found) {
+    const sightings = found.map((face) => this.sighting(face, image.factor));
+    if (!wanted(step, sightings)) return found;
+    return distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
   }
 
   /** Where to look, coarse to fine. @param {ImageFile} image */

@@ -89,12 +89,11 @@ class Track {
 export class Tracker {
   /**
    * @param {Pipeline} pipeline
-   * @param {Partial<typeof T.config> & {patient?: boolean}} [config] see TrackerConfig in Python; patient: while no face
-   *   is followed, each frame waits for the whole search, as in Python, and not for one step of it
+   * @param {Partial<typeof T.config>} [config] see TrackerConfig in Python
    */
   constructor(pipeline, config = {}) {
     this.pipeline = pipeline;
-    this.config = { ...T.config, patient: false, ...config };
+    this.config = { ...T.config, ...config };
     /** @type {Track[]} */
     this.tracks = [];
     this.count = 0;
@@ -211,8 +210,11 @@ export class Tracker {
     this.framesSinceScan = 0;
     let found;
     if (followed) found = await this.pipeline.faces(image, false);
-    else if (this.config.patient) found = await this.pipeline.faces(image);
-    else found = await this.pipeline.facesOfStep(image, this.framesWithoutFace++);
+    else {
+      const views = this.tracks.map((track) => localView(track.expected(time)));
+      const turn = this.framesWithoutFace++;
+      found = await (turn ? this.pipeline.facesInTurn(image, turn - 1, views) : this.pipeline.faces(image));
+    }
     const seen = this.admit(found, image, time);
     if (this.pipeline.archive.model.confidence) return;
     // a model that sees a face in everything: the detector alone can tell
