@@ -31,7 +31,7 @@ from pair_fld.runtime.frame import Frame, fit_frame, frame_from_box, frame_matri
 from pair_fld.runtime.geometry import invert, points_box, transform_points, warp
 from pair_fld.runtime.mean_face import MEAN_FACE
 
-CHUNK = 64  # faces a call: a call costs seconds of start
+CHUNK = 64  # faces per call: a call costs seconds of start
 MARGINS = (3.0, 2.2, 4.0)  # side of the shown square over the face's size; the first one that gives a face counts
 MIN_SIDE, MAX_SIDE = 256, 640  # pixels of that square
 MAX_OFF_CENTRE = 0.6  # of the face's size: a face further from the middle is another one

@@ -26,7 +26,7 @@ SHIPPED = ("mediapipe", "dlib")
 class About(Strict):
     """about.yaml: what an annotator is.
 
-    points: how many it gives a face. licence: of its code and its model. source: where it comes from.
+    points: how many per face. licence: of its code and its model. source: where it comes from.
     warning: said on the card of every model that learnt from its labels.
     training_only: it has seen test images, so it may label training images only.
     """
@@ -85,7 +85,7 @@ class Annotator:
             run_program([interpreter, SCRIPT, str(listing), str(out)], self.folder, SCRIPT)
             return [self._read(out / f"{path.stem}.txt") for path in images]
         except CallError as error:
-            raise PairError(self.name, "run_model.py to end well", str(error), remedy) from None
+            raise PairError(self.name, message=f"{self.name}: run_model.py failed, {error}.", remedy=remedy) from None
         except (ValueError, OSError) as error:
             raise PairError(self.name, "contest text for every image", str(error), remedy) from None
 
@@ -137,4 +137,4 @@ def _about(path: Path, name: str) -> About:
         return About.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         sentence = " ".join(str(error).split())
-        raise PairError(path, "what an annotator is: title, points, licence", sentence, "Correct the file.") from None
+        raise PairError(path, "title, points and licence", sentence, "Correct the file.") from None

@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 
 def ablate_labels(
     variants: Annotated[
-        str, typer.Argument(metavar="VARIANTS", help="Ways to label: a file of configs/ablation by name, or a .yaml.")
+        str,
+        typer.Argument(
+            metavar="VARIANTS", help="Label variants: a name of `pairfld configs list ablation`, or a .yaml."
+        ),
     ],
     overrides: Overrides = None,
     student: StudentOption = None,
@@ -48,7 +51,7 @@ def ablate_labels(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Compare what other labels of the same images bring the student, trained on labels alone, over several seeds.
+    """Measure how the labels of the same images change the student's NME, over several seeds.
 
     Every variant is packed and trained for as many steps as the first one, and measured on the test sources, as their
     labels stand and with each set's mean shift removed. The output folder holds ablation.md, ablation.json and

@@ -34,7 +34,7 @@ def annotate(
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the labels.")],
     root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
     one_flip: Annotated[
-        bool, typer.Option("--one-flip", help="Show each image as it is only, not its mirror image too.")
+        bool, typer.Option("--one-flip", help="Run on each image only, not on its mirror image.")
     ] = False,
     python: Annotated[
         str,
@@ -49,8 +49,8 @@ def annotate(
     """Label faces with a program of somebody else's, run in a virtual environment of its own.
 
     The program takes a list of images and writes contest text files, of any number of points. Where the data knows a
-    face's box, it sees the face upright and in the middle, and the nearest face counts. Learn with pairfld fit-scheme
-    how its points lead to the 51.
+    face's box, it gets an upright crop centred on the face, and the detection nearest the centre is kept. Learn with
+    pairfld fit-scheme how its points lead to the 51.
 
     Example: `pairfld annotate mediapipe photos --out labels`
     """

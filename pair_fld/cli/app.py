@@ -58,6 +58,7 @@ RENAMED_OPTIONS = {  # of these verbs; the options of the benchmark verbs come b
     "train-detector": {"--data": "--dataset"},
     "validate": {"--data": "--images", "--with": "--ensemble", "--set": "KEY=VALUE, without an option"},
     "predict": {"--model": "--archive", "-m": "-a", "--threads": "--jobs"},
+    "compare": {"--limit": "--max-images"},
     "runs": {"--against": "--compare-to", "--root": "--folder"},
 }
 

@@ -35,7 +35,7 @@ def audit(
 ) -> None:
     """Rank the labelled faces by how probably their label is wrong, or the face too poor to learn from.
 
-    Finds labels that are mirrored, exchanged, reversed or no face at all by their shape; points far from the face;
+    Finds labels that are mirrored, have x and y swapped, are reversed or no face's shape; points far from the face;
     labels that a reference contradicts; faces that it does not find; near-duplicates with different labels; faces too
     small or too soft. Nothing is changed: `audit: drop` in a data configuration leaves certain errors out.
 

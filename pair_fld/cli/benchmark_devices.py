@@ -13,13 +13,15 @@ from pair_fld.cli.console import JsonOption, out, print_json
 
 
 def devices(
-    files: Annotated[list[Path], typer.Argument(help="Files that pages of pairfld demo offered (.json).")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Files (.json) that pages of pairfld demo offered.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Compare devices by what the pages of pairfld demo measured on them, a phone's for example.
 
-    A face is one crop, the landmark model and its decoding; a look is one view of the face detector. All times are of
-    a browser on one thread.
+    A face is one crop, the landmark model and its decoding; a view is one run of the face detector. All times are of a
+    browser on one thread.
 
     Example: `pairfld benchmark devices phone.json tablet.json`
     """

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 def tracking(
     archive: ArchiveOption = None,
-    frames: Annotated[int, typer.Option("--frames", min=12, help="Frames per scene, 30 of them a second.")] = 90,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Other people and backgrounds.")] = 1,
+    frames: Annotated[int, typer.Option("--frames", min=12, help="Frames per scene, at 30 per second.")] = 90,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the people and backgrounds.")] = 1,
     smoothing: Annotated[float, typer.Option("--smoothing", min=0.0, help="Strength of the filter of points.")] = 1.0,
-    scan_every: Annotated[int, typer.Option("--scan-every", min=1, help="Frames between looks for newcomers.")] = 15,
+    scan_every: Annotated[int, typer.Option("--scan-every", min=1, help="Detect new faces every N frames.")] = 15,
     min_ratio: Annotated[
         float | None,
         typer.Option(
-            "--min-ratio", help="Gate: fail (exit 1) when tracking one moving face is less faster than detecting it."
+            "--min-ratio",
+            help="Gate: exit 1 when tracking one moving face is less than this many times as fast as detecting it.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -24,9 +24,12 @@ def register(app: typer.Typer) -> None:
 def compare(
     archives: Annotated[list[Path], typer.Argument(metavar="ARCHIVES...", help="Submission archives, two or more.")],
     images: Annotated[
-        list[Path], typer.Option("--images", help="Labelled images: a folder with .pts labels, or a .csv; repeatable.")
+        list[Path],
+        typer.Option(
+            "--images", help="Labelled images: a folder or label file of any kind that a source has; repeatable."
+        ),
     ],
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Images at most, evenly spread.")] = 200,
+    limit: Annotated[int, typer.Option("--max-images", min=1, help="Images to run on, at most; evenly spread.")] = 200,
     as_json: JsonOption = False,
 ) -> None:
     """Measure whole submissions side by side, ours or a rival's, as a grader would run them.

@@ -55,7 +55,7 @@ DataOption = Annotated[
 ]
 LabelledImagesOption = Annotated[
     list[Path] | None,
-    typer.Option("--images", help="Labelled images: a folder with .pts labels, or a .csv; repeatable."),
+    typer.Option("--images", help="Labelled images: a folder or label file of any kind that a source has; repeatable."),
 ]
 ArchiveOption = Annotated[
     Path | None,

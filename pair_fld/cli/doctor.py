@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Show what this machine has and lacks, and the command that mends each thing.
+    """Show what this machine has and lacks, and the command that fixes it.
 
     Versions, devices, threads, model runtimes, optional parts, memory and disk. Exit code 1 when something that is
     needed is missing.

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pair_fld.cli.console import JsonOption, OverwriteOption, out, print_json, progress, say
+from pair_fld.cli.console import JsonOption, out, print_json, progress, say
 from pair_fld.outputs import OutputGuard
 
 
@@ -38,7 +38,7 @@ def fit_scheme(
         ),
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder that the sources' paths are relative to.")] = None,
-    overwrite: OverwriteOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the map of an earlier run.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Learn the linear map from somebody's N points to the contest's 51.

@@ -51,7 +51,7 @@ def package(
         str,
         typer.Option(
             "--convention",
-            help="Whose labels the points follow: neutral, a name of `pairfld configs list convention`, or a .yaml.",
+            help="Label convention of the points: neutral, a name of `pairfld configs list convention`, or a .yaml.",
         ),
     ] = "neutral",
     recipe: RecipeOption = DEFAULT_RECIPE,
@@ -89,7 +89,9 @@ def package(
     place = workspace(recipe, work, overrides)
     target, title = folder or place.package, place.recipe.name if name is None else name
     if not is_plain_name(title):
-        raise PairError("--name", message=f"{title!r} is no name of a file.", remedy="Name the folder with --out.")
+        raise PairError(
+            "--name", message=f"--name: {title!r} is not a valid file name.", remedy="Name the folder with --out."
+        )
     tflite = model or place.shipped_tflite
     spec = ArchiveSpec(
         place.recipe, title, tflite, tflite.with_suffix(".onnx") if onnx else None,

@@ -50,7 +50,7 @@ def pareto(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Study which small net is worth its time: each is trained briefly, shipped as int8, timed and measured.
+    """Study the accuracy and latency of small nets: each is trained briefly, quantized to int8, timed and measured.
 
     Latency is a ratio to the reference file, taken in turns with it on one thread; NME is that of the int8 file on the
     validation split. The folder gets pareto.md, pareto.csv, pareto.json and pareto.png beside one folder per net. A

@@ -70,7 +70,7 @@ def predict(
         Turned | None,
         typer.Option(
             "--turned",
-            help="Turned views: auto looks at all but the smallest where the upright ones leave nothing certain.",
+            help="Rotated views: auto detects in them too when the upright views give no certain face.",
             show_default="the model's",
         ),
     ] = None,
@@ -100,7 +100,7 @@ def predict(
         float, typer.Option("--smoothing", min=0.0, help="Videos: how strongly points are smoothed; 0: not at all.")
     ] = 1.0,
     scan_every: Annotated[
-        int, typer.Option("--scan-every", min=1, help="Videos: look for newcomers every N frames.")
+        int, typer.Option("--scan-every", min=1, help="Videos: detect new faces every N frames.")
     ] = 15,
     resume: Annotated[
         bool,
@@ -109,7 +109,8 @@ def predict(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace results of that name; with --resume only the files of --json, --csv, --sheet."
+            "--overwrite",
+            help="Replace results of that name; with --resume only the files of --json, --csv, --coco, --sheet.",
         ),
     ] = False,
 ) -> None:

@@ -62,7 +62,7 @@ def validate(
     ] = None,
     split: Annotated[
         Literal["test", "valid"],
-        typer.Option("--split", help="Faces of the recipe: test, or valid, by which training chose its checkpoint."),
+        typer.Option("--split", help="Split to measure: test, or valid, which chose the checkpoint."),
     ] = "test",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
@@ -104,7 +104,10 @@ def validate(
     ] = 1,
     disturbed: Annotated[
         bool,
-        typer.Option("--disturbed", help="Also measure on frames that are 1, 2 and 3 deviations of the detector off."),
+        typer.Option(
+            "--disturbed",
+            help="Also measure on crops displaced by 1, 2 and 3 standard deviations of the detector's error.",
+        ),
     ] = False,
     slices: Annotated[
         bool,
@@ -114,7 +117,7 @@ def validate(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure NME, failure rate and AUC on labelled faces, cropped by the frames of their labels.
+    """Measure NME, failure rate and AUC on crops cut around labelled faces.
 
     NME is given under three normalisers: outer_corners (distance of the outer eye corners), eye_centres (distance
     between the means of the six points of each eye) and box (square root of the area of the box of the 51 points).
@@ -130,7 +133,8 @@ def validate(
     published = None
     if protocol is not None:
         if split != "test" or len(images or []) > 1:
-            raise PairError("--protocol", "no --split, and --images once at most", "another", "Leave the option out.")
+            message = "--protocol takes no --split, and at most one --images."
+            raise PairError("--protocol", message=message, remedy="Leave the option out.")
         published = open_protocol(protocol, images[0] if images else None)
         say(str(published))
     spec = MeasurementSpec(

@@ -37,9 +37,7 @@ def verify(
     archive: Annotated[
         Path | None, typer.Argument(help="Zip of pairfld package.", show_default="WORK/package/RECIPE.zip")
     ] = None,
-    images: Annotated[int, typer.Option("--max-images", min=1, help="Number of photographs to run on, at most.")] = (
-        VERIFY_IMAGES
-    ),
+    images: Annotated[int, typer.Option("--max-images", min=1, help="Images to run on, at most.")] = (VERIFY_IMAGES),
     min_recall: Annotated[
         float, typer.Option("--min-recall", help="Gate: percentage of the labelled faces that must be detected.")
     ] = MIN_RECALL,

@@ -95,7 +95,7 @@ class SourceConfig(Strict):
     images: where a label file's images are, when not beside it; relative to `root` as `path` is.
     labels: who made them; `none` is trained through a teacher only.
     split: `auto` holds `valid_fraction` of its people back to choose by; `test` faces are only ever measured.
-    weight: how often its faces are drawn in training, 1 = once an epoch.
+    weight: how often its faces are drawn in training, 1 = once per epoch.
     scheme: a name in configs/scheme, the path of such a file, or an .npz of `pairfld fit-scheme`; by default the usual
     one for 49, 51, 68 or 98 points.
     offset: what to add to the labels: pixels, e.g. [-1, -1] for a source that counts from 1, or {percent: [x, y]} of
@@ -105,8 +105,9 @@ class SourceConfig(Strict):
     exif: whether labels refer to the image as an EXIF rotation turns it (apply) or as it is stored (ignore).
     missing: coordinates that mark a point as not labelled, as the file has them.
     max_missing: points that a label may lack beyond those its scheme lacks; more and the face is left out.
-    visibility, tags: tables beside the labels, relative to `root`: visibility.csv has a digit a point (0 seen, 1 behind
-    something, 2 hidden by the head itself), tags one column per attribute; both name the image without suffix first.
+    visibility, tags: tables beside the labels, relative to `root`: visibility.csv has one digit per point (0 seen, 1
+    behind something, 2 hidden by the head itself), tags one column per attribute; both name the image without suffix
+    first.
     """
 
     name: str

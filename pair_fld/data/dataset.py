@@ -126,7 +126,7 @@ class FaceTable:
             shape, kinds = _COLUMNS[name]
             if column.shape != (count, *shape) or column.dtype.kind not in kinds:
                 found = f"{column.shape} of {column.dtype} for {count} faces"
-                raise PairError(path, f"a row of {name} {shape} a face", found, _AGAIN)
+                raise PairError(path, f"a row of {name} {shape} per face", found, _AGAIN)
         return cls(**rows)
 
 

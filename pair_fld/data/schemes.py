@@ -133,8 +133,9 @@ def _load(path: Path) -> Scheme:
     try:
         flip = _flip(config)
         return Scheme(path.stem, _names(config), flip, _weights(config, flip), config.approximate)
-    except ValueError as contradiction:
-        raise PairError(path, "a scheme that agrees with itself", str(contradiction), "Correct the file.") from None
+    except ValueError as error:
+        message = f"{path}: the scheme contradicts itself, {error}."
+        raise PairError(path, message=message, remedy="Correct the file.") from None
 
 
 def _names(config: SchemeConfig) -> tuple[str, ...]:

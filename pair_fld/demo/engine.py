@@ -106,8 +106,8 @@ def _fetch(package: NpmPackage) -> bytes:
         with urllib.request.urlopen(package.url, timeout=_SECONDS) as response:
             data = response.read()
     except (OSError, ValueError) as error:  # urllib's URLError is an OSError
-        found = f"no way to it ({getattr(error, 'reason', None) or error})"
-        raise PairError("demo", f"{package.name} from npm", found, _remedy()) from None
+        message = f"{package.name} could not be fetched from npm ({getattr(error, 'reason', None) or error})."
+        raise PairError("demo", message=message, remedy=_remedy()) from None
     _check(package, data, package.url)
     return data
 

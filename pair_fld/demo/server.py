@@ -36,7 +36,8 @@ def open_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise PairError("--port", "a free port", f"{port}, {error.strerror}", "Leave --port out.") from None
+        message = f"--port: {port} cannot be opened ({error.strerror})."
+        raise PairError("--port", message=message, remedy="Leave --port out.") from None
 
 
 def address(server: ThreadingHTTPServer) -> str:

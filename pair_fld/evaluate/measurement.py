@@ -93,10 +93,11 @@ class MeasurementSpec:
         if self.annotators and len(self.annotators) == len(folders) == 1 and not self.models[0].is_dir():
             if self.split == "valid" and not self.images:
                 remedy = "Name images, or leave the option out."
-                raise PairError("--split valid", "models alone", f"the annotator {folders[0]}", remedy)
+                message = f"--split valid measures models alone, and {folders[0]} is an annotator's."
+                raise PairError("--split valid", message=message, remedy=remedy)
             if self.disturbed or self.slices:
-                remedy = "Measure its models without it."
-                raise PairError("--disturbed, --slices", "models alone", f"the annotator {folders[0]}", remedy)
+                message = f"--disturbed and --slices measure models alone, and {folders[0]} is an annotator's."
+                raise PairError("--disturbed, --slices", message=message, remedy="Leave one of them out.")
             return
         if (self.disturbed or self.slices) and (folders or (self.split == "valid" and not self.images)):
             option = "--disturbed" if self.disturbed else "--slices"

@@ -296,7 +296,7 @@ def _nearest(path: Path | None, truth_img: np.ndarray, valid: np.ndarray) -> np.
         raise PairError(path, "contest text", str(error), "Write it again.") from None
     for face in faces:
         if face.shape != (51, 2):
-            raise PairError(path, "51 points a face", f"{len(face)}", "Write it again.")
+            raise PairError(path, "51 points per face", f"{len(face)}", "Write it again.")
     if not faces:
         return missed
     return min(faces, key=lambda face: float(np.abs(face - truth_img)[valid].mean()))

@@ -129,5 +129,5 @@ def build_model(config: ModelConfig) -> LandmarkNet:
     if points.shape != (2, NUM_POINTS, 2):
         found = f"an output of {tuple(points.shape)} for two faces"
         remedy = "Choose an input_size that the net's strides divide."
-        raise PairError(f"model of {config.arch}, input_size {config.input_size}", "51 points a face", found, remedy)
+        raise PairError(f"model of {config.arch}, input_size {config.input_size}", "51 points per face", found, remedy)
     return model.train()

@@ -152,7 +152,7 @@ def test_what_is_no_annotator(tmp_path: Path):
     (tmp_path / "bare/run_model.py").touch()
     (tmp_path / "bare/requirements.txt").touch()
     (tmp_path / "bare/about.yaml").write_text("points: many\n")
-    with pytest.raises(PairError, match="what an annotator is"), open_annotator(str(tmp_path / "bare")):
+    with pytest.raises(PairError, match="title, points and licence"), open_annotator(str(tmp_path / "bare")):
         pass
 
 

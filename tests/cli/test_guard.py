@@ -158,7 +158,7 @@ def test_names_stay_in_their_folder(made: Path, name: str) -> None:
     assert "is no name of a folder" in done.err
     if name:
         done = pairfld("package", "--model", "made/model.tflite", "--name", name, "--out", "p")
-        assert (done.code, "is no name of a file" in done.err) == (2, True)
+        assert (done.code, "is not a valid file name" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize("suffix", [".ONNX", ".TFLITE", ".Onnx"])

@@ -142,7 +142,7 @@ def test_a_scheme_that_contradicts_itself_is_refused(tmp_path: Path, change: tup
     own = tmp_path / "own.yaml"
     assert change[0] in OWN
     own.write_text(OWN.replace(*change))
-    with pytest.raises(PairError, match=f"own.yaml: expected a scheme that agrees with itself, found .*{sentence}"):
+    with pytest.raises(PairError, match=f"own.yaml: the scheme contradicts itself, .*{sentence}"):
         load_scheme(str(own))
 
 

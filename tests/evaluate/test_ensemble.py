@@ -95,7 +95,7 @@ def test_validate_averages_models_of_other_crops_views_and_an_annotator(labels: 
     assert json.loads(done.out)["faces"] == 6  # the one that the annotator missed too
     refused = pairfld(*call, "--slices", "--work", str(tmp_path / "w"))
     assert refused.code == 2
-    assert "--disturbed, --slices: expected models alone, found the annotator" in refused.err
+    assert "--disturbed and --slices measure models alone" in refused.err
     refused = pairfld("validate", str(labels), "--views", "2", "--images", str(tmp_path / "t"), "--work", str(tmp_path))
     assert refused.code == 2
     assert "expected a model for --ensemble, --flip, --views or --split valid, found a folder." in refused.err

@@ -1,6 +1,6 @@
 """dlib's 68-point regression trees as an annotator: run_model.py IMAGE_LIST OUTPUT_DIR.
 
-Writes OUTPUT_DIR/STEM.txt for every image: 68 points a face in image pixels, an empty file where it finds no face.
+Writes OUTPUT_DIR/STEM.txt for every image: 68 points per face in image pixels, an empty file where it finds no face.
 Runs in its own environment (requirements.txt); it is never imported by pair_fld.
 """
 

@@ -1,6 +1,6 @@
 """MediaPipe's face mesh with attention as an annotator: run_model.py IMAGE_LIST OUTPUT_DIR.
 
-Writes OUTPUT_DIR/STEM.txt for every image: 478 points a face in image pixels, an empty file where it finds no face.
+Writes OUTPUT_DIR/STEM.txt for every image: 478 points per face in image pixels, an empty file where it finds no face.
 Runs in its own environment (requirements.txt); it is never imported by pair_fld.
 """
 

@@ -148,8 +148,9 @@ def _writing_errors(out: Path) -> Generator[None]:
     try:
         yield
     except BrokenProcessPool:
-        remedy = "Run again with --resume and fewer `num_workers`; large images need memory."
-        raise PairError(out, "loading processes that run to their end", "one that was killed", remedy) from None
+        remedy = "Run again with --resume and fewer `num_workers`."
+        message = f"{out}: a loading process was killed, probably for lack of memory."
+        raise PairError(out, message=message, remedy=remedy) from None
     except OSError as error:
         remedy = "Make room or correct the permissions and run again with --resume."
         raise PairError(out, "a folder that can be written", str(error), remedy) from None
@@ -236,7 +237,8 @@ def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     if old.get("reference") != new["reference"]:
         raise PairError(out, "the reference of the interrupted run", "another one", remedy)
     if old.get("offsets", new["offsets"]) != new["offsets"]:
-        raise PairError(out, "the zero points of the interrupted run", "another reference", remedy)
+        message = f"{out}: the reference has changed since the interrupted run."
+        raise PairError(out, message=message, remedy=remedy)
 
 
 def _write_shards(out: Path, jobs: list[PartJob], rows: LoadedFaces, kept: np.ndarray) -> None:

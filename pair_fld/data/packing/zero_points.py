@@ -36,9 +36,9 @@ def source_shifts(config: DataConfig, samples: Sequence[Sample]) -> list[Shift |
         mine = [sample for sample in samples if sample.source == number]
         shift = _shift(mine, source, reference)
         if shift is None and source.offset == "auto":
-            found = f"fewer than {LEAST_FACES} faces that are labelled and annotated"
+            message = f"Source {source.name!r}: fewer than {LEAST_FACES} faces are both labelled and in the reference."
             remedy = "Annotate its images with pairfld annotate, or take `offset: auto` out."
-            raise PairError(f"source {source.name!r}", "faces of the reference for `offset: auto`", found, remedy)
+            raise PairError(f"source {source.name!r}", message=message, remedy=remedy)
         shifts.append(shift)
     return shifts
 

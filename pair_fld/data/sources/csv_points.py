@@ -57,12 +57,12 @@ def list_csv(listing: Listing) -> None:
         raise PairError(table, f"a .csv file for source {listing.source.name!r}", "a folder", "Give the file's path.")
     text = read_text(table, EXPECTED)
     if (kind := named_kind(text)) is not None:
-        raise PairError(table, f"{EXPECTED}, a face a line", kind, "Correct the source's `kind`.")
+        raise PairError(table, f"{EXPECTED}, one face per line", kind, "Correct the source's `kind`.")
     separator = find_separator(table, text)
     decimal_comma = separator != ","
     rows = [(number, row) for number, row in enumerate(split_rows(table, text, separator), 1) if any(row)]
     if not rows:
-        raise PairError(table, f"{EXPECTED}, a face a line", "an empty file", "Check the path.")
+        raise PairError(table, f"{EXPECTED}, one face per line", "an empty file", "Check the path.")
     named = _is_header(rows[0][1], decimal_comma)
     columns = _named_columns(table, rows, decimal_comma) if named else None
     lookup = listing.image_lookup(table)

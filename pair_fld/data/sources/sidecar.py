@@ -1,4 +1,4 @@
-"""Tables beside the labels, one line an image: which points are hidden, and attributes."""
+"""Tables beside the labels, one line per image: which points are hidden, and attributes."""
 
 from __future__ import annotations
 

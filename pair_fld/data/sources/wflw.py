@@ -13,7 +13,7 @@ from pair_fld.data.sources.base import Listing, is_file, to_number
 from pair_fld.data.sources.texts import named_kind, read_text
 from pair_fld.errors import PairError
 
-EXPECTED = "a list file of WFLW (98 points, box, attributes and path a line)"
+EXPECTED = "a list file of WFLW (98 points, box, attributes and path per line)"
 ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 _POINTS, _WHOLE = 196, 196 + 4 + len(ATTRIBUTES)
 

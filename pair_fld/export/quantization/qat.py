@@ -179,8 +179,8 @@ def _job(
     unserved = {MAPS, TEACHER_PER_STEP}
     losses = {name: factor for name, factor in train.losses.items() if not unserved & set(TERMS[name].needs)}
     if not losses:
-        found = f"only {', '.join(train.losses)}"
-        raise PairError("--qat", "a loss that the exported graph's output serves", found, "Quantize without --qat.")
+        message = f"--qat: of the losses ({', '.join(train.losses)}), none acts on the exported graph's output."
+        raise PairError("--qat", message=message, remedy="Quantize without --qat.")
     torch.manual_seed(train.seed)
     twin = FakeQuantized(float_graph, qdq)
     spec = OptimizerSpec(
