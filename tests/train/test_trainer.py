@@ -83,7 +83,7 @@ def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
             {"batch_size": 4},
             r"the same configuration to resume, found train\.batch_size=4 \(it was started with 8\)\. Only train\.lr",
         ),
-        ({"lr": 1e-4}, r"still to be trained, found train\.lr=0\.0001 for a run that has done 5 of 5 steps"),
+        ({"lr": 1e-4}, r"train\.lr is changed, but the run has done 5 of 5 steps"),
     ],
 )
 def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, expected: str) -> None:
