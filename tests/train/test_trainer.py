@@ -83,7 +83,7 @@ def test_a_finished_run_is_left_alone(dot_pack: Path, tmp_path: Path) -> None:
             {"batch_size": 4},
             r"the same configuration to resume, found train\.batch_size=4 \(it was started with 8\)\. Only train\.lr",
         ),
-        ({"lr": 1e-4}, r"train\.lr is changed, but the run has done 5 of 5 steps"),
+        ({"lr": 1e-4}, r"train\.lr=0\.0001 comes too late: the run has done 5 of 5 steps"),
     ],
 )
 def test_resume_refuses_another_run(dot_pack: Path, tmp_path: Path, changed: dict, expected: str) -> None:
@@ -134,7 +134,7 @@ def test_resume_with_settings_that_change_nothing_learnt(dot_pack: Path, tmp_pat
     assert load_checkpoint(tmp_path / "run/last.pt")["step"] == 15
     added = {"step": 10, "key": "train.epochs", "old": 2, "new": 3}
     assert read_json(tmp_path / "run/run.json", "a run record")["changes"] == [*changes, added]
-    with pytest.raises(PairError, match=r"found train\.epochs=1 for a run that has done 15 of 5 steps"):
+    with pytest.raises(PairError, match=r"train\.epochs=1 comes too late: the run has done 15 of 5 steps"):
         train(stage(epochs=1, **calm), dataset, tmp_path / "run", resume=True)
 
 
