@@ -59,7 +59,8 @@ class SettingChanges:
             made += [{"step": step, "key": key, "old": was, "new": now} for key, (was, now) in self.changed.items()]
             write_json(self.out / RECORD, old | {"config": self.config, EPOCHS: epochs, CHANGES: made})
         elif mute := [key for key in self.changed if key in self.learning]:
-            message = f"{self.out}: {mute[0]}={self.changed[mute[0]][1]} comes too late: the run has done {step} of {steps} steps."
+            late = f"{mute[0]}={self.changed[mute[0]][1]} comes too late"
+            message = f"{self.out}: {late}: the run has done {step} of {steps} steps."
             remedy = "Raise train.epochs to train on, or use --overwrite to start anew."
             raise PairError(self.out, message=message, remedy=remedy)
         return {CHANGES: made} if made else {}
