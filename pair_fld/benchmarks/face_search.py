@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pair_fld.benchmarks.face_search", description=__doc__)
     parser.add_argument("what", choices=("turned", "small", "faceless", "confidence", "cost"))
     parser.add_argument("paths", nargs="*", type=Path, help="folders of labelled images; for cost: images")
-    parser.add_argument("--archive", type=Path, help="archive of pairfld package (default: the baseline)")
+    parser.add_argument("--archive", type=Path, help="archive of pairfld package (default: tiny)")
     parser.add_argument("--limit", type=int, help="images per folder")
     parser.add_argument("--step", type=int, default=15, help="turned: degrees between the angles")
     parser.add_argument("--sizes", type=int, nargs="*", default=[80, 120, 160, 240, 320], help="small: box sides, px")

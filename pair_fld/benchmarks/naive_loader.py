@@ -1,4 +1,4 @@
-"""A straightforward loader, for `bench` to compare with: what training code usually does, a sample at a time.
+"""A straightforward loader for `benchmark training` to compare with: what training code usually does, sample by sample.
 
 It has the same augmentation (the distributions of `sample_photometric`) and also draws what such code draws as targets:
 a Gaussian map for each landmark and a blurred polyline for each facial curve, as boundary-aware heatmap nets want.
