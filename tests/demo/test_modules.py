@@ -19,6 +19,7 @@ from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix, frame_residua
 from pair_fld.runtime.geometry import warp
 from pair_fld.runtime.image_file import ImageFile
 from pair_fld.runtime.metadata import input_metadata, model_metadata, normalise
+from pair_fld.runtime.pose import fit_pose, measure_openness
 from pair_fld.runtime.search import SearchConfig, search_steps, search_to_json
 from pair_fld.runtime.session import Model
 from pair_fld.runtime.smoothing import FaceFilter
@@ -304,3 +305,28 @@ def test_cuts_are_told_alike(node: Node, frames: list[np.ndarray], cuts: list[in
         frames=[cv2.cvtColor(frame, cv2.COLOR_BGR2RGBA).ravel().tolist() for frame in frames],
     )
     assert got == cuts
+
+
+def test_pose_and_openness_are_the_same(node: Node) -> None:
+    faces = [place(frame) + RNG.normal(0, frame.size / 25, (51, 2)) for frame in FRAMES for _ in range(4)]
+    for face, squeeze in zip(faces, np.linspace(0.5, 1, len(faces)), strict=True):  # seen from the side
+        face[:, 0] = face[:, 0].mean() + squeeze * (face[:, 0] - face[:, 0].mean())
+    got = node(
+        "pose.js",
+        """return x.faces.map((points) => {
+             const pose = m.fitPose(points);
+             return { ...pose, ...m.measureOpenness(points, pose) };
+           });""",
+        faces=[face.tolist() for face in faces],
+    )
+    turned = []
+    for points, found in zip(faces, got, strict=True):
+        pose = fit_pose(points)
+        turned.append(pose.yaw)
+        for name in ("yaw", "pitch", "roll"):
+            assert found[name] == pytest.approx(getattr(pose, name), abs=1e-4)  # degrees
+        for name, share in vars(measure_openness(points, pose)).items():
+            assert found[name] == pytest.approx(share, abs=1e-6)
+        assert found["size"] == pytest.approx(np.linalg.norm(pose.matrix[:3, 0]), rel=1e-6)
+    assert np.ptp(turned) > 20
+    assert node("pose.js", "return m.fitPose(x.points)", points=[[3, 4]] * 51) is None

@@ -123,6 +123,28 @@ def test_a_large_photograph_gives_python_s_faces(page: Page, pipeline: Pipeline,
     assert np.hypot(*(np.array(found["points"]) - face.points).T).mean() < 0.005 * face.frame.size
 
 
+def test_pose_and_openness_are_shown_as_python_says(page: Page, pipeline: Pipeline, tmp_path: Path) -> None:
+    image = render_scene(5, 3, 512, faces=1).image
+    cv2.imwrite(str(tmp_path / "face.png"), image)
+    (face,) = pipeline.faces(image)
+    choose(page, tmp_path / "face.png")
+    found = page.evaluate(
+        """import("/pose.js").then((m) => {
+             const [{ points }] = page.state.faces;
+             const pose = m.fitPose(points);
+             return { ...pose, ...m.measureOpenness(points, pose) };
+           })"""
+    )
+    angles = [face.pose.yaw, face.pose.pitch, face.pose.roll]
+    shares = list(vars(face.openness).values())
+    assert [found[name] for name in ("yaw", "pitch", "roll")] == pytest.approx(angles, abs=0.05)
+    assert [found[name] for name in vars(face.openness)] == pytest.approx(shares, abs=0.005)
+    shown = page.evaluate("['pose', 'openness'].map((id) => document.getElementById(id).textContent)")
+    assert [float(text) for text in shown[0].replace("°", "").split()] == pytest.approx(angles, abs=0.6)
+    assert [float(text) for text in shown[1].split()] == pytest.approx(shares, abs=0.06)
+    page.screenshot(tmp_path / "expression.png")
+
+
 def test_a_device_s_measurements_are_read_back(page: Page, tmp_path: Path) -> None:
     page.evaluate("document.querySelector('#measure').click()")
     page.wait("document.querySelector('#measured a') !== null")

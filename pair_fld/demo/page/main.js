@@ -10,6 +10,7 @@ import { loadEngine } from "./engine.js";
 import { ImageFile } from "./image_file.js";
 import { measure, measurements, offer } from "./measurements.js";
 import { Pipeline } from "./pipeline.js";
+import { fitPose, measureOpenness } from "./pose.js";
 import { close, openCamera, openImage, openVideo, PixelReader, sizeOf } from "./sources.js";
 import { Timing } from "./timing.js";
 import { Tracker } from "./tracker.js";
@@ -145,6 +146,7 @@ function report() {
   element("fps", HTMLElement).textContent = rate === null ? "–" : rate.toFixed(0);
   element("total", HTMLElement).textContent = stages.total ? stages.total.median_ms.toFixed(1) : "–";
   element("count", HTMLElement).textContent = String(state.faces.length);
+  reportExpression();
   element("stages", HTMLTableSectionElement).replaceChildren(
     ...Object.entries(stages).map(([stage, { median_ms, p95_ms }]) =>
       row(stage, median_ms.toFixed(1), p95_ms.toFixed(1)),
@@ -157,6 +159,17 @@ function report() {
       return item;
     }),
   );
+}
+
+/** Pose and openness of the largest face. */
+function reportExpression() {
+  const [face] = [...state.faces].sort((a, b) => b.frame.size - a.frame.size);
+  const pose = face && fitPose(face.points);
+  const open = pose && measureOpenness(face.points, pose);
+  const degrees = pose && [pose.yaw, pose.pitch, pose.roll].map((value) => `${Math.round(value) + 0}°`);
+  const shares = open && [open.eye_left, open.eye_right, open.mouth].map((value) => value.toFixed(1));
+  element("pose", HTMLElement).textContent = degrees ? degrees.join(" ") : "–";
+  element("openness", HTMLElement).textContent = shares ? shares.join(" ") : "–";
 }
 
 /** @param {string} head @param {string[]} cells */

@@ -6,6 +6,7 @@
  */
 
 import { CONSTANTS } from "./constants.js";
+import { solve } from "./equations.js";
 
 const M = CONSTANTS.motion;
 /** Of each point, along x and y, how far it moves in each way. */
@@ -134,23 +135,4 @@ function weights() {
   const all = along.flatMap((y) => along.map((x) => Math.exp(-(x + y) / (2 * M.width ** 2))));
   const sum = all.reduce((a, b) => a + b);
   return Float64Array.from(all, (value) => value / sum);
-}
-
-/** The solution of symmetric positive equations, whose right side is each row's last number.
- * @param {Float64Array[]} rows */
-function solve(rows) {
-  const n = rows.length;
-  for (let k = 0; k < n; k++) {
-    for (let i = k + 1; i < n; i++) {
-      const factor = rows[i][k] / rows[k][k];
-      for (let j = k; j <= n; j++) rows[i][j] -= factor * rows[k][j];
-    }
-  }
-  const solution = new Float64Array(n);
-  for (let k = n - 1; k >= 0; k--) {
-    let rest = rows[k][n];
-    for (let j = k + 1; j < n; j++) rest -= rows[k][j] * solution[j];
-    solution[k] = rest / rows[k][k];
-  }
-  return solution;
 }
