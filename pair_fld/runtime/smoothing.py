@@ -46,7 +46,8 @@ class FaceFilter:
         if self.strength <= 0:
             return points
         matrix = frame_matrix(snapped(frame), CROP_SIDE, CROP_MARGIN)
-        crop = image.crop(matrix, CROP_SIDE).astype(np.float64).mean(axis=2)
+        blue, green, red = np.moveaxis(image.crop(matrix, CROP_SIDE).astype(np.float64), 2, 0)
+        crop = (blue + green + red) / 3
         smooth = points
         if self._points is not None:
             before = transform_points(self._matrix, self._points)

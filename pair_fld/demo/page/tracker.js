@@ -121,7 +121,7 @@ export class Tracker {
     await this.look(image, time);
     this.tracks = this.tracks.filter((track) => !track.lost || time - track.seen <= this.config.remember);
     return this.live()
-      .map((track) => track.smoothed(image, time))
+      .map((track) => this.pipeline.timing.measure("smooth", () => track.smoothed(image, time)))
       .filter((face) => face.score >= this.pipeline.archive.model.min_score)
       .sort((a, b) => b.box[0] + b.box[2] - a.box[0] - a.box[2]);
   }
