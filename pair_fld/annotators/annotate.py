@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,23 @@ class _Shown:
 
 @dataclass(frozen=True)
 class AnnotateReport:
-    """Counts by source name: faces listed, those found on the image, on both flips, and those that were not read."""
+    """Counts by source name: faces listed, those found on the image, on both flips, and those that were not read.
+
+    passed_over: how many files and folders of the sources were no data, by reason.
+    """
 
     annotator: str
     sources: dict[str, dict[str, int]]
     unreadable: list[str]
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
-        return {"annotator": self.annotator, "sources": self.sources, "unreadable": self.unreadable}
+        return {
+            "annotator": self.annotator,
+            "sources": self.sources,
+            "unreadable": self.unreadable,
+            "passed_over": dict(self.passed_over),
+        }
 
 
 def annotate(
@@ -84,7 +94,8 @@ def annotate(
             annotator that may label training images only leaves out.
     """
     config = _without_test_sources(annotator, config)
-    samples = list_samples(config).samples
+    listed = list_samples(config)
+    samples = listed.samples
     root = str(Path(config.root).resolve())
     plan = {"annotator": annotator.name, "hash": annotator.hash, "flips": flips, "root": root}
     inputs = [Path(config.root) / source.path for source in config.sources if source.path is not None]
@@ -96,7 +107,8 @@ def annotate(
         progress(len(samples) - len(todo) + first, len(samples))
         unreadable += _do_chunk(annotator, interpreter, config, todo[first : first + CHUNK], out, flips)
     progress(len(samples), len(samples))
-    report = _report(annotator, config, samples, out, unreadable)
+    passed_over = sum(listed.passed_over, Counter())
+    report = AnnotateReport(annotator.name, _counts(config, samples, out), unreadable, passed_over)
     record = provenance(config.model_dump(mode="json")) | plan
     about = annotator.about.model_dump(mode="json")
     write_json(out / RECORD, record | {"about": about, "complete": True, "report": report.to_json()})
@@ -213,9 +225,7 @@ def _choose(faces: Sequence[np.ndarray], view: _Shown) -> np.ndarray | None:
     return faces[nearest] if distance[nearest] <= view.radius else None
 
 
-def _report(
-    annotator: Annotator, config: DataConfig, samples: Sequence[Sample], out: Path, unreadable: list[str]
-) -> AnnotateReport:
+def _counts(config: DataConfig, samples: Sequence[Sample], out: Path) -> dict[str, dict[str, int]]:
     counts = {source.name: {"faces": 0, "found": 0, "both_flips": 0} for source in config.sources}
     for sample in samples:
         mine = counts[config.sources[sample.source].name]
@@ -224,4 +234,4 @@ def _report(
         mine["faces"] += 1
         mine["found"] += any(found)
         mine["both_flips"] += all(found)
-    return AnnotateReport(annotator.name, counts, unreadable)
+    return counts

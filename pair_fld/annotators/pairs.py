@@ -64,7 +64,7 @@ def lookup_of(labels: str, data: Callable[[str], DataConfig]) -> Lookup:
         return lambda sample, source: annotations.find(sample.key, sample.path)
     config = data(labels)
     points: dict[tuple[Path, int], list[np.ndarray]] = defaultdict(list)
-    for sample in list_samples(config).samples:
+    for sample in list_samples(config, any_count=True).samples:
         raw = _labelled(sample, config.sources[sample.source])
         if raw is not None:
             points[sample.path.resolve(), sample.index].append(raw)

@@ -10,7 +10,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pair_fld.cli.console import JsonOption, OverwriteOption, ResumeOption, out, print_json, progress, say
+from pair_fld.cli.console import (
+    JsonOption,
+    OverwriteOption,
+    ResumeOption,
+    out,
+    print_json,
+    progress,
+    say,
+    say_passed_over,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +37,8 @@ def annotate(
     images: Annotated[
         str,
         typer.Argument(
-            metavar="IMAGES", help="A folder of images, labelled or not, or a data configuration (name or .yaml)."
+            metavar="IMAGES",
+            help="A folder of images, labelled or not, a label file, or a data configuration (name or .yaml).",
         ),
     ],
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the labels.")],
@@ -58,7 +68,7 @@ def annotate(
     from pair_fld.annotators.annotator import open_annotator
     from pair_fld.annotators.images import data_of
 
-    config = data_of(images, root)
+    config = data_of(images, root, say)
     with open_annotator(annotator) as opened, progress(f"annotate {opened.name}") as bar:
         if opened.about.warning:
             say(f"{opened.about.title}: {opened.about.warning}")
@@ -68,6 +78,7 @@ def annotate(
         )  # fmt: skip
     if as_json:
         print_json(report.to_json())
+        say_passed_over(report.passed_over)
         return
     table = Table(title=Text(f"{report.annotator}: labels in {folder}"))
     for heading in ("source", "faces", "found", "on both flips"):
@@ -77,3 +88,4 @@ def annotate(
     out.print(table)
     for sentence in report.unreadable:
         say(f"left out: {sentence}")
+    say_passed_over(report.passed_over)

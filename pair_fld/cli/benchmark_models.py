@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pair_fld.cli.console import JsonOption, LabelledImagesOption, out, print_json, progress, say
+from pair_fld.cli.console import JsonOption, LabelledImagesOption, out, print_json, progress, say, say_passed_over
 from pair_fld.errors import PairError
 from pair_fld.outputs import OutputGuard
 
@@ -51,6 +51,8 @@ def models(
         OutputGuard([*files, *(images or [])], overwrite=overwrite).check(plot)
         make_writable(plot.parent)
     truth = labelled_folder(images) if images else None
+    if truth is not None:
+        say_passed_over(truth.passed_over)
     counts = threads or [1, 2]
     with progress(f"benchmark {len(files)} file{'s' * (len(files) > 1)}") as bar:
         rows = measuring.measure_models(files, threads=counts, runs=runs, dynamic=dynamic, truth=truth, progress=bar)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pair_fld.cli.console import JsonOption, out, print_json, progress, say
+from pair_fld.cli.console import JsonOption, out, print_json, progress, say, say_passed_over
 
 if TYPE_CHECKING:
     from pair_fld.submit.compare import Compared
@@ -45,6 +45,7 @@ def compare(
     from pair_fld.submit.verify import verification_images
 
     truth = labelled_folder(images)
+    say_passed_over(truth.passed_over)
     with tempfile.TemporaryDirectory(prefix="pairfld-compare-") as scratch:
         paths, faces = verification_images(truth, Path(scratch), limit)
         say(f"comparing {len(archives)} archives on {len(paths)} images")

@@ -6,7 +6,8 @@ import errno
 import json
 import sys
 import time
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,14 @@ def print_text(text: str) -> None:
 def say(message: str) -> None:
     """A sentence for the person watching, on stderr."""
     err.print(message, highlight=False, soft_wrap=True, markup=False)
+
+
+def say_passed_over(passed_over: Mapping[str, int]) -> None:
+    """One line on the files and folders that were no data, by reason; nothing where there are none."""
+    from pair_fld.data.sources.files import passed_over_sentence
+
+    if sentence := passed_over_sentence(Counter(passed_over)):
+        say(sentence)
 
 
 def complain(word: str, error: BaseException | str) -> None:

@@ -56,9 +56,9 @@ def fit_scheme(
 
     OutputGuard([labels, *targets], overwrite=overwrite).check(target)  # before the work
     make_writable(target.parent)
-    find = lookup_of(labels, lambda name: data_of(name, root))
+    find = lookup_of(labels, lambda name: data_of(name, root, say))
     with progress("read") as bar:
-        pairs = read_pairs(find, [data_of(name, root) for name in targets], bar)
+        pairs = read_pairs(find, [data_of(name, root, say) for name in targets], bar)
     with progress("fit") as bar:
         point_map, report = fit(pairs, zero=zero, progress=bar)
     point_map.save(target)

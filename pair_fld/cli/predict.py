@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pair_fld.cli.console import ArchiveOption, complain, progress, say
+from pair_fld.cli.console import ArchiveOption, complain, progress, say, say_passed_over
 
 DEFAULT_OUT = Path("landmarks")
 Turned = Literal["auto", "always", "never"]
@@ -125,7 +125,6 @@ def predict(
 
     Example: `pairfld predict photo.jpg holiday --out landmarks --draw drawn`
     """
-    from pair_fld.data.sources.files import passed_over_sentence
     from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked, weight_files
     from pair_fld.inference.inputs import collect
     from pair_fld.inference.outputs import Outputs
@@ -138,8 +137,7 @@ def predict(
     if not any((out, draw, sheet, json, csv, coco, labelme)):
         out = DEFAULT_OUT
     source, found = archive or shipped_archive(), collect(inputs)
-    if sentence := passed_over_sentence(found.passed_over):
-        say(sentence)
+    say_passed_over(found.passed_over)
     run = Prediction(
         found, Outputs(out, draw, sheet, json, csv, coco, labelme, stills), inputs=weight_files(source),
         resume=resume, overwrite=overwrite, every=every, limit=limit,

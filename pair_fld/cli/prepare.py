@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from pair_fld.cli.console import (
     print_json,
     progress,
     say,
+    say_passed_over,
     workspace,
 )
 from pair_fld.errors import PairError
@@ -70,7 +70,6 @@ def prepare(
     from pair_fld.data.packing.prepare import prepare as pack_faces
     from pair_fld.data.sample import STORED_FRAME
     from pair_fld.data.second_opinion import with_what_is_there
-    from pair_fld.data.sources.files import passed_over_sentence
 
     place = workspace(recipe, work, overrides, data=data)
     config = place.recipe.data
@@ -99,8 +98,7 @@ def prepare(
     for reason, count in report.get("warnings", {}).items():
         remedy = "`exif: ignore` reads such labels right" if reason == STORED_FRAME else "`audit: drop` leaves them out"
         say(f"suspicious: {count} x {reason} ({remedy})")
-    if sentence := passed_over_sentence(Counter(report.get("passed_over", {}))):
-        say(sentence)
+    say_passed_over(report.get("passed_over", {}))
     say(f"written: {target} (run.json lists what was left out; look at sheet-train.png)")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pair_fld.cli.console import JsonOption, OverwriteOption, out, print_json, progress, say
+from pair_fld.cli.console import JsonOption, OverwriteOption, out, print_json, progress, say, say_passed_over
 from pair_fld.errors import PairError
 from pair_fld.runs import check_claim, fresh_folder
 
@@ -59,6 +59,8 @@ def report(
     if images and dataset is not None:
         raise PairError("--dataset", "--images or --dataset", "both", "Leave one of them out.")
     truth = _truth(images or [], dataset)
+    if truth is not None:
+        say_passed_over(truth.passed_over)
     inputs = [*subjects, *(images or []), *([dataset] if dataset is not None else [])]
     check_claim(folder, "report", overwrite, inputs, resumes=False)  # before the work
     with opened(subjects) as models:

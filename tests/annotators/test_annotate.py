@@ -12,6 +12,7 @@ from pair_fld.annotators.images import data_of
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.annotations import Annotations, annotation_path
 from pair_fld.errors import PairError
+from pair_fld.runtime.frame import Frame, place
 from tests.annotators.conftest import red_face, red_image
 from tests.cli.command import pairfld
 
@@ -79,6 +80,35 @@ def test_images_without_labels_are_shown_whole(red_annotator: Path, tmp_path: Pa
     assert found is not None
     np.testing.assert_allclose(found.points, [[60, 250], [51, 241], [69, 241], [69, 259], [51, 259]], atol=1e-3)
     assert found.mirrored is None
+
+
+def test_a_label_file_is_shown_and_what_is_passed_over_is_counted(red_annotator: Path, tmp_path: Path):
+    """Two faces of one image in a table; hidden and linked files are listed by the one rule of all verbs."""
+    red_image(tmp_path / "faces" / "x.png", (150, 120), 20)
+    rows = [place(Frame(centre, 60.0, 0.0)).ravel() for centre in ((150.0, 120.0), (300.0, 200.0))]
+    text = "".join(f"x.png,{','.join(map(str, row))}\n" for row in rows)
+    (tmp_path / "faces" / "labels.csv").write_text(text)
+    for named in ("faces", "faces/labels.csv"):  # the folder goes by the one table in it
+        out = tmp_path / "out" / named.replace("/", "-")
+        report = run(red_annotator, data_of(str(tmp_path / named)), out)
+        assert list(report.sources.values()) == [{"faces": 2, "found": 1, "both_flips": 1}]
+        assert Annotations(out).find("x.png#1") is not None
+    red_image(tmp_path / "plain" / "a.png", (150, 120), 20)
+    (tmp_path / "plain" / ".hidden.pts").touch()  # no label: hidden files are no data
+    (tmp_path / "plain" / "notes.doc").touch()
+    report = run(red_annotator, data_of(str(tmp_path / "plain")), tmp_path / "seen", flips=1)
+    assert next(iter(report.sources.values()))["found"] == 1
+    assert report.to_json()["passed_over"] == {"hidden": 1, ".doc": 1}
+
+
+def test_files_that_may_be_labels_are_named(tmp_path: Path):
+    red_image(tmp_path / "a.png", (150, 120), 20)
+    (tmp_path / "b.json").write_text("{}")
+    said: list[str] = []
+    assert data_of(str(tmp_path), say=said.append).sources[0].kind == "unlabelled"
+    assert said == ["b.json: no labels of a known kind"]
+    with pytest.raises(PairError, match="a label file or a data configuration, found an image"):
+        data_of(str(tmp_path / "a.png"))
 
 
 def test_an_interrupted_run_goes_on(red_annotator: Path, tmp_path: Path):

@@ -99,6 +99,27 @@ def test_other_labels_of_an_image_with_two_faces_go_to_the_nearest(tmp_path: Pat
     np.testing.assert_array_equal(pairs.points[:, 0], [faces[1], faces[0]])
 
 
+def test_labels_of_any_kind_are_learnt_from(data: Path, tmp_path: Path):
+    """20 points in a CSV that no scheme has, to 51 in a COCO file; the two folders hold nothing but these."""
+    target = tmp_path / "coco"
+    target.mkdir()
+    rows, annotations = [], []
+    for seed in A:
+        rows.append(f"{data}/a/images/{seed}.png,{','.join(map(str, annotator_points(seed, 0).ravel().tolist()))}\n")
+        keypoints = [v for x, y in labels_of(seed).tolist() for v in (x, y, 2)]
+        annotations.append({"id": seed, "image_id": seed, "category_id": 1, "keypoints": keypoints})
+    (tmp_path / "twenty.csv").write_text("".join(rows))
+    images = [{"id": seed, "file_name": f"{data}/a/images/{seed}.png"} for seed in A]
+    (target / "faces.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    call = ("fit-scheme", "--from", str(tmp_path / "twenty.csv"), "--to", str(target))
+    done = pairfld(*call, "--out", str(tmp_path / "map.npz"), "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert list(report["faces"].values()) == [60]
+    assert report["nme_outer_corners_percent"] < 0.5
+    assert load_point_map(tmp_path / "map.npz").count == COUNT
+
+
 def test_zero_names_another_source(data: Path):
     pairs = read_pairs(lookup_of(str(data / "labels"), data_of), [config(data)])
     report = fit_scheme(pairs, zero="b", ridges=(1e-3,))[1]

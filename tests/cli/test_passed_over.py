@@ -47,6 +47,11 @@ def test_all_three_verbs_list_alike(labelled: Path) -> None:
     assert predicted.out.count('"name"') == 2
 
 
+def test_benchmark_models_counts_what_it_passes_over(labelled: Path) -> None:
+    Path("model.onnx").write_bytes(b"none")
+    assert LINE in pairfld("benchmark", "models", "model.onnx", "--images", str(labelled), "--runs", "1").err
+
+
 def _text(name: str) -> Path:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     return Path(name)

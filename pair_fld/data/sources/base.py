@@ -43,7 +43,9 @@ class FileFace:
 class Listing:
     """Collects the samples of one source, what was left out and what was passed over."""
 
-    def __init__(self, config: DataConfig, number: int) -> None:
+    def __init__(self, config: DataConfig, number: int, *, any_count: bool = False) -> None:
+        """any_count: labels of as many points as no scheme has are listed too."""
+        self.any_count = any_count
         self.source: SourceConfig = config.sources[number]
         self.number, self.root = number, Path(config.root)
         self.samples: list[Sample] = []

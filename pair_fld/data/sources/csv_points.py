@@ -76,7 +76,8 @@ def list_csv(listing: Listing) -> None:
         path = lookup.path(name)
         try:
             points = _points(row, mine, decimal_comma)
-            scheme_of(len(points), listing.source.scheme)
+            if not listing.any_count:
+                scheme_of(len(points), listing.source.scheme)
         except _BadRow as bad:
             listing.leave_out(path, BAD_LABELS, f"{where}: {bad}", suffix)
         except ValueError as error:

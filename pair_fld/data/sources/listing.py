@@ -41,9 +41,12 @@ READERS: dict[str, Callable[[Listing], None]] = {
 }
 
 
-def list_samples(config: DataConfig) -> Listed:
+def list_samples(config: DataConfig, *, any_count: bool = False) -> Listed:
     """All samples of all sources, in a fixed order (that of the sources, then of the names), what is left out and
     what is passed over.
+
+    Args:
+        any_count: labels of as many points as no scheme has are listed too, as far as their format allows.
 
     Raises:
         PairError: a source's folder is missing, holds nothing of its kind, or is configured in a way that cannot work.
@@ -55,15 +58,15 @@ def list_samples(config: DataConfig) -> Listed:
         raise PairError("data configuration", "sources of different names", ", ".join(names), "Rename one of them.")
     listed = Listed()
     for number in range(len(config.sources)):
-        listing = _list_source(config, number)
+        listing = _list_source(config, number, any_count)
         listed.samples.extend(listing.samples)
         listed.left_out.extend(listing.left_out)
         listed.passed_over.append(listing.passed_over)
     return listed
 
 
-def _list_source(config: DataConfig, number: int) -> Listing:
-    listing = Listing(config, number)
+def _list_source(config: DataConfig, number: int, any_count: bool) -> Listing:
+    listing = Listing(config, number, any_count=any_count)
     source = listing.source
     if source.kind != "synthetic" and source.path is None:
         raise PairError(f"source {source.name!r}", "a `path`", "none", "Give the folder, relative to `root`.")
