@@ -49,6 +49,8 @@ def constants() -> dict[str, Any]:
         "centre_detector": {"centre_unit": centre_detector.CENTRE_UNIT, "size_unit": centre_detector.SIZE_UNIT},
         "confidence": {
             "least": confidence._LEAST,  # pyright: ignore[reportPrivateUsage]
+            "least_eyes": confidence._LEAST_EYES,  # pyright: ignore[reportPrivateUsage]
+            "outer_eye_corners": list(scheme.OUTER_EYE_CORNERS),
             "doubtful": list(confidence.DOUBTFUL),
             "second_crop": list(confidence.SECOND_CROP),
         },

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pair_fld.evaluate.disturbances import DISTURBANCES, disturb
 from pair_fld.evaluate.metrics import nme
-from pair_fld.runtime.confidence import FEATURES, Confidence, face_features
+from pair_fld.runtime.confidence import FEATURES, SECOND_FEATURES, Confidence, face_features
 from pair_fld.runtime.detection import box_iou
 from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.geometry import points_box
@@ -23,6 +23,7 @@ from pair_fld.runtime.search import search_steps
 GOOD_NME = 0.08  # outer corners: a face below it counts as right
 FACE_NME, NO_FACE_NME = 0.2, 0.5  # below: a face that was found; above: none, or one that is seen upside down
 SAME_FACE = 0.15  # IoU of a detection's box and a label's, from which they are one face
+RANKS = 9  # errors between which the score is to tell faces apart: so many quantiles of those of the faces
 _LEAST, _LEAST_OF_A_KIND = 60, 12  # candidates, and right or wrong ones among them: fewer tell nothing
 
 
@@ -31,16 +32,16 @@ class Candidates:
     """What a pipeline saw.
 
     Attributes:
-        features: (n, 7), see `runtime.confidence.FEATURES`.
+        features: (n, 8), see `runtime.confidence.FEATURES`.
         nme: (n,) fractions under outer corners; inf for what is no face.
-        moved: (n,) see `runtime.confidence.moved`.
+        second: (n, 2) of a second crop, see `runtime.confidence.SECOND_FEATURES`.
         spreads, errors: (n, 51) spread of each point's heatmap and distance from its label, over the face's size; nan
             where a point is not labelled.
     """
 
     features: np.ndarray
     nme: np.ndarray
-    moved: np.ndarray
+    second: np.ndarray
     spreads: np.ndarray
     errors: np.ndarray
 
@@ -53,8 +54,9 @@ def collect_candidates(
     Args:
         pipeline: its detector and model; its own scores and thresholds play no part.
         images: (image (H, W, 3) uint8 BGR, labelled faces (51, 2) _img, nan where a point is not labelled). An image
-            with a face is disturbed in each of the ways of `disturbances` in turn; in it only what lies on the first
-            labelled face is taken, because others may be faces that nobody labelled.
+            with a face is looked at disturbed in each of the ways of `disturbances`; in it only what lies on the first
+            labelled face is taken, because others may be faces that nobody labelled. A face whose outer corners are
+            not labelled has no error to learn from and is left out.
         seed: of the disturbances.
     """
     rng = np.random.default_rng(seed)
@@ -63,21 +65,23 @@ def collect_candidates(
                                        turned="auto")  # fmt: skip
     rows = []
     try:
-        for number, (image, faces) in enumerate(images):
-            label = faces[0] if faces else None
-            if label is not None:
-                image, label = disturb(image, label, DISTURBANCES[number % len(DISTURBANCES)], rng)
-            rows += _candidates(pipeline, image, label)
+        for image, faces in images:
+            if not faces:
+                rows += _candidates(pipeline, image, None)
+                continue
+            for kind in DISTURBANCES:
+                rows += _candidates(pipeline, *disturb(image, faces[0], kind, rng))
     finally:
         pipeline.detector.search = search
-    columns = zip(*rows, strict=True) if rows else [np.zeros((0, n)) for n in (len(FEATURES), 1, 1, 51, 51)]
-    features, errors_of_faces, movements, spreads, errors = (np.array(list(column), np.float64) for column in columns)
-    return Candidates(features, errors_of_faces.reshape(-1), movements.reshape(-1), spreads, errors)
+    widths = (len(FEATURES), 1, len(SECOND_FEATURES), 51, 51)
+    columns = zip(*rows, strict=True) if rows else [np.zeros((0, n)) for n in widths]
+    features, errors_of_faces, second, spreads, errors = (np.array(list(column), np.float64) for column in columns)
+    return Candidates(features, errors_of_faces.reshape(-1), second, spreads, errors)
 
 
 def _candidates(
     pipeline: Pipeline, image: np.ndarray, label: np.ndarray | None
-) -> list[tuple[np.ndarray, float, float, np.ndarray, np.ndarray]]:
+) -> list[tuple[np.ndarray, float, np.ndarray, np.ndarray, np.ndarray]]:
     height, width = image.shape[:2]
     valid = None if label is None else np.asarray(np.isfinite(label).all(axis=1))
     file, rows = ImageFile.of_array(image), []
@@ -90,20 +94,22 @@ def _candidates(
             if spreads is None:
                 raise TypeError("a model without heatmaps has no spread to learn a confidence from")
             features = face_features(points, spreads[0], frame, detection.score)
-            movement = pipeline.movement(file, points, fit_frame(points))
+            second = pipeline.look_again(file, points, fit_frame(points))
         except ValueError:
             continue
         error, errors = np.inf, np.full(len(points), np.nan)
         if label is not None and valid is not None:
             known = np.nan_to_num(label)
             error = float(nme(points[None], known[None], valid[None])[0])
+            if np.isnan(error):
+                continue
             errors = np.where(valid, np.linalg.norm(points - known, axis=1), np.nan) / frame.size
-        rows.append((features, np.inf if np.isnan(error) else error, movement, spreads[0] / frame.size, errors))
+        rows.append((features, error, second, spreads[0] / frame.size, errors))
     return rows
 
 
 def learn_confidence(candidates: Candidates) -> Confidence:
-    """Logistic regressions of "the NME is below 0.08" and "there is a face", and the gain from spreads to deviations.
+    """What tells good faces from bad ones, and faces from none, and the gain from spreads to deviations.
 
     Raises:
         ValueError: too few candidates, or too few of one kind.
@@ -114,34 +120,55 @@ def learn_confidence(candidates: Candidates) -> Confidence:
             f"expected {_LEAST} or more candidates, right ones and wrong ones among them, found {len(good)} with "
             f"{good.sum()} right"
         )
-    weights, bias = _logistic(candidates.features, good)
+    weights, bias = _score_law(candidates.features, candidates.nme)
     # what lies between is a face that is badly seen: it teaches neither
     plain = (candidates.nme < FACE_NME) | (candidates.nme > NO_FACE_NME)
-    presence_weights, presence_bias = _logistic(candidates.features[plain], candidates.nme[plain] < FACE_NME)
-    more = np.column_stack([candidates.features, candidates.moved])
-    again_weights, again_bias = _logistic(more[plain], candidates.nme[plain] < FACE_NME)
+    face = candidates.nme[plain, None] < FACE_NME
+    presence_weights, (presence_bias,) = _logistic(candidates.features[plain], face)
+    more = np.column_stack([candidates.features, candidates.second])
+    again_weights, (again_bias,) = _logistic(more[plain], face)
     gain, power = _deviation_law(candidates)
-    return Confidence(weights, bias, presence_weights, presence_bias, gain, power, len(good), again_weights, again_bias)
+    return Confidence(
+        weights, bias, presence_weights, float(presence_bias), gain, power, len(good), again_weights, float(again_bias)
+    )
 
 
-def _logistic(features: np.ndarray, good: np.ndarray, decay: float = 1e-3) -> tuple[np.ndarray, float]:
-    """Weights and intercept by maximum likelihood, with a slight pull of the standardised weights to zero."""
+def _score_law(features: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights and intercept of the probability that a face's NME is below GOOD_NME.
+
+    The weights are those of proportional odds (McCullagh, "Regression Models for Ordinal Data", 1980): one set that
+    tells smaller errors from larger ones at each of RANKS quantiles, so that the score orders all faces and not only
+    those near GOOD_NME. Their scale and the intercept then make the score a probability.
+    """
+    good, face = errors < GOOD_NME, errors < NO_FACE_NME
+    bounds = np.unique(np.quantile(errors[face], np.linspace(0, 1, RANKS + 2)[1:-1]))
+    direction, _ = _logistic(features[face], errors[face, None] <= bounds)
+    if min((good & face).sum(), (~good & face).sum()) < _LEAST_OF_A_KIND:
+        face = np.ones(len(errors), bool)  # hardly a bad face: what is none stands in for it
+    scale, (bias,) = _logistic(features[face] @ direction[:, None], good[face, None])
+    return direction * scale[0], float(bias)
+
+
+def _logistic(features: np.ndarray, below: np.ndarray, decay: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (F,) and intercepts (K,) of the K binary columns of `below` (n, K), which share the weights, by maximum
+    likelihood with a slight pull of the standardised weights to zero; `features`: (n, F)."""
     mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
-    x, y = torch.from_numpy((features - mean) / deviation), torch.from_numpy(good.astype(np.float64))
-    solution = torch.zeros(features.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    x, y = torch.from_numpy((features - mean) / deviation), torch.from_numpy(below.astype(np.float64))
+    count = features.shape[1]
+    solution = torch.zeros(count + below.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([solution], max_iter=300, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(x @ solution[:-1] + solution[-1], y)
-        loss = loss + decay * solution[:-1].square().mean()
+        loss = F.binary_cross_entropy_with_logits((x @ solution[:count])[:, None] + solution[count:], y)
+        loss = loss + decay * solution[:count].square().mean()
         loss.backward()
         return loss
 
     optimizer.step(closure)
     found = solution.detach().numpy()
-    weights = found[:-1] / deviation
-    return weights, float(found[-1] - weights @ mean)
+    weights = found[:count] / deviation
+    return weights, found[count:] - weights @ mean
 
 
 def _deviation_law(candidates: Candidates, bins: int = 12) -> tuple[float, float]:

@@ -22,8 +22,8 @@ from .confidence import (
     FaceBounds,
     confidence_from_json,
     face_features,
-    moved,
     second_crop,
+    second_features,
 )
 from .detection import Detection, box_iou
 from .detector import load_detector
@@ -232,10 +232,12 @@ class Pipeline:
         pixel = np.array([frame.size for frame in frames]) * self.model.margin / size
         return points, np.asarray(spreads_crop, np.float64) * pixel[:, None]
 
-    def movement(self, image: ImageFile, points: np.ndarray, frame: Frame) -> float:
-        """`confidence.moved` of a face's points (51, 2) _img, whose frame this is, in a second crop."""
-        (again,), _ = self.locate(image, [second_crop(frame)])
-        return moved(points, again, frame.size)
+    def look_again(self, image: ImageFile, points: np.ndarray, frame: Frame) -> np.ndarray:
+        """`confidence.second_features` (2,) of a face's points (51, 2) _img, whose frame this is."""
+        (again,), spreads = self.locate(image, [second_crop(frame)])
+        if spreads is None:
+            raise TypeError("a model without heatmaps has no second opinion to give")
+        return second_features(points, again, spreads[0], frame.size)
 
     def _face(
         self,
@@ -255,7 +257,7 @@ class Pipeline:
             return None
         presence = self.confidence.presence(features)
         if self.confidence.doubts(presence):
-            presence = self.confidence.presence_again(features, self.movement(image, points, own))
+            presence = self.confidence.presence_again(features, self.look_again(image, points, own))
         if presence < bounds.presence:
             return None
         return Face(points, self.confidence.deviations(spreads, own.size), self.confidence.score(features), own)

@@ -41,7 +41,7 @@ CONFIDENCE_FACES = 60  # held-back training images per source that the scores ar
 # Images without a face beside them: so many for each with one, and at most.
 FACELESS_PER_FACE, FACELESS = 2, 420
 SCRAMBLED_SIDE = 900  # longest side of these: larger ones cost more and tell the same
-SCRAMBLED_PER_SOURCE = 8  # training images of each source whose blocks are mixed, beside these
+SCRAMBLED_PER_SOURCE = 16  # training images of each source whose blocks are mixed, beside these
 
 
 def learned_confidence(

@@ -13,7 +13,7 @@ import pytest
 
 from pair_fld.runtime.blazeface import AnchorLayer, anchor_centres, decode_faces
 from pair_fld.runtime.centre_detector import decode_map
-from pair_fld.runtime.confidence import Confidence, face_features, moved, second_crop
+from pair_fld.runtime.confidence import Confidence, face_features, second_crop, second_features
 from pair_fld.runtime.detection import Detection, sigmoid, weighted_nms
 from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix, frame_residual, move_frame, place
 from pair_fld.runtime.geometry import warp
@@ -240,8 +240,8 @@ def test_the_search_looks_in_the_same_places(
 
 def test_confidence_is_the_same(node: Node) -> None:
     confidence = Confidence(
-        np.linspace(-9, 2, 7), -20.0, np.linspace(-7, 3, 7), -17.0, gain=600.0, power=4.5,
-        again_weights=np.linspace(-5, 2, 8), again_bias=-3.0,
+        np.linspace(-9, 2, 8), -20.0, np.linspace(-7, 3, 8), -17.0, gain=600.0, power=4.5,
+        again_weights=np.linspace(-5, 2, 10), again_bias=-3.0,
     )  # fmt: skip
     frame = FRAMES[0]
     points = place(frame) + RNG.normal(0, 2, (51, 2))
@@ -252,7 +252,7 @@ def test_confidence_is_the_same(node: Node) -> None:
         """const features = m.faceFeatures(x.points, x.spreads, x.crop, 0.9);
            return { features, score: m.score(x.tree, features), presence: m.presence(x.tree, features),
                     deviations: m.deviations(x.tree, x.spreads, 60), second: m.secondCrop(x.crop),
-                    again: m.presenceAgain(x.tree, features, m.moved(x.points, x.spots, 60)),
+                    again: m.presenceAgain(x.tree, features, m.secondFeatures(x.points, x.spots, x.spreads, 60)),
                     doubts: [0.04, 0.5, 0.99].map(p => m.doubts(x.tree, p)) };""",
         spots=(points + 3).tolist(),
         points=points.tolist(),
@@ -264,7 +264,9 @@ def test_confidence_is_the_same(node: Node) -> None:
     assert np.isclose(confidence.score(features), got["score"], rtol=1e-9)
     assert np.isclose(confidence.presence(features), got["presence"], rtol=1e-9)
     assert np.allclose(confidence.deviations(spreads, 60), got["deviations"], rtol=1e-9)
-    assert np.isclose(confidence.presence_again(features, moved(points, points + 3, 60)), got["again"], rtol=1e-9)
+    assert np.isclose(
+        confidence.presence_again(features, second_features(points, points + 3, spreads, 60)), got["again"], rtol=1e-9
+    )
     assert np.allclose(numbers(second_crop(crop)), flat(got["second"]))
     assert [confidence.doubts(p) for p in (0.04, 0.5, 0.99)] == got["doubts"] == [False, True, False]
 

@@ -41,7 +41,7 @@ def test_too_few_faces_leave_the_scores_to_the_detector_and_say_so(
     def collect(pipeline: object, images: object) -> Candidates:
         seen.append(sum(not faces for _, faces in images))  # type: ignore[attr-defined]
         empty = np.zeros((0, 51))
-        return Candidates(np.zeros((0, 7)), np.zeros(0), np.zeros(0), empty, empty)
+        return Candidates(np.zeros((0, 8)), np.zeros(0), np.zeros((0, 2)), empty, empty)
 
     for name, stub in {"load_model": lambda path: Opened("heatmap"), "open_detector": lambda path: None,
                        "Pipeline": lambda detector, model: None, "collect_candidates": collect,

@@ -11,7 +11,8 @@ import { CONSTANTS } from "./constants.js";
 import { sigmoid } from "./detection.js";
 import { fitFrame, frameResidual, moveFrame, place } from "./frame.js";
 
-const { least: LEAST, doubtful: DOUBTFUL, second_crop: SECOND_CROP } = CONSTANTS.confidence;
+const { least: LEAST, least_eyes: LEAST_EYES, doubtful: DOUBTFUL, second_crop: SECOND_CROP } = CONSTANTS.confidence;
+const [LEFT_CORNER, RIGHT_CORNER] = CONSTANTS.confidence.outer_eye_corners;
 
 /** The probability that the points are good. @param {ConfidenceTree} tree @param {number[]} features */
 export function score(tree, features) {
@@ -28,10 +29,10 @@ export function doubts(tree, known) {
   return tree.again_weights.length > 0 && DOUBTFUL[0] < known && known < DOUBTFUL[1];
 }
 
-/** `presence`, knowing how far the points moved in a second crop.
- * @param {ConfidenceTree} tree @param {number[]} features @param {number} movement */
-export function presenceAgain(tree, features, movement) {
-  return sigmoid(dot([...features, movement], tree.again_weights) + tree.again_bias);
+/** `presence`, knowing what a second crop showed.
+ * @param {ConfidenceTree} tree @param {number[]} features @param {number[]} second */
+export function presenceAgain(tree, features, second) {
+  return sigmoid(dot([...features, ...second], tree.again_weights) + tree.again_bias);
 }
 
 /** The frame of the crop in which a doubtful face is looked at again. @param {Frame} frame fitted to its points */
@@ -39,11 +40,11 @@ export function secondCrop(frame) {
   return moveFrame(frame, SECOND_CROP);
 }
 
-/** How far the points of two crops lie apart, as a logarithm, over the face's size.
- * @param {Point[]} points @param {Point[]} again @param {number} size */
-export function moved(points, again, size) {
+/** What a second crop shows. @param {Point[]} points @param {Point[]} again those of the second crop
+ * @param {number[]} spreads of the second crop @param {number} size of the face */
+export function secondFeatures(points, again, spreads, size) {
   const square = points.reduce((sum, [x, y], k) => sum + (x - again[k][0]) ** 2 + (y - again[k][1]) ** 2, 0);
-  return Math.log(Math.max(Math.sqrt(square / points.length) / size, LEAST));
+  return [log(Math.sqrt(square / points.length) / size), log(mean(spreads) / size)];
 }
 
 /** Deviations in image pixels of points whose heatmaps spread so. @param {ConfidenceTree} tree
@@ -66,16 +67,29 @@ export function faceFeatures(points, spreads, cropFrame, detectorScore) {
   const shape = Math.sqrt(square / points.length) / frame.size;
   const [dx, dy, growth, turned] = frameResidual(cropFrame, frame);
   const spread = spreads.map((value) => value / frame.size);
+  const [left, right] = [points[LEFT_CORNER], points[RIGHT_CORNER]];
+  const eyes = Math.hypot(left[0] - right[0], left[1] - right[1]) / frame.size;
   const odds = Math.min(Math.max(detectorScore, 1e-6), 1 - 1e-6);
   return [
-    Math.log(Math.max(spread.reduce((a, b) => a + b) / spread.length, LEAST)),
-    Math.log(Math.max(quantile(spread, 0.9), LEAST)),
-    Math.log(Math.max(shape, LEAST)),
+    log(mean(spread)),
+    log(quantile(spread, 0.9)),
+    log(shape),
     Math.hypot(dx, dy),
     Math.abs(growth),
     Math.abs(turned) / 45,
     Math.log(odds / (1 - odds)),
+    Math.log(Math.max(eyes, LEAST_EYES)),
   ];
+}
+
+/** @param {number} value */
+function log(value) {
+  return Math.log(Math.max(value, LEAST));
+}
+
+/** @param {number[]} values */
+function mean(values) {
+  return values.reduce((a, b) => a + b) / values.length;
 }
 
 /** @param {number[]} a @param {number[]} b */

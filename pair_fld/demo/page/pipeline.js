@@ -20,7 +20,7 @@
  */
 
 import { decode, toInput } from "./codec.js";
-import { deviations, doubts, faceFeatures, moved, presence, presenceAgain, score, secondCrop } from "./confidence.js";
+import { deviations, doubts, faceFeatures, presence, presenceAgain, score, secondCrop, secondFeatures } from "./confidence.js";
 import { CONSTANTS } from "./constants.js";
 import { boxIou, weightedNms } from "./detection.js";
 import { look } from "./detectors.js";
@@ -240,7 +240,8 @@ export class Pipeline {
     let known = presence(confidence, features);
     if (doubts(confidence, known)) {
       const again = await this.locate(image, secondCrop(frame));
-      known = presenceAgain(confidence, features, moved(points, again.points, frame.size));
+      const second = secondFeatures(points, again.points, again.spreads ?? spreads, frame.size);
+      known = presenceAgain(confidence, features, second);
     }
     if (known < bounds.presence) return null;
     return {
