@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,19 +22,24 @@ import numpy as np
 
 from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import SkipSample
+from pair_fld.data.synthetic import render_scene
 from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.evaluate.confidence import GOOD_NME, calibration_error, rank_correlation
 from pair_fld.evaluate.disturbances import DISTURBANCES, disturb, turn
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import labelled_folder
+from pair_fld.export.model_cost import model_cost
 from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix
 from pair_fld.runtime.geometry import transform_points, warp
+from pair_fld.runtime.image_file import ImageFile
 from pair_fld.runtime.pipeline import Pipeline, PipelineOptions
+from pair_fld.submit.budget import IMAGE_SIDE
 
 FACELESS_SEED = 2024  # nothing is trained, tuned or calibrated on it
+SCENE_SEED = 2024  # of rendered images
 Labelled = tuple[np.ndarray, np.ndarray]  # image (H, W, 3) uint8 BGR, points (51, 2) _img, nan where not labelled
 
 
@@ -208,24 +214,41 @@ def counted(pipeline: Pipeline) -> Generator[Counts]:
         setattr(pipeline.model, "locate", locate)  # noqa: B010
 
 
-def cost(pipeline: Pipeline, images: Sequence[Path]) -> list[dict[str, Any]]:
-    """Network calls per image."""
-    rows = []
-    for path in images:
+def cost(pipeline: Pipeline, folder: Path, images: Sequence[Path], rounds: int = 5) -> list[dict[str, Any]]:
+    """Network calls, arithmetic and one core's time per image: of `images`, or of rendered scenes of IMAGE_SIDE pixels
+    with no, one and three faces.
+
+    folder: of the unpacked archive.
+    """
+    detector, model = (model_cost(folder / f"{name}.tflite").gflops for name in ("detector", "model"))
+    cases = [(path.name, ImageFile.open(path)) for path in images] or [
+        (f"{count} rendered", ImageFile.of_array(render_scene(SCENE_SEED, 0, IMAGE_SIDE, count).image))
+        for count in (0, 1, 3)
+    ]
+    rows: list[dict[str, Any]] = []
+    for name, image in cases:
         with counted(pipeline) as counts:
-            faces = pipeline.faces_of_file(path)
+            faces = pipeline.faces_of(image)
         rows.append(
-            {"image": path.name, "faces": [round(f.score or 0.0, 3) for f in faces], "detector": counts.detector,
-             "crops": counts.crops}
+            {"image": name, "faces": [round(f.score or 0.0, 3) for f in faces], "detector": counts.detector,
+             "crops": counts.crops, "gflops": round(counts.detector * detector + counts.crops * model, 3)}
         )  # fmt: skip
-    return rows
+    taken: list[list[float]] = [[] for _ in cases]
+    for _ in range(rounds):
+        for times, (_, image) in zip(taken, cases, strict=True):
+            start = time.process_time()
+            pipeline.faces_of(image)
+            times.append(1000 * (time.process_time() - start))
+    return [row | {"ms": round(float(np.median(times)), 1)} for row, times in zip(rows, taken, strict=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """One measurement as JSON on stdout."""
     parser = argparse.ArgumentParser(prog="python -m pair_fld.benchmarks.face_search", description=__doc__)
     parser.add_argument("what", choices=("turned", "small", "faceless", "confidence", "cost"))
-    parser.add_argument("paths", nargs="*", type=Path, help="folders of labelled images; for cost: images")
+    parser.add_argument(
+        "paths", nargs="*", type=Path, help="folders of labelled images; for cost: images, or none for rendered ones"
+    )
     parser.add_argument("--archive", type=Path, help="archive of pairfld package (default: tiny)")
     parser.add_argument("--limit", type=int, help="images per folder")
     parser.add_argument("--step", type=int, default=15, help="turned: degrees between the angles")
@@ -243,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
         "faceless": lambda p: faceless(p, options.count, options.seed),
         "confidence": lambda p: confidence(p, options.paths, options.seed, options.limit),
-        "cost": lambda p: cost(p, options.paths),
+        "cost": lambda p: cost(p, folder, options.paths),
     }
     with unpacked(archive) as folder:
         (pipeline,) = open_pipelines(folder, archive, 1, PipelineOptions(min_score=options.min_score))

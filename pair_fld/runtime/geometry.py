@@ -15,8 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .frame import frame_from_box, frame_matrix
-
 _FRACTIONS = 1024  # of a pixel, in which a crop's rows and columns are added up
 _OFF_HALF = 2.0**-20  # so that a half, which plain views are full of, is rounded alike whatever a last bit says
 _FAR = 2**29  # in these: 524,288 pixels, farther than any image reaches
@@ -33,22 +31,6 @@ def points_box(points: np.ndarray, valid: np.ndarray | None = None) -> np.ndarra
     if len(points) == 0:
         raise ValueError("a box needs at least one valid point, found none")
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
-
-
-def crop_matrix(box_img: np.ndarray, size: int, margin: float, rotation: float = 0.0) -> np.ndarray:
-    """`frame.frame_matrix` of the box's frame, for callers that know a box only.
-
-    `rotation` is the frame's roll: the content turns counter-clockwise on screen for a positive angle.
-
-    Args:
-        box_img: (4,) x0, y0, x1, y1 in image pixels.
-        size: side S of the crop in pixels.
-        margin: crop side over the box's longer side, > 0.
-
-    Raises:
-        ValueError: when the box has no extent or is not finite.
-    """
-    return frame_matrix(frame_from_box(box_img, rotation), size, margin)
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:

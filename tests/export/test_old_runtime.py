@@ -23,7 +23,8 @@ from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.export.tflite.flatbuffer import read_tflite
 from pair_fld.models import build_model
-from pair_fld.runtime.geometry import crop_matrix, points_box, warp
+from pair_fld.runtime.frame import frame_from_box, frame_matrix
+from pair_fld.runtime.geometry import points_box, warp
 from pair_fld.runtime.metadata import model_metadata, normalise
 from pair_fld.runtime.session import decode, read_metadata
 from tests.export.tiny_nets import Exported, random_crops, raw_outputs
@@ -88,7 +89,7 @@ def faces(metadata: dict[str, Any], count: int = 16) -> np.ndarray:
     size, crops = metadata["input"]["size"], []
     for index in range(count):
         face = render_face(11, index)
-        matrix = crop_matrix(points_box(face.points), size, metadata["crop"]["margin"])
+        matrix = frame_matrix(frame_from_box(points_box(face.points)), size, metadata["crop"]["margin"])
         crops.append(warp(face.image, matrix, size))
     return np.stack(crops)
 

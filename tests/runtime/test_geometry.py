@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pair_fld.runtime.frame import Frame, frame_matrix
+from pair_fld.runtime.frame import Frame, frame_from_box, frame_matrix
 from pair_fld.runtime.geometry import (
-    crop_matrix,
     from_norm,
     invert,
     points_box,
@@ -16,27 +15,31 @@ from pair_fld.runtime.geometry import (
 )
 
 
-def test_crop_matrix_by_hand():
+def box_matrix(box: np.ndarray, size: int, margin: float, rotation: float = 0.0) -> np.ndarray:
+    return frame_matrix(frame_from_box(box, rotation), size, margin)
+
+
+def test_the_matrix_of_a_box_by_hand():
     # box 10..30 x 20..40: centre (20, 30), side 20 x margin 2 = 40 -> crop of 80: scale 2, centre at 39.5
-    matrix = crop_matrix(np.array([10, 20, 30, 40]), 80, 2.0)
+    matrix = box_matrix(np.array([10, 20, 30, 40]), 80, 2.0)
     np.testing.assert_allclose(matrix, [[2, 0, -0.5], [0, 2, -20.5]], atol=1e-12)
 
 
 def test_outer_edges_of_the_square_are_the_outer_edges_of_the_crop():
-    matrix = crop_matrix(np.array([10, 20, 30, 40]), 64, 1.0)
+    matrix = box_matrix(np.array([10, 20, 30, 40]), 64, 1.0)
     np.testing.assert_allclose(transform_points(matrix, np.array([[10, 20], [30, 40]])), [[-0.5, -0.5], [63.5, 63.5]])
 
 
 def test_positive_rotation_turns_the_content_counter_clockwise():
     # the point to the right of the centre moves up (y grows downwards)
-    matrix = crop_matrix(np.array([0, 0, 10, 10]), 100, 1.0, rotation=90)
+    matrix = box_matrix(np.array([0, 0, 10, 10]), 100, 1.0, rotation=90)
     np.testing.assert_allclose(transform_points(matrix, np.array([10, 5])), [49.5, -0.5], atol=1e-9)
 
 
 @pytest.mark.parametrize("rotation", [0.0, 17.0, -90.0])
 def test_points_return_through_the_inverse(rotation: float):
     points = np.random.default_rng(0).uniform(-50, 500, (51, 2))
-    matrix = crop_matrix(np.array([40.5, 60, 210.25, 190]), 96, 1.45, rotation)
+    matrix = box_matrix(np.array([40.5, 60, 210.25, 190]), 96, 1.45, rotation)
     back = transform_points(invert(matrix), transform_points(matrix, points))
     np.testing.assert_allclose(back, points, atol=1e-9)
 
@@ -61,7 +64,7 @@ def test_drawn_dots_land_where_the_matrix_says(rotation: float, box_side: int, s
     shrink = box_side * 1.3 / size
     image = dot_image(700, dots, sigma=max(3.0, 1.3 * shrink))
     low = 355 - box_side / 2
-    matrix = crop_matrix(np.array([low, low, low + box_side, low + box_side]), size, 1.3, rotation)
+    matrix = box_matrix(np.array([low, low, low + box_side, low + box_side]), size, 1.3, rotation)
     crop = warp(image, matrix, size)
     expected = transform_points(matrix, dots)
     radius = max(4, round(4 * max(3.0, 1.3 * shrink) / shrink))
@@ -73,7 +76,7 @@ def test_a_large_face_is_not_aliased():
     # one-pixel stripes have the mean grey everywhere once they are averaged; sampling alone would show bands
     stripes = np.zeros((1024, 1024), np.uint8)
     stripes[:, ::2] = 255
-    matrix = crop_matrix(np.array([100, 100, 900, 900]), 96, 1.0)
+    matrix = box_matrix(np.array([100, 100, 900, 900]), 96, 1.0)
     crop = warp(stripes, matrix, 96)
     assert np.abs(crop[2:-2, 2:-2].astype(int) - 128).max() <= 20
     bands = cv2.warpAffine(stripes, matrix, (96, 96), flags=cv2.INTER_LINEAR)
@@ -81,7 +84,7 @@ def test_a_large_face_is_not_aliased():
 
 
 def test_outside_the_image_is_black():
-    crop = warp(np.full((50, 50, 3), 200, np.uint8), crop_matrix(np.array([30, 30, 80, 80]), 64, 1.0), 64)
+    crop = warp(np.full((50, 50, 3), 200, np.uint8), box_matrix(np.array([30, 30, 80, 80]), 64, 1.0), 64)
     assert crop[:20, :20].min() == 200
     assert crop[40:, 40:].max() == 0
 
@@ -102,7 +105,7 @@ def test_points_box_honours_the_mask():
 @pytest.mark.parametrize("box", [[5, 5, 5, 5], [0, 0, np.nan, 4], [9, 9, 3, 3]])
 def test_a_box_without_extent_is_refused(box: list[float]):
     with pytest.raises(ValueError, match=r"expected a box with x1 > x0 or y1 > y0, found"):
-        crop_matrix(np.array(box), 64, 1.2)
+        box_matrix(np.array(box), 64, 1.2)
 
 
 def test_a_crop_by_hand() -> None:
