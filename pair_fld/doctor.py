@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from pair_fld.errors import PairError
 from pair_fld.face_detector.files import DISTRIBUTION, PIP
+from pair_fld.runs import installed_version
 
 State = Literal["good", "missing", "optional", "note"]
 LEAST_DISK_GB = 2.0  # packed faces, checkpoints and the environments of archives
@@ -76,9 +77,9 @@ def _packages() -> Iterator[Finding]:
     for entry in entries:
         if entry.marker is not None and not entry.marker.evaluate({"extra": ""}):
             continue
-        found = _version(entry.name)
+        found = installed_version(entry.name)
         if found is None and entry.name == "opencv-python-headless":
-            found = _version("opencv-python")  # serves as well
+            found = installed_version("opencv-python")  # serves as well
         if found is None:
             yield Finding(entry.name, "missing", "not installed", f'pip install "{entry}"', True)
         elif not entry.specifier.contains(found, prereleases=True):
@@ -89,7 +90,7 @@ def _packages() -> Iterator[Finding]:
 
 def _runtimes() -> Iterator[Finding]:
     for name, (module, use) in _RUNTIMES.items():
-        if (found := _version(name)) is None:
+        if (found := installed_version(name)) is None:
             if name != "tflite-runtime":
                 yield Finding(f"{name}, runs {use}", "missing", "not installed", f"pip install {name}")
             continue
@@ -100,7 +101,7 @@ def _runtimes() -> Iterator[Finding]:
 
 
 def _opencv() -> Iterator[Finding]:
-    if _version("opencv-python") and _version("opencv-python-headless"):
+    if installed_version("opencv-python") and installed_version("opencv-python-headless"):
         remedy = "pip uninstall -y opencv-python opencv-python-headless, then pip install opencv-python-headless"
         yield Finding("OpenCV", "missing", "two packages that overwrite each other", remedy)
 
@@ -165,7 +166,7 @@ def _disk() -> Iterator[Finding]:
 
 def _optional() -> Iterator[Finding]:
     for name, (use, remedy) in _OPTIONAL.items():
-        found = _version(name)
+        found = installed_version(name)
         state: State = "good" if found else "optional"
         yield Finding(f"{name}, for {use}", state, found or "not installed", "" if found else remedy)
 
@@ -175,13 +176,6 @@ def _programs() -> Iterator[Finding]:
         there = shutil.which(name) is not None
         remedy = "" if there else f"Install {name} with your system's packages."
         yield Finding(f"{name}, for {use}", "good" if there else "optional", "there" if there else "not found", remedy)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _error(call: Callable[[], Any]) -> str:

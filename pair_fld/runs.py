@@ -37,14 +37,15 @@ def provenance(config: dict[str, Any], *, seed: int | None = None, data_hash: st
         "pair_fld": pair_fld.__version__,
         "commit": _git_commit(),
         "python": platform.python_version(),
-        "packages": {name: v for name in _PACKAGES if (v := _version(name))},
+        "packages": {name: v for name in _PACKAGES if (v := installed_version(name))},
         "seed": seed,
         "data_hash": data_hash,
         "config": config,
     }
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of an installed distribution, None where there is none."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -20,12 +20,12 @@ def test_a_set_up_machine_lacks_nothing() -> None:
 
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = doctor._version
+    there = doctor.installed_version
 
     def version(package: str) -> str | None:
         return {"onnxruntime": None, "numpy": "1.26.4"}.get(package, there(package))
 
-    monkeypatch.setattr(doctor, "_version", version)
+    monkeypatch.setattr(doctor, "installed_version", version)
     monkeypatch.setattr(doctor, "requires", lambda name: ["onnxruntime>=1.22", "numpy>=2.0", 'x>=1; extra == "dev"'])
     found: dict[str, Any] = {finding.subject: finding for finding in doctor._packages()}
     assert (found["onnxruntime"].state, found["onnxruntime"].remedy) == ("missing", 'pip install "onnxruntime>=1.22"')

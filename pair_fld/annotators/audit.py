@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pair_fld.data.dataset import SPLITS, FaceDataset, LabelSource
 from pair_fld.data.packing.contact_sheet import ORANGE, contact_sheet
 from pair_fld.data.packing.duplicates import SAME_IMAGE, difference_hash, find_near, thumbnail
 from pair_fld.data.second_opinion import open_reference
+from pair_fld.data.zero_points import Shift
 from pair_fld.io import atomic_path
 from pair_fld.progress import Progress, no_progress
 
@@ -29,10 +30,22 @@ COLUMNS = ("rank", "path", "source", "split", "weight", "reason", "detail", "cer
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. ranked: rows of the dataset with their doubts, the worst first."""
+    """What was found.
+
+    Attributes:
+        faces: labelled faces of the dataset.
+        ranked: rows of the dataset with their doubts, the worst first.
+        shifts: of the packed labels against the reference, by the sources' names; empty without a reference.
+    """
 
     faces: int
     ranked: list[tuple[int, list[Verdict]]]
+    shifts: dict[str, Shift] = field(default_factory=dict)
+
+    @property
+    def shifted_sources(self) -> list[str]:
+        """Sources whose labels lie too far to one side."""
+        return [name for name, shift in self.shifts.items() if shift.size > checks.OFF_SOURCE]
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -49,7 +62,16 @@ class Audit:
             }
             for row, mine in self.ranked[:limit]
         ]
-        return {"faces": self.faces, "doubtful": len(self.ranked), "reasons": self.reasons, "worst": worst}
+        tree: dict[str, Any] = {
+            "faces": self.faces,
+            "doubtful": len(self.ranked),
+            "reasons": self.reasons,
+            "worst": worst,
+        }
+        if self.shifts:
+            off = self.shifted_sources
+            tree["shifts"] = {name: {**shift.to_json(), "off": name in off} for name, shift in self.shifts.items()}
+        return tree
 
 
 def audit_dataset(dataset: FaceDataset, reference: ReferenceConfig | None, progress: Progress = no_progress) -> Audit:
@@ -67,11 +89,14 @@ def audit_dataset(dataset: FaceDataset, reference: ReferenceConfig | None, progr
     found = checks.check_shapes(points_img, mask) + checks.check_quality(faces.frame[rows, 2] / scale, sharp)
     pairs, similarity = find_near(hashes, thumbs, dataset.config.near_duplicate_distance)
     found += checks.check_duplicates(points, mask, pairs[similarity >= SAME_IMAGE])
+    shifts: dict[str, Shift] = {}
     if reference is not None:
         said, asked, apart, known = _reference(dataset, rows, reference, progress)
         found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows], apart)
+        by_number = checks.label_shifts(points_img, mask & known, said, faces.source[rows])
+        shifts = {dataset.config.sources[number].name: shift for number, shift in by_number.items()}
     verdicts = [Verdict(int(rows[v.row]), v.reason, v.weight, v.detail) for v in found]
-    return Audit(len(rows), rank(verdicts))
+    return Audit(len(rows), rank(verdicts), shifts)
 
 
 def _look(dataset: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

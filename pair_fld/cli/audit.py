@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.text import Text
 
 from pair_fld.cli.console import JsonOption, OverwriteOption, out, print_json, progress, say
 from pair_fld.errors import PairError
+
+if TYPE_CHECKING:
+    from pair_fld.annotators.audit import Audit
 
 WORST = 20  # faces of the printed table
 
@@ -72,6 +75,27 @@ def audit(
     for row in table_rows(found, dataset, WORST):
         table.add_row(*map(Text, row))
     out.print(table)
+    if found.shifts:
+        out.print(_shift_table(found))
     for reason, count in found.reasons.items():
         out.print(f"{count} x {reason}")
     say(f"written: {folder}/audit.csv{', worst.png (the 64 worst, in reading order)' if sheet else ''}")
+
+
+def _shift_table(found: Audit) -> Table:
+    """How far each source's labels lie from the reference; those that are off are marked."""
+    from pair_fld.data.audit import OFF_SOURCE
+
+    table = Table(
+        title="shift of the packed labels against the reference",
+        caption=f"% of the eye distance, x to the right and y down; off: by more than {OFF_SOURCE:g} % "
+        "(`offset: auto` takes it out)",
+    )
+    for heading in ("source", "faces", "shift x", "shift y", "spread x", "spread y", ""):
+        table.add_column(heading, justify="left" if heading in ("source", "") else "right")
+    off = found.shifted_sources
+    for name, shift in found.shifts.items():
+        spread = [f"{v:.2f}" for v in shift.spread]
+        cells = (str(shift.faces), f"{shift.x:+.2f}", f"{shift.y:+.2f}", *spread)
+        table.add_row(Text(name), *cells, Text("off", "yellow") if name in off else "")
+    return table

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pair_fld.data.zero_points import estimate_shift, eye_distance, remove_shift
+from pair_fld.data.zero_points import Shift, estimate_shift, eye_distance, remove_shift
 from pair_fld.runtime.mean_face import MEAN_FACE
 
 EXCHANGED = "left and right exchanged (mirrored without the swap)"
@@ -50,6 +50,7 @@ FLIPS_APART = 4.0  # percent of the eye distance, median over the points, betwee
 # beyond it a disagreement says more of the reference than of the label (of the 20 gravest of 13,945 faces, 18 were so,
 # and all 18 labels were right)
 OFF = 8.0  # percent of the eye distance that a whole label may be shifted, the source's own shift taken out
+OFF_SOURCE = 1.0  # percent of the eye distance: a source whose labels are shifted further is named
 DIFFERENT = 6.0  # percent of the eye distance between the labels of two near-duplicates
 MIN_SIZE = 24.0  # pixels of the image: the size of the face's frame
 MIN_SHARPNESS = 0.035  # see `sharpness`
@@ -142,6 +143,18 @@ def _far_points(points: np.ndarray, mask: np.ndarray) -> list[int]:
     return out.tolist() if left.sum() >= 10 else []
 
 
+def label_shifts(points: np.ndarray, mask: np.ndarray, reference: np.ndarray, source: np.ndarray) -> dict[int, Shift]:
+    """Each source's shift against a reference; arguments as `check_reference`'s. Sources without a face to tell it by
+    are not there."""
+    unit, shifts = eye_distance(points, mask), {}
+    for number in np.unique(source).tolist():
+        mine = source == number
+        shift = estimate_shift(points[mine], reference[mine], mask[mine], unit[mine])
+        if shift.faces:
+            shifts[number] = shift
+    return shifts
+
+
 def check_reference(
     points: np.ndarray,
     mask: np.ndarray,
@@ -162,9 +175,8 @@ def check_reference(
     unit = eye_distance(points, mask)
     found = np.asarray(np.isfinite(reference).all(axis=(1, 2)))
     labels = points.astype(np.float64)
-    for number in np.unique(source):
+    for number, shift in label_shifts(points, mask, reference, source).items():
         mine = source == number
-        shift = estimate_shift(points[mine], reference[mine], mask[mine], unit[mine])
         labels[mine] = remove_shift(labels[mine], shift.vector, unit[mine])
     counted = mask & found[:, None]
     off = np.where(counted[..., None], labels - np.nan_to_num(reference), 0.0)

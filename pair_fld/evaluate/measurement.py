@@ -81,6 +81,7 @@ class MeasurementSpec:
         """The settings, as the report keeps them."""
         record = {"model": self.name, "flip": self.flip, "images": [str(p) for p in self.images], "split": self.split}
         record |= {"views": self.views} if self.views > 1 else {}
+        record |= {name: True for name in ("disturbed", "slices") if getattr(self, name)}
         return record | ({"protocol": self.protocol.name} if self.protocol else {})
 
     def check(self) -> None:

@@ -141,6 +141,11 @@ def point_nme(predicted: np.ndarray, truth: np.ndarray, valid: np.ndarray, norma
     return masked_mean(normalise(point_errors(predicted, truth, valid), unit[:, None]).T)
 
 
+def plain_number(value: float) -> float | None:
+    """A figure for JSON, rounded to 6 decimals; None where it is not finite."""
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
 def failure_rate(errors: np.ndarray, threshold: float) -> float:
     """Share of the scored faces (not nan) whose NME exceeds `threshold`; nan when none is scored."""
     scored = errors[~np.isnan(errors)]

@@ -26,6 +26,7 @@ from pair_fld.evaluate.metrics import (
     failure_rate,
     masked_mean,
     nme,
+    plain_number,
     point_nme,
     region_nme,
     shift_removed_nme,
@@ -60,10 +61,10 @@ class Scores:
 
     def keys(self, normaliser: str) -> dict[str, float | int | None]:
         """Flat metrics under keys that name the normaliser."""
-        flat: dict[str, float | int | None] = {f"nme_{normaliser}_percent": _number(self.nme_percent)}
+        flat: dict[str, float | int | None] = {f"nme_{normaliser}_percent": plain_number(self.nme_percent)}
         for t in THRESHOLDS:
-            flat[f"failure_at_{t:.2f}_{normaliser}_percent"] = _number(self.failure_percent[t])
-            flat[f"auc_at_{t:.2f}_{normaliser}_fraction"] = _number(self.auc_fraction[t])
+            flat[f"failure_at_{t:.2f}_{normaliser}_percent"] = plain_number(self.failure_percent[t])
+            flat[f"auc_at_{t:.2f}_{normaliser}_fraction"] = plain_number(self.auc_fraction[t])
         flat[f"not_scored_{normaliser}_faces"] = self.not_scored
         return flat
 
@@ -89,11 +90,11 @@ class GroupScores:
     def to_json(self) -> dict[str, Any]:
         """Plain values; a figure that is not finite is null, as in `Result.to_json`."""
         tree: dict[str, Any] = {"faces": self.faces, **_flat(self.scores)}
-        tree[SHIFT_REMOVED] = _number(self.shift_removed_percent)
+        tree[SHIFT_REMOVED] = plain_number(self.shift_removed_percent)
         if self.regions is not None:
             tree["regions"] = _flat_regions(self.regions)
         if self.points is not None:
-            tree[POINTS] = [_number(value) for value in self.points]
+            tree[POINTS] = [plain_number(value) for value in self.points]
         return tree
 
 
@@ -138,18 +139,18 @@ class Result:
         return {
             "faces": self.faces,
             **_flat(self.overall),
-            SHIFT_REMOVED: _number(self.shift_removed_percent()),
+            SHIFT_REMOVED: plain_number(self.shift_removed_percent()),
             "sources": {
                 s: {
                     "faces": self.source_names.count(s),
                     **_flat(v),
-                    SHIFT_REMOVED: _number(self.shift_removed_percent(s)),
+                    SHIFT_REMOVED: plain_number(self.shift_removed_percent(s)),
                     "label_shift": self.shifts[s].to_json(),
                 }
                 for s, v in self.sources.items()
             },
             "regions": _flat_regions(self.regions),
-            POINTS: [_number(value) for value in self.points],
+            POINTS: [plain_number(value) for value in self.points],
             "visibility": self.visibility.to_json(),
         }
 
@@ -360,12 +361,8 @@ def draw_ced(axes: Axes, results: Mapping[str, Result], normaliser: str = "outer
 
 
 def _flat_regions(regions: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | int | None]]:
-    return {r: {f"nme_{n}_percent": _number(v) for n, v in values.items()} for r, values in regions.items()}
+    return {r: {f"nme_{n}_percent": plain_number(v) for n, v in values.items()} for r, values in regions.items()}
 
 
 def _flat(scores: Mapping[str, Scores]) -> dict[str, float | int | None]:
     return {key: value for n, s in scores.items() for key, value in s.keys(n).items()}
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from pair_fld.data.sample import SEEN
 from pair_fld.data.zero_points import EYES_PER_BOX, eye_distance
-from pair_fld.evaluate.metrics import masked_mean, normalise, outer_corners, point_errors
+from pair_fld.evaluate.metrics import masked_mean, normalise, outer_corners, plain_number, point_errors
 
 NOT_STATED = -1  # of a point whose source says nothing about visibility
 
@@ -32,8 +32,8 @@ class PointScores:
     def to_json(self) -> dict[str, float | int | None]:
         return {
             "points": self.points,
-            "nme_outer_corners_or_box_percent": _number(self.nme_percent),
-            "mean_heatmap_spread_percent": None if self.spread_percent is None else _number(self.spread_percent),
+            "nme_outer_corners_or_box_percent": plain_number(self.nme_percent),
+            "mean_heatmap_spread_percent": None if self.spread_percent is None else plain_number(self.spread_percent),
         }
 
 
@@ -51,7 +51,7 @@ class VisibilityScores:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "nme_outer_corners_or_box_percent": _number(self.nme_percent),
+            "nme_outer_corners_or_box_percent": plain_number(self.nme_percent),
             "box_normalised_faces": self.box_faces,
             "seen_points": self.seen.to_json(),
             "hidden_points": self.hidden.to_json(),
@@ -99,7 +99,3 @@ def score_visibility(
         int(by_box.sum()),
         float(masked_mean(masked_mean(relative))) * 100,
     )
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None

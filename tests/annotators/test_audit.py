@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from pair_fld.annotators.fit_scheme import fit_scheme
+from pair_fld.annotators.pairs import lookup_of, read_pairs
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data import audit as checks
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.runtime.landmark_files import read_one_face, write_faces
-from tests.annotators.shapes import write_set
+from tests.annotators.shapes import write_annotations, write_set
 from tests.cli.command import pairfld
 
 SEEDS = range(12)
@@ -29,6 +31,38 @@ def data(tmp_path: Path) -> DataConfig:
     wrong(tmp_path, 5, lambda p: p[::-1])
     source = SourceConfig(name="set", kind="ibug", path="set", split="train")
     return DataConfig(sources=[source], root=str(tmp_path), pack_size=64, num_workers=1)
+
+
+def test_sources_whose_labels_are_shifted_are_named(tmp_path: Path):
+    """Labels of `b` lie 2 % to the right and 1 % up; the reference is learnt at the zero point of `a`."""
+    faces = {"a": range(40), "b": range(40, 80)}
+    write_set(tmp_path, "a", faces["a"])
+    write_set(tmp_path, "b", faces["b"], (2.0, -1.0))
+    write_annotations(tmp_path / "labels", tmp_path, faces)
+    sources = [SourceConfig(name=name, kind="ibug", path=name, split="train") for name in "ab"]
+    config = DataConfig(sources=sources, root=str(tmp_path), pack_size=64, num_workers=1)
+    pairs = read_pairs(lookup_of(str(tmp_path / "labels"), lambda _: config), [config])
+    fit_scheme(pairs, ridges=(1e-3,))[0].save(tmp_path / "map.npz")
+    prepare(config, tmp_path / "pack")
+    call = (
+        "audit",
+        str(tmp_path / "pack"),
+        "--labels",
+        str(tmp_path / "labels"),
+        "--scheme",
+        str(tmp_path / "map.npz"),
+    )
+    done = pairfld(*call, "--out", str(tmp_path / "audit"), "--json")
+    assert done.code == 0, done.err
+    shifts = json.loads(done.out)["shifts"]
+    assert [shifts[name]["off"] for name in "ab"] == [False, True]
+    assert [shifts["b"][f"{axis}_percent"] for axis in "xy"] == pytest.approx([2.0, -1.0], abs=0.2)
+    assert (shifts["b"]["faces"], max(shifts["b"]["spread_percent"]) < 0.5) == (40, True)
+    record = json.loads((tmp_path / "audit/run.json").read_text())
+    assert record["report"]["shifts"] == shifts
+    lines = pairfld(*call, "--out", str(tmp_path / "again")).out.splitlines()
+    (row,) = [line for line in lines if line.split()[1:3] == ["b", "│"]]
+    assert "off" in row
 
 
 def test_prepare_warns_drops_or_is_silent(data: DataConfig, tmp_path: Path):

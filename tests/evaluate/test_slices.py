@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from pair_fld.evaluate import slices
 from pair_fld.evaluate.measurement import MeasurementSpec
 from pair_fld.evaluate.slices import SLICES, View, slice_scores
 from pair_fld.evaluate.validate import labelled_folder
+from pair_fld.io import write_json
 from pair_fld.runtime.frame import Frame, fit_frame, place
 from tests.evaluate.test_disturbed_frames import Stubborn
 from tests.evaluate.test_disturbed_frames import folder as folder  # the fixture
@@ -93,3 +95,14 @@ def test_packed_crops_have_no_slices() -> None:
     spec = MeasurementSpec((Path(__file__),), (), lambda: pytest.fail("listed"), Path("pack"), "valid", slices=True)
     with pytest.raises(PairError, match="--slices: expected a model and whole images, found texts or packed crops"):
         spec.check()
+
+
+@pytest.mark.parametrize("option", ["disturbed", "slices"])
+def test_a_report_with_more_measurements_is_not_replaced_by_one_without(tmp_path: Path, option: str) -> None:
+    plain = MeasurementSpec((Path("m.tflite"),), (), lambda: pytest.fail("listed"), Path("pack"))
+    more = replace(plain, **{option: True})
+    folder = more.own_folder(tmp_path)
+    folder.mkdir(parents=True)
+    write_json(folder / "run.json", {"config": more.record()})
+    assert more.own_folder(tmp_path) == folder
+    assert plain.own_folder(tmp_path) != folder
