@@ -8,10 +8,15 @@ import pytest
 
 from pair_fld.config import (
     AugmentConfig,
+    BudgetConfig,
+    ConventionConfig,
     DataConfig,
     DetectorConfig,
     DistillConfig,
+    ParetoConfig,
+    ProtocolConfig,
     QuantConfig,
+    SourceConfig,
     StageConfig,
     TrainConfig,
     config_root,
@@ -134,12 +139,65 @@ def test_missing_file_lists_the_known_names() -> None:
         ("student.train.losses={}", "at least 1 item"),
         ("data.pack_margin=1.0e+30", "less than or equal to 10"),
         ("student.model.input_size=1000000", "less than or equal to 4096"),
+        ("student.train.losses.wing=-1", "'student.train.losses.wing' = -1"),
+        ("student.train.warmup_epochs=1e9", "less than or equal to 10000"),
+        ("student.train.augment.rotation=5000", "less than or equal to 180"),
+        ("student.train.augment.scale=5", "less than or equal to 1"),
+        ("student.train.augment.shift=9", "less than or equal to 1"),
+        ("budget.model_mb.max=-1", "greater than 0"),
+        ("quant.precisions=[int8-static, int8-static]", "precisions: [int8-static, int8-static] names one twice"),
+        ("quant.formats=[tflite, tflite]", "formats: [tflite, tflite] names one twice"),
+        ("data.sources.0.name=''", "at least 1 character"),
+        ("data.sources.0.images=x", "source 'synthetic': kind synthetic has no `images`"),
+        (
+            "data.sources.0={name: s, kind: csv, path: t.csv, box: [0, 0, 1, 1], count: 3, seed: 4}",
+            "source 's': kind csv has no `box`, `count`, `seed`",
+        ),
+        (
+            "data.sources.0={name: s, kind: synthetic, count: 1, scheme: wflw98, exif: ignore}",
+            "kind synthetic has no `scheme`, `exif`",
+        ),
+        (
+            "data.sources.0={name: s, kind: unlabelled, path: p, labels: human}",
+            "kind unlabelled has no labels of human; write labels: none",
+        ),
     ],
 )
 def test_override_errors(override: str, expected: str) -> None:
     with pytest.raises(PairError) as error:
         load_recipe("synthetic", [override])
     assert expected in str(error.value)
+
+
+def test_sections_without_a_recipe_have_bounds_too(tmp_path: Path) -> None:
+    for text in ("steps: 1\nwidths: [0, -3, 24, 32, 40]\n", "steps: 1\nwidths: [5000, 3, 24, 32, 40]\n"):
+        with pytest.raises(PairError, match=r"'widths\.0' = "):
+            load_section(DetectorConfig, "detector", written(tmp_path, text))
+    text = "source: {name: p, kind: ibug, path: p}\nfaces: 9\nwhole: 8\nevery: 1\n"
+    with pytest.raises(PairError, match=r"found faces: 9 is more than whole: 8, of which they are a part\."):
+        load_section(ProtocolConfig, "protocol", written(tmp_path, text))
+
+
+SECTIONS_OF_FILES = {"data": DataConfig, "protocol": ProtocolConfig, "convention": ConventionConfig,
+                     "teacher": StageConfig, "student": StageConfig, "quant": QuantConfig, "budget": BudgetConfig,
+                     "detector": DetectorConfig, "pareto": ParetoConfig}  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", SECTIONS_OF_FILES)
+def test_shipped_sections_are_valid(folder: str) -> None:
+    names = [path.stem for path in (config_root() / folder).glob("*.yaml")]
+    assert names
+    for name in names:
+        load_section(SECTIONS_OF_FILES[folder], folder, name)
+
+
+def test_recorded_sources_keep_keys_that_their_kind_has_no_use_for() -> None:
+    tree = {"name": "u", "kind": "unlabelled", "path": "u", "labels": "human", "seed": 5, "scheme": "ibug68"}
+    recorded = read_recorded(DataConfig, {"sources": [tree]})
+    assert (recorded.sources[0].labels, recorded.sources[0].seed) == ("human", 5)
+    # what a run records today has every key, most with its default
+    plain = DataConfig(sources=[SourceConfig(name="c", kind="csv", path="t.csv")])
+    assert DataConfig.model_validate_json(plain.model_dump_json()) == plain
 
 
 def test_a_folder_named_as_a_configuration(tmp_path: Path) -> None:

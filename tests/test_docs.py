@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import typer
+import yaml
 
 import pair_fld
 from pair_fld.cli.app import app
+from pair_fld.config import SchemeConfig, SourceConfig
+from pair_fld.config.schema import SOURCE_KINDS
+from pair_fld.data.sources.listing import READERS
 from pair_fld.data.synthetic import render_face
 from pair_fld.report.pareto import load_peers
 from pair_fld.runtime.codec import heatmap_moments
@@ -24,6 +29,7 @@ from pair_fld.runtime.mean_face import MEAN_FACE
 DOCS = Path(pair_fld.__file__).parent / "docs"
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(DOCS.glob("*.md"))
+YOUR_DATA = (DOCS / "your-data.md").read_text(encoding="utf-8")
 MARGIN = 1.45
 
 
@@ -87,6 +93,29 @@ def test_method_names_files_and_functions_that_exist() -> None:
         text = (DOCS.parent / path).read_text(encoding="utf-8")
         last = name.rpartition(".")[2]
         assert re.search(rf'(?:def|class) {last}\b|^{last}\b|"{last}"', text, re.MULTILINE), (path, name)
+
+
+def settings_rows(keys: str) -> dict[str, str]:
+    """key -> its row, of the tables of your-data.md whose first column is `keys`."""
+    rows: dict[str, str] = {}
+    for table in re.findall(rf"^\| {keys} \|.*\n\|---.*\n((?:\|.*\n)+)", YOUR_DATA, re.MULTILINE):
+        for line in table.splitlines():
+            rows |= dict.fromkeys(re.findall(r"`([a-z0-9_]+)`", line.split("|")[1]), line)
+    return rows
+
+
+def test_your_data_has_a_valid_source_of_each_kind() -> None:
+    entries = [yaml.safe_load(line) for line in re.findall(r"^ +- (\{name: .*\})$", YOUR_DATA, re.MULTILINE)]
+    sources = [SourceConfig.model_validate_json(json.dumps(entry)) for entry in entries]
+    assert [source.kind for source in sources] == list(dict.fromkeys(source.kind for source in sources))
+    assert {source.kind for source in sources} == set(get_args(SOURCE_KINDS)) == set(READERS)
+    assert set(settings_rows("kind")) == set(READERS)
+
+
+def test_your_data_explains_every_key_of_a_source_and_of_a_scheme() -> None:
+    rows = settings_rows("key")
+    assert set(rows) == set(SourceConfig.model_fields) | set(SchemeConfig.model_fields)
+    assert f"({SourceConfig.model_fields['max_missing'].default} by default)" in rows["max_missing"]
 
 
 MAIN = """

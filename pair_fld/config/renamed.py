@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pair_fld.config.schema import Strict
+from pair_fld.config.schema import RECORDED, Strict
 
 T = TypeVar("T", bound=Strict)
 
@@ -60,4 +60,4 @@ def read_recorded(kind: type[T], tree: Any) -> T:
     Raises:
         pydantic.ValidationError: the settings are not valid in this version.
     """
-    return kind.model_validate_json(json.dumps(current_keys(tree)))
+    return kind.model_validate_json(json.dumps(current_keys(tree)), context={RECORDED: True})
