@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pair_fld.errors import PairError
 from pair_fld.processes import spawn_context
+from pair_fld.train.interrupts import StopSignals
 
 T = TypeVar("T")
 _POLL_SECONDS = 2
@@ -18,7 +19,8 @@ _POLL_SECONDS = 2
 def run_in_workers(work: Callable[[T], None], jobs: Sequence[T], workers: int, tick: Callable[[], None]) -> None:
     """Call `work` with every job, in up to `workers` processes, or in this one where there can be no others.
 
-    When one fails, the others get SIGTERM, with which a training writes its checkpoint and ends.
+    When one fails, or this process is stopped by Ctrl-C or SIGTERM, the others get SIGTERM, with which a training
+    writes its checkpoint and ends.
 
     Args:
         work: a function of a module, so that a new process can import it.
@@ -28,6 +30,7 @@ def run_in_workers(work: Callable[[T], None], jobs: Sequence[T], workers: int, t
 
     Raises:
         PairError: a process was killed.
+        KeyboardInterrupt: on SIGINT or SIGTERM.
         Exception: what `work` raised.
     """
     context = spawn_context()
@@ -38,25 +41,28 @@ def run_in_workers(work: Callable[[T], None], jobs: Sequence[T], workers: int, t
         return
     waiting = list(reversed(jobs))
     pool: dict[Connection, BaseProcess] = {}
-    try:
-        for _ in range(min(workers, len(jobs))):
-            connection, process = _start(context, work)
-            pool[connection] = process
-            connection.send(waiting.pop())
-        while pool:
-            for connection in wait(list(pool), timeout=_POLL_SECONDS):
-                assert isinstance(connection, Connection)
-                _raise_failure(connection, pool[connection])
-                if waiting:
-                    connection.send(waiting.pop())
-                else:
-                    connection.send(None)
-                    pool.pop(connection).join()
-            tick()
-    except BaseException:
-        for process in pool.values():
-            process.terminate()
-        raise
+    with StopSignals() as signals:
+        try:
+            for _ in range(min(workers, len(jobs))):
+                connection, process = _start(context, work)
+                pool[connection] = process
+                connection.send(waiting.pop())
+            while pool:
+                for connection in wait(list(pool), timeout=_POLL_SECONDS):
+                    assert isinstance(connection, Connection)
+                    _raise_failure(connection, pool[connection])
+                    if waiting:
+                        connection.send(waiting.pop())
+                    else:
+                        connection.send(None)
+                        pool.pop(connection).join()
+                if signals.stop_requested:
+                    raise KeyboardInterrupt
+                tick()
+        except BaseException:
+            for process in pool.values():
+                process.terminate()
+            raise
 
 
 def _start(context: SpawnContext, work: Callable[[Any], None]) -> tuple[Connection, BaseProcess]:

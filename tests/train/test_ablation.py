@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,27 @@ def test_a_killed_worker_is_a_sentence() -> None:
         PairError, match=r"process was killed \(exit code -9\), probably for lack of memory. Rerun with"
     ):
         workers.run_in_workers(_die, [1], 1, lambda: None)
+
+
+def test_a_stopped_comparison_leaves_no_worker_behind() -> None:
+    child = """
+import multiprocessing, time
+from pair_fld.train.workers import run_in_workers
+def tick(): print(*(p.pid for p in multiprocessing.active_children()), flush=True)
+if __name__ == "__main__":
+    run_in_workers(time.sleep, [60, 60], 2, tick)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as main:
+        assert main.stdout is not None
+        pids = [int(pid) for pid in main.stdout.readline().split()]
+        assert len(pids) == 2
+        main.terminate()
+        assert "KeyboardInterrupt" in main.communicate()[1]
+    for pid in pids:  # this process's children's children: gone, not only told to go
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 @pytest.mark.slow
