@@ -370,7 +370,8 @@ class DetectorConfig(Strict):
 
     widths: channels at strides 2, 4, 8, 16, 32.
     images_per_source, valid_images_per_source: images of each source at most, training and validation split.
-    synthetic_images, negative_images: rendered images with and without faces.
+    synthetic_images: rendered images with faces. negative_images: drawn images without; as many parts of training
+    images beside their faces, and half as many with their blocks mixed, are added.
     """
 
     input_size: int = Field(default=128, ge=64, le=4096, multiple_of=32)

@@ -46,7 +46,11 @@ def constants() -> dict[str, Any]:
             "upright": search.UPRIGHT,
             "near_limit": search.NEAR_LIMIT,
         },
-        "centre_detector": {"centre_unit": centre_detector.CENTRE_UNIT, "size_unit": centre_detector.SIZE_UNIT},
+        "centre_detector": {
+            "centre_unit": centre_detector.CENTRE_UNIT,
+            "size_unit": centre_detector.SIZE_UNIT,
+            "key_point_unit": centre_detector.KEY_POINT_UNIT,
+        },
         "confidence": {
             "least": confidence._LEAST,  # pyright: ignore[reportPrivateUsage]
             "least_eyes": confidence._LEAST_EYES,  # pyright: ignore[reportPrivateUsage]

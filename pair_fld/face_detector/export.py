@@ -11,19 +11,19 @@ from pydantic import ValidationError
 
 from pair_fld.config import DetectorConfig, read_recorded
 from pair_fld.data.dataset import FaceDataset
-from pair_fld.data.synthetic.faceless import scrambled
 from pair_fld.export.model_cost import model_cost
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
+from pair_fld.face_detector.images import faceless_images, faceless_photographs, rendered_scenes, training_images
 from pair_fld.face_detector.net import DetectorNet
 from pair_fld.face_detector.threshold import LOOSE, tune_threshold
-from pair_fld.face_detector.train import STAGE, fit_detector, rendered_scenes, training_images
+from pair_fld.face_detector.train import STAGE, fit_detector
 from pair_fld.face_detector.views import View, draw_view
 from pair_fld.io import file_hash, read_record, write_json
 from pair_fld.progress import Progress, Say, no_progress, say_nothing
 from pair_fld.runs import RECORD, check_claim, provenance
 from pair_fld.runtime.blazeface import BlazeFace
-from pair_fld.runtime.centre_detector import TASK
+from pair_fld.runtime.centre_detector import KEY_POINTS, TASK
 from pair_fld.runtime.metadata import FORMAT_VERSION, METADATA_TASK, input_metadata
 from pair_fld.runtime.search import SearchConfig, search_to_json
 from pair_fld.train.run_folder import RunSpec
@@ -64,11 +64,9 @@ def train_detector(
     guide = BlazeFace(teacher, search=replace(SearchConfig(), candidate=0.3, threshold=0.3))
     say(f"detecting faces in the training images with {guide.name}")
     images = training_images(dataset, guide, config, progress)
-    scenes, negatives = rendered_scenes(config.synthetic_images, config.negative_images)
-    rng = np.random.default_rng((config.seed, 2))
-    for photograph in images[:: max(1, 2 * len(images) // config.negative_images)]:
-        negatives.append(View(scrambled(photograph.image, rng), np.zeros((0, 4)), np.zeros(0, bool)))
-    images += scenes
+    negatives = faceless_images(config.negative_images)
+    negatives += faceless_photographs(images, config.negative_images, np.random.default_rng((config.seed, 2)))
+    images += rendered_scenes(config.synthetic_images)
     faces = sum(len(image.boxes) for image in images)
     say(f"training on {len(images)} images with {faces} faces and {len(negatives)} without")
 
@@ -99,6 +97,7 @@ def export_detector(
         METADATA_TASK: TASK,
         "name": f"own_{config.input_size}",
         "input": input_metadata(config.input_size),
+        "key_points": list(KEY_POINTS),
         "search": search_to_json(LOOSE),
         "trained": record,
     }

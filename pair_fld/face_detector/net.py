@@ -9,14 +9,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from pair_fld.models.layers import Residual, conv_bn
+from pair_fld.runtime.centre_detector import KEY_POINTS
 
 STRIDE = 8
-CHANNELS = 5  # score logit, centre x, centre y, log width, log height; units in runtime.centre_detector
+CHANNELS = 5 + 2 * len(KEY_POINTS)  # score logit, box, key points; see runtime.centre_detector
 _RARE = -3.5  # the scores' first guess: few cells hold a face
+# Of all outputs but the score: they are of ten to twenty, which small steps of the weights reach late.
+_GAIN = 8.0
 
 
 class DetectorNet(nn.Module):
-    """(B, 3, S, S) normalised BGR -> (B, 5, S/8, S/8): encoder to stride 32, and back to stride 8 by two additions.
+    """(B, 3, S, S) normalised BGR -> (B, 15, S/8, S/8): encoder to stride 32, and back to stride 8 by two additions.
 
     Dense 3x3 convolutions: per multiply-add they train several times faster on a CPU than depthwise ones.
 
@@ -37,6 +40,9 @@ class DetectorNet(nn.Module):
         with torch.no_grad():
             assert self.head.bias is not None
             self.head.bias[0] = _RARE
+        gain = torch.full((CHANNELS,), _GAIN)
+        gain[0] = 1
+        self.register_buffer("gain", gain, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         fine = self.fine(self.stem(x))
@@ -44,4 +50,6 @@ class DetectorNet(nn.Module):
         up = F.interpolate(self.from_coarse(self.coarse(middle)), scale_factor=2.0, mode="nearest")
         middle = torch.relu(middle + up)
         fine = torch.relu(fine + F.interpolate(self.from_middle(middle), scale_factor=2.0, mode="nearest"))
-        return self.head(self.merge(fine))
+        assert isinstance(self.gain, torch.Tensor)
+        assert self.head.bias is not None
+        return F.conv2d(self.merge(fine), self.head.weight * self.gain.view(-1, 1, 1, 1), self.head.bias * self.gain)

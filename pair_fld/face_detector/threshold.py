@@ -14,7 +14,7 @@ from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.source_images import read_source_images
 from pair_fld.evaluate.matching import MATCH_IOU, match_boxes
 from pair_fld.export.metadata import replace_metadata
-from pair_fld.face_detector.train import rendered_scenes
+from pair_fld.face_detector.images import faceless_images
 from pair_fld.face_detector.views import SECOND_LOOK
 from pair_fld.runtime.centre_detector import CentreDetector
 from pair_fld.runtime.detection import Detection
@@ -25,7 +25,7 @@ THRESHOLDS = tuple(round(float(t), 2) for t in np.arange(0.3, 0.96, 0.05))
 MAX_FALSE_ALARMS_PERCENT = 1.0  # of the images without a face
 MAX_UNCONFIRMED_PERCENT = 4.0  # detections per 100 photographs that nobody labelled and the teacher does not confirm
 LOOSE = SearchConfig(candidate=0.2, threshold=0.2, second_look=SECOND_LOOK)  # what all thresholds are measured from
-_NEGATIVE_SEED = 12  # training draws its rendered images without faces from another seed
+_NEGATIVE_SEED = 12  # training draws its images without faces from another seed
 _NEGATIVES = 200
 
 
@@ -36,7 +36,7 @@ class ThresholdScores:
     Attributes:
         matched: scores of the detections that overlap a label.
         unconfirmed: scores of those that neither overlap a label nor a detection of the teacher.
-        alarms: highest score in each rendered image without a face, 0 for none.
+        alarms: highest score in each drawn image without a face, 0 for none.
         images: number of photographs.
         faces: number of their labelled faces.
     """
@@ -71,7 +71,7 @@ class ThresholdRow:
 def measure_thresholds(
     detector: SearchingDetector, dataset: FaceDataset, config: DetectorConfig, teacher: SearchingDetector
 ) -> ThresholdScores:
-    """Run a detector on the validation split and on rendered images without faces, never on test images.
+    """Run a detector on the validation split and on drawn images without faces, never on test images.
 
     Args:
         detector: opened with the `LOOSE` search.
@@ -88,7 +88,7 @@ def measure_thresholds(
         rest = list(matches.unmatched)
         doubtful = match_boxes(boxes[rest], _arrays(teacher.detect(image.image))[0], MATCH_IOU / 2).unmatched
         unconfirmed += [float(scores[rest[i]]) for i in doubtful]
-    _, negatives = rendered_scenes(0, _NEGATIVES, _NEGATIVE_SEED)
+    negatives = faceless_images(_NEGATIVES, _NEGATIVE_SEED)
     alarms = [float(_arrays(detector.detect(one.image))[1].max(initial=0.0)) for one in negatives]
     return ThresholdScores(tuple(matched), tuple(unconfirmed), tuple(alarms), images, faces)
 

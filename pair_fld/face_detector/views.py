@@ -1,4 +1,4 @@
-"""What the face detector learns from: square views with faces of all sizes, and their target maps."""
+"""What the face detector learns from: square views with faces of all sizes at any roll."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pair_fld.runtime.centre_detector import CENTRE_UNIT, SIZE_UNIT
+from pair_fld.runtime.centre_detector import KEY_POINTS, MIRRORED
 from pair_fld.runtime.frame import frame_from_box, frame_matrix
 from pair_fld.runtime.geometry import transform_points, warp
 
-# Distances of a cell from a face's centre, over the face's longer side
-POSITIVE, IGNORED = 0.18, 0.42
-SMALLEST = 1 / 18  # of the view: a smaller face is neither wanted nor held against the net
 VISIBLE = 0.65  # share of a face's box that must lie in the view to be wanted
+ANY_ROLL = 0.4  # share of the views that are turned by any angle
+NEAR_UPRIGHT = 10.0  # deviation of the others' roll, degrees
 SECOND_LOOK = 3.2  # side of the second look's view over a 51-point box
 LONGEST_SIDE = 384  # of an image, as it is kept
 
@@ -28,19 +27,28 @@ class View:
         image: (H, W, 3) uint8 BGR.
         boxes: (n, 4) _img, 51-point boxes of its faces.
         certain: (n,) bool, False where a face may be or not.
+        key_points: (n, 5, 2) _img, see `centre_detector.KEY_POINTS`; nan where a label lacks one.
     """
 
     image: np.ndarray
     boxes: np.ndarray
     certain: np.ndarray
+    key_points: np.ndarray
 
 
-def shrunk(image: np.ndarray, boxes: np.ndarray, certain: np.ndarray) -> View:
+def without_faces(image: np.ndarray) -> View:
+    """An image (H, W, 3) that holds no face."""
+    return View(image, np.zeros((0, 4)), np.zeros(0, bool), np.zeros((0, len(KEY_POINTS), 2)))
+
+
+def shrunk(view: View) -> View:
     """An image in the size that it is kept in."""
+    image = view.image
     ratio = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
     if ratio < 1:
         image = cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
-    return View(image, (boxes + 0.5) * ratio - 0.5, np.asarray(certain, bool))
+    boxes, key_points = ((places + 0.5) * ratio - 0.5 for places in (view.boxes, view.key_points))
+    return View(image, boxes, view.certain, key_points)
 
 
 def draw_view(images: Sequence[View], negatives: Sequence[View], size: int, rng: np.random.Generator) -> View:
@@ -73,9 +81,14 @@ def _window(source: View, size: int, rng: np.random.Generator) -> View:
         side = max(height, width) * rng.uniform(0.25, 1.05)
         centre = rng.uniform(0, 1, 2) * (width, height)
     view = np.concatenate([centre - side / 2, centre + side / 2])
-    roll = rng.normal(0, 9) if rng.random() < 0.6 else 0.0
+    roll = rng.uniform(-180, 180) if rng.random() < ANY_ROLL else rng.normal(0, NEAR_UPRIGHT)
     matrix = frame_matrix(frame_from_box(view, roll), size, 1.0)
-    return View(warp(source.image, matrix, size), _move(source.boxes, matrix), source.certain)
+    return View(
+        warp(source.image, matrix, size),
+        _move(source.boxes, matrix),
+        source.certain,
+        transform_points(matrix, source.key_points.reshape(-1, 2)).reshape(source.key_points.shape),
+    )
 
 
 def _move(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -91,32 +104,34 @@ def _mosaic(images: Sequence[View], negatives: Sequence[View], size: int, rng: n
     cells = int(rng.integers(2, 5))
     tile = -(-size // cells)
     canvas = np.zeros((tile * cells, tile * cells, 3), np.uint8)
-    boxes, certain = [], []
+    boxes, certain, key_points = [], [], []
     for row in range(cells):
         for column in range(cells):
             pool = negatives if rng.random() < 0.3 else images
             cell = _window(_one(pool, rng), tile, rng)
             canvas[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile] = cell.image
-            inside = _clipped_share(cell.boxes, tile)
-            at = np.array([column, row, column, row]) * tile
+            inside = visible_share(cell.boxes, tile)
+            at = np.array([column, row]) * tile
             kept = inside > 0.2
-            boxes.append(cell.boxes[kept] + at)
+            boxes.append(cell.boxes[kept] + np.tile(at, 2))
+            key_points.append(cell.key_points[kept] + at)
             certain.append(cell.certain[kept] & (inside[kept] > VISIBLE))
-    return View(canvas[:size, :size], np.concatenate(boxes), np.concatenate(certain))
+    return View(canvas[:size, :size], *map(np.concatenate, (boxes, certain, key_points)))
 
 
-def _clipped_share(boxes: np.ndarray, size: int) -> np.ndarray:
+def visible_share(boxes: np.ndarray, size: int) -> np.ndarray:
     """How much of each box lies in the view."""
     low, high = np.clip(boxes[:, :2], -0.5, size - 0.5), np.clip(boxes[:, 2:], -0.5, size - 0.5)
     return np.prod(high - low, axis=1) / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)
 
 
 def _augment(view: View, rng: np.random.Generator) -> View:
-    image, boxes = view.image, view.boxes
+    image, boxes, key_points = view.image, view.boxes, view.key_points
     if rng.random() < 0.5:
         image = image[:, ::-1]
         boxes = (len(image) - 1) - boxes[:, [2, 1, 0, 3]]
         boxes[:, [1, 3]] = view.boxes[:, [1, 3]]
+        key_points = key_points[:, list(MIRRORED)] * (-1, 1) + (len(image) - 1, 0)
     if rng.random() < 0.15:
         image = cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if rng.random() < 0.7:
@@ -128,30 +143,4 @@ def _augment(view: View, rng: np.random.Generator) -> View:
     if rng.random() < 0.2:
         noisy = image + rng.normal(0, rng.uniform(2, 10), image.shape)
         image = np.clip(noisy, 0, 255).astype(np.uint8)
-    return View(np.ascontiguousarray(image), boxes, view.certain)
-
-
-def target_map(view: View, size: int, stride: int) -> np.ndarray:
-    """(6, H, H) float32: 1 / 0 / -1 for a face, none, don't care; the four outputs of the face that a cell predicts
-    (units of runtime.centre_detector); the face's longer side in cells."""
-    cells = size // stride
-    target = np.zeros((6, cells, cells), np.float32)
-    nearest = np.full((cells, cells), np.inf)
-    y, x = np.meshgrid(np.arange(cells) + 0.5, np.arange(cells) + 0.5, indexing="ij")
-    shares = _clipped_share(view.boxes, size)
-    for box, certain, share in zip((view.boxes + 0.5) / stride, view.certain, shares, strict=True):
-        centre, extent = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
-        side = float(extent.max())
-        distance = np.hypot(x - centre[0], y - centre[1])
-        wanted = bool(certain) and share >= VISIBLE and side >= SMALLEST * cells
-        own = (np.abs(x - centre[0]) <= 0.5) & (np.abs(y - centre[1]) <= 0.5)
-        positive = wanted & ((distance < POSITIVE * side) | own) & (distance / side < nearest)
-        ring = (distance < max(IGNORED * side, 1.0)) & (target[0] == 0)
-        target[0][ring] = -1
-        target[0][positive] = 1
-        nearest[positive] = (distance / side)[positive]
-        target[1][positive] = (centre[0] - x)[positive] / CENTRE_UNIT
-        target[2][positive] = (centre[1] - y)[positive] / CENTRE_UNIT
-        target[3:5, positive] = (np.log(extent / cells) / SIZE_UNIT)[:, None]
-        target[5][positive] = side
-    return target
+    return View(np.ascontiguousarray(image), boxes, view.certain, key_points)

@@ -174,16 +174,19 @@ def test_blazeface_is_decoded_alike(node: Node) -> None:
     assert np.allclose(scores[seen], [face["score"] for face in got], atol=1e-6)
 
 
-def test_the_own_detector_is_decoded_alike(node: Node) -> None:
-    output = RNG.normal(0, 2, (5, 6, 7)).astype(np.float32)
-    boxes, scores = decode_map(output)
+@pytest.mark.parametrize("key_points", [5, 0])  # files of earlier versions have none
+def test_the_own_detector_is_decoded_alike(node: Node, key_points: int) -> None:
+    output = RNG.normal(0, 2, (5 + 2 * key_points, 6, 7)).astype(np.float32)
+    boxes, points, scores = decode_map(output)
     got = node(
         "detectors.js",
-        "return m.centreMap({ data: Float32Array.from(x.output), shape: [1, 6, 7, 5] }, 0.5);",
+        "return m.centreMap({ data: Float32Array.from(x.output), shape: [1, 6, 7, x.channels] }, 0.5);",
         output=output.transpose(1, 2, 0).ravel().tolist(),
+        channels=len(output),
     )
     seen = np.flatnonzero(scores >= 0.5)
     assert len(seen) == len(got) > 0
+    assert np.allclose(points[seen], np.reshape([face["keyPoints"] for face in got], points[seen].shape), atol=1e-6)
     assert np.allclose(boxes[seen], [face["box"] for face in got], atol=1e-6)
     assert np.allclose(scores[seen], [face["score"] for face in got], atol=1e-6)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,16 +13,16 @@ import torch
 from pair_fld.config import DetectorConfig
 from pair_fld.data.synthetic.faceless import scrambled
 from pair_fld.errors import PairError
+from pair_fld.face_detector.images import faceless_images, faceless_photographs, rendered_scenes
 from pair_fld.face_detector.net import DetectorNet
+from pair_fld.face_detector.targets import loss_terms, target_map
 from pair_fld.face_detector.train import (
     DetectorBatch,
     DetectorObjective,
     DetectorSource,
     fit_detector,
-    loss_terms,
-    rendered_scenes,
 )
-from pair_fld.face_detector.views import View, draw_view, shrunk, target_map
+from pair_fld.face_detector.views import View, draw_view, shrunk
 from pair_fld.runs import provenance
 from pair_fld.train.metric_log import METRICS
 from pair_fld.train.run_folder import RunSpec
@@ -30,9 +32,12 @@ from pair_fld.train.trainer import TrainProgress
 CONFIG = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=6, batch_size=4, threads=1)
 
 
-def seen(*boxes: list[float], certain: bool = True, size: int = 64) -> View:
+def seen(*boxes: list[float], certain: bool = True, size: int = 64, key_points: np.ndarray | None = None) -> View:
     return View(
-        np.zeros((size, size, 3), np.uint8), np.array(boxes, np.float64).reshape(-1, 4), np.full(len(boxes), certain)
+        np.zeros((size, size, 3), np.uint8),
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.full(len(boxes), certain),
+        np.full((len(boxes), 5, 2), np.nan) if key_points is None else key_points,
     )
 
 
@@ -46,6 +51,16 @@ def test_target_by_hand():
     assert target[5, 3, 3] == 4
     assert target[0, 3, 2] == -1  # 1.58 < 0.42 * 4 = 1.68
     assert target[0, 3, 1] == 0
+    assert np.isnan(target[6:, 3, 3]).all()
+
+
+def test_key_point_targets_by_hand():
+    points = np.array([[[23.5, 23.5], [39.5, 23.5], [31.5, 33.5], [np.nan, np.nan], [39.5, 47.5]]])
+    target = target_map(seen([15.5, 15.5, 47.5, 47.5], key_points=points), 64, 8)
+    # from the centre 31.5 in 32nds of the side, 32 pixels: so in pixels
+    assert target[6:12, 3, 4].tolist() == [-8, -8, 8, -8, 0, 2]
+    assert np.isnan(target[12:14, 3, 4]).all()
+    assert target[14:, 4, 3].tolist() == [8, 16]
 
 
 @pytest.mark.parametrize(
@@ -66,25 +81,33 @@ def test_of_two_faces_the_nearer_one_is_predicted():
 
 
 def test_losses_are_small_for_the_right_prediction_and_blind_to_what_does_not_matter():
-    target = torch.from_numpy(target_map(seen([15.5, 15.5, 47.5, 47.5]), 64, 8))[None]
-    right = torch.zeros(1, 5, 8, 8)
+    points = np.full((1, 5, 2), np.nan)
+    points[0, 0] = 23.5, 21.5
+    target = torch.from_numpy(target_map(seen([15.5, 15.5, 47.5, 47.5], key_points=points), 64, 8))[None]
+    right = torch.zeros(1, 15, 8, 8)
     right[:, 0] = torch.where(target[:, 0] == 1, 12.0, -12.0)
-    right[:, 1:] = target[:, 1:5]
-    score, box = loss_terms(right, target)
+    right[:, 1:5] = target[:, 1:5]
+    right[:, 5:7] = target[:, 6:8]
+    right[:, 7:] = 99  # nobody labelled the other key points
+    score, box, key_points = loss_terms(right, target)
     assert float(score) < 1e-6
     assert float(box) == 0
+    assert float(key_points) == 0
     ignored = right.clone()
     ignored[:, 0][target[:, 0] == -1] = 12.0
     assert loss_terms(ignored, target)[0] == score
     moved = right.clone()
     moved[:, 1] += 8  # one cell: a quarter of the face
     assert float(loss_terms(moved, target)[1]) == pytest.approx(0.25 - 0.025, rel=1e-5)
+    moved[:, 5] += 8  # a quarter of the face, in 32nds
+    assert float(loss_terms(moved, target)[2]) == pytest.approx(0.25 - 0.025, rel=1e-5)
 
 
 def test_views_keep_faces_under_their_boxes():
     image = np.zeros((100, 120, 3), np.uint8)
     image[30:60, 40:70] = 255
-    source = shrunk(image, np.array([[39.5, 29.5, 69.5, 59.5]]), np.ones(1, bool))
+    source = shrunk(seen([39.5, 29.5, 69.5, 59.5]))
+    source = replace(source, image=image)
     negative = seen(size=50)
     checked = 0
     for k in range(60):
@@ -101,9 +124,44 @@ def test_views_keep_faces_under_their_boxes():
 
 
 def test_shrinking_moves_the_boxes_by_the_pixel_centre_rule():
-    small = shrunk(np.zeros((768, 100, 3), np.uint8), np.array([[-0.5, 99.5, 49.5, 199.5]]), np.ones(1, bool))
+    large = seen([-0.5, 99.5, 49.5, 199.5], key_points=np.full((1, 5, 2), 99.5))
+    small = shrunk(replace(large, image=np.zeros((768, 100, 3), np.uint8)))
     assert small.image.shape[:2] == (384, 50)
     np.testing.assert_allclose(small.boxes, [[-0.5, 49.5, 24.5, 99.5]])
+    np.testing.assert_allclose(small.key_points, 49.5)
+
+
+def test_key_points_stay_on_their_pixels_in_turned_and_mirrored_views():
+    points = np.array([[40.0, 40], [80, 42], [61, 60], [45, 80], [76, 81]])
+    image = np.zeros((120, 120, 3), np.uint8)
+    for x, y in points.astype(int).tolist():
+        cv2.circle(image, (x, y), 5, (255, 255, 255), -1)
+    source = replace(seen([30, 30, 90, 90], key_points=points[None]), image=image)
+    rolls = []
+    for k in range(300):
+        view = draw_view([source], [source], 128, np.random.default_rng((4, k)))
+        found = view.key_points[0] if len(view.key_points) == 1 else np.zeros((5, 2))  # a mosaic has several
+        if not ((found > 2) & (found < 125)).all() or (view.boxes[0, 2:] - view.boxes[0, :2]).max() < 40:
+            continue
+        assert min(view.image[round(y), round(x)].mean() for x, y in found) > view.image.mean() + 20
+        (ax, ay), (bx, by) = found[1] - found[0], found[4] - found[1]
+        assert ax * by - ay * bx > 0  # the left eye stays the face's own left one, mirrored or not
+        rolls.append(np.degrees(np.arctan2(ay, ax)))
+    assert len(rolls) > 10
+    assert np.abs(rolls).max() > 90
+
+
+def test_faceless_parts_keep_away_from_faces():
+    image = np.zeros((200, 300, 3), np.uint8)
+    image[60:120, 100:160] = 255
+    source = replace(seen([99.5, 59.5, 159.5, 119.5], certain=False), image=image)
+    made = faceless_photographs([source] * 12, 12, np.random.default_rng(0))
+    parts = made[:-6]  # the last six are whole photographs with their blocks mixed
+    assert len(parts) >= 6
+    assert all(part.image.max() == 0 and part.image.size > 0 and not len(part.boxes) for part in parts)
+    assert all(mixed.image.max() == 255 for mixed in made[-6:])
+    full = replace(source, boxes=np.array([[-0.5, -0.5, 299.5, 199.5]]))
+    assert len(faceless_photographs([full], 1, np.random.default_rng(0))) == 1  # no room: only the mixed one
 
 
 def test_scrambled_images_have_the_same_pixels():
@@ -115,7 +173,7 @@ def test_scrambled_images_have_the_same_pixels():
 
 
 def test_steps_are_a_function_of_the_seed_and_a_stopped_run_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    scenes, negatives = rendered_scenes(2, 1)
+    scenes, negatives = rendered_scenes(2), faceless_images(1)
     assert [len(s.boxes) for s in scenes] == [1, 2]
     source = DetectorSource(scenes, negatives, CONFIG, torch.device("cpu"))
     assert torch.equal(source.draw(3).images, source.draw(3).images)
@@ -150,21 +208,24 @@ def test_losses_of_parts_add_up_to_that_of_the_whole():
     """A step in two parts has the loss of the step in one, though only one part has a face."""
     targets = [target_map(view, 64, 8) for view in (seen([15.5, 15.5, 47.5, 47.5]), seen())]
     batch = DetectorBatch(torch.from_numpy(np.stack(targets)))
-    outputs, objective = torch.randn(2, 5, 8, 8), DetectorObjective()
+    outputs, objective = torch.randn(2, 15, 8, 8), DetectorObjective()
     parts = batch.split(2)
     weights = torch.stack([objective.weights(part) for part in parts])
-    assert weights.tolist() == [[4, 4], [1, 1]]  # four positive cells, see test_target_by_hand; at least one counts
+    assert weights.tolist() == [
+        [4, 4, 4],
+        [1, 1, 1],
+    ]  # four positive cells (test_target_by_hand); one at least
     terms = torch.stack([objective.terms(out, part) for out, part in zip(outputs.split(1), parts, strict=True)])
     # all divided by five, where the whole divides by its four positive cells
     shares = (terms * weights / weights.sum(dim=0)).sum(dim=0)
     torch.testing.assert_close(shares * 5 / 4, objective.terms(outputs, batch))
 
 
-def test_the_net_gives_five_maps_at_stride_eight_within_its_budget():
+def test_the_net_gives_fifteen_maps_at_stride_eight_within_its_budget():
     from torch.utils.flop_counter import FlopCounterMode
 
     net = DetectorNet(DetectorConfig(steps=1).widths).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        assert net(torch.zeros(1, 3, 128, 128)).shape == (1, 5, 16, 16)
+        assert net(torch.zeros(1, 3, 128, 128)).shape == (1, 15, 16, 16)
     assert counter.get_total_flops() <= 0.02e9
     assert sum(p.numel() for p in net.parameters()) <= 100_000

@@ -68,19 +68,22 @@ export function anchorCentres(layers) {
   return centres;
 }
 
-/** The output (H, W, 5) of a detector of `pairfld train-detector`. @param {import("./engine.js").Output} output
+/** The output (H, W, 5 + 2 K) of a detector of `pairfld train-detector`. @param {import("./engine.js").Output} output
  * @param {number} threshold */
-export function centreMap({ data, shape: [, height, width] }, threshold) {
-  const { centre_unit, size_unit } = CONSTANTS.centre_detector;
+export function centreMap({ data, shape: [, height, width, channels] }, threshold) {
+  const { centre_unit, size_unit, key_point_unit } = CONSTANTS.centre_detector;
   const seen = /** @type {Seen[]} */ ([]);
   for (let row = 0, at = 0; row < height; row++) {
-    for (let column = 0; column < width; column++, at += 5) {
+    for (let column = 0; column < width; column++, at += channels) {
       const score = sigmoid(data[at]);
       if (score < threshold) continue;
       const x = (column + 0.5 + data[at + 1] * centre_unit) / width;
       const y = (row + 0.5 + data[at + 2] * centre_unit) / height;
       const [w, h] = [data[at + 3], data[at + 4]].map((size) => Math.exp(clip(size * size_unit, -8, 2)) / 2);
-      seen.push({ box: [x - w, y - h, x + w, y + h], keyPoints: [], score });
+      const unit = key_point_unit * 2 * Math.max(w, h);
+      const keyPoints = /** @type {Point[]} */ ([]);
+      for (let k = at + 5; k < at + channels; k += 2) keyPoints.push([x + data[k] * unit, y + data[k + 1] * unit]);
+      seen.push({ box: [x - w, y - h, x + w, y + h], keyPoints, score });
     }
   }
   return seen;
