@@ -159,7 +159,7 @@ def test_missing_file_lists_the_known_names() -> None:
         ),
         (
             "data.sources.0={name: s, kind: unlabelled, path: p, labels: human}",
-            "kind unlabelled has no labels of human; write labels: none",
+            "kind unlabelled has no human labels; write labels: none",
         ),
     ],
 )

@@ -145,9 +145,7 @@ class SourceConfig(Strict):
         if wrong := misplaced(self.kind, given):
             raise ValueError(f"source {self.name!r}: kind {self.kind} has no `{'`, `'.join(wrong)}`")
         if self.kind == "unlabelled" and self.labels != "none":
-            raise ValueError(
-                f"source {self.name!r}: kind unlabelled has no labels of {self.labels}; write labels: none"
-            )
+            raise ValueError(f"source {self.name!r}: kind unlabelled has no {self.labels} labels; write labels: none")
         return self
 
 

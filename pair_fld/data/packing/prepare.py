@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Generator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,13 @@ import numpy as np
 
 from pair_fld.config import DataConfig, current_keys
 from pair_fld.data.annotations import RECORD as ANNOTATION_RECORD
-from pair_fld.data.annotations import Annotations
-from pair_fld.data.audit import CERTAIN, check_shapes, image_points
-from pair_fld.data.dataset import LABEL_SOURCES, SHARD, SPLITS, FaceTable, LabelSource
+from pair_fld.data.dataset import SHARD, SPLITS, FaceTable, LabelSource
 from pair_fld.data.packing.chunks import LoadedFaces, PartJob, damaged_part, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
+from pair_fld.data.packing.report import add_label_notes, audit_labels, face_report, suspicious
 from pair_fld.data.packing.splits import Selection, select
 from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
-from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sample
+from pair_fld.data.sample import Excluded, Sample
 from pair_fld.data.second_opinion import consultations, open_reference, with_what_is_there
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
@@ -95,25 +93,16 @@ def prepare(
     left_out += unusable
     if not len(rows):
         raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
-    rows, doubtful = _audit(config, samples, rows)
+    rows, doubtful = audit_labels(config, samples, rows)
     left_out += doubtful
     if not len(rows):
         raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
     selection = select(config, samples, rows)
     left_out += selection.left_out
     faces = _faces(samples, rows, selection)
-    report = _report(config, samples, faces, left_out, selection)
-    report["warnings"], report["list_warnings"] = _warnings(config, samples, rows, selection)
-    for entry, offset, shift in zip(report["sources"], offsets, shifts, strict=True):
-        entry["shift"] = None if shift is None else shift.to_json()
-        entry["offset"] = offset  # as it was applied
-    for number, (entry, wish) in enumerate(zip(report["sources"], asked, strict=True)):
-        entry["second_opinion"] = None if wish is None else _opinion_counts(number, samples, rows, selection)
-        if wish is not None:
-            entry["annotator"] = open_reference(wish.reference).labels.record.get("about", {})
-    for entry, source in zip(report["sources"], config.sources, strict=True):
-        if source.kind == "annotation":  # for the card of what learns from it
-            entry["annotator"] = Annotations(Path(config.root) / (source.path or "")).record.get("about", {})
+    report = face_report(config, samples, faces, left_out, selection)
+    report["warnings"], report["list_warnings"] = suspicious(config, samples, rows, selection)
+    add_label_notes(report, config, shifts, offsets, asked, samples, rows, selection)
     report["passed_over"] = dict(sum(listed.passed_over, Counter()))
     with _writing_errors(out):
         _write_shards(out, jobs, rows, selection.kept)
@@ -283,102 +272,6 @@ def _faces(samples: list[Sample], rows: LoadedFaces, selection: Selection) -> Fa
         source=np.array([s.source for s in mine], np.int16),
         path=np.array([s.key for s in mine], str),
     )
-
-
-def _report(
-    config: DataConfig, samples: list[Sample], faces: FaceTable, left_out: list[Excluded], selection: Selection
-) -> dict[str, Any]:
-    sources = []
-    for number, source in enumerate(config.sources):
-        mine = faces.source == number
-        people = {s.identity for s in samples if s.source == number and s.identity is not None}
-        missing = int((~faces.point_mask[mine & (faces.label != LabelSource.NONE)]).sum())
-        sources.append(
-            {
-                "name": source.name,
-                "kind": source.kind,
-                "labels": source.labels,
-                "listed": sum(s.source == number for s in samples),
-                **{name: int((mine & (faces.split == split)).sum()) for split, name in enumerate(SPLITS)},
-                "people": len(people),  # 0: the source does not know; each face is split by itself
-                # people that the pattern does not name are split face by face: they may stand on both sides
-                "without_identity": sum(s.source == number and s.identity is None for s in samples)
-                if source.identity is not None
-                else None,
-                "masked_points": missing,
-                "points_behind_something": int((faces.visibility[mine] == BEHIND).sum()),
-                "points_hidden_by_the_head": int((faces.visibility[mine] == SELF_HIDDEN).sum()),
-                "left_out": dict(Counter(o.reason for o in left_out if o.source == number)),
-            }
-        )
-    return {
-        "faces": len(faces),
-        **{name: int((faces.split == split).sum()) for split, name in enumerate(SPLITS)},
-        "by_label": {kind: int((faces.label == k).sum()) for k, kind in enumerate(LABEL_SOURCES)},
-        "sources": sources,
-        "left_out": dict(Counter(o.reason for o in left_out).most_common()),
-        "near_pairs_kept": selection.near_kept,
-        "duplicate_pairs_in_test": selection.test_pairs,
-        "list_left_out": [{**asdict(o), "source": config.sources[o.source].name} for o in left_out],
-    }
-
-
-def _audit(config: DataConfig, samples: list[Sample], rows: LoadedFaces) -> tuple[LoadedFaces, list[Excluded]]:
-    """The rows with labels that are not the shape of a face noted as `warning`, or taken out where `audit: drop`."""
-    if config.audit == "off":
-        return rows, []
-    labelled = np.flatnonzero(rows.label != LabelSource.NONE)
-    points = image_points(rows.points[labelled].astype(np.float64), rows.matrix[labelled])
-    verdicts = {v.row: v for v in check_shapes(points, rows.point_mask[labelled])}
-    wrong = {int(labelled[row]): v for row, v in verdicts.items() if v.reason in CERTAIN}
-    if config.audit == "warn":
-        warning = rows.warning.astype(object)
-        for row, verdict in wrong.items():
-            warning[row] = warning[row] or verdict.reason
-        return replace(rows, warning=warning.astype(str)), []
-    keep = np.ones(len(rows), bool)
-    keep[list(wrong)] = False
-    left_out = []
-    for row, verdict in wrong.items():
-        sample = samples[rows.index[row]]
-        sentence = f"{sample.key}: {verdict.reason}, {verdict.detail}"
-        left_out.append(Excluded(sample.key, sample.source, f"audit: {verdict.reason}", sentence))
-    return rows.take(keep), left_out
-
-
-def _warnings(
-    config: DataConfig, samples: list[Sample], rows: LoadedFaces, selection: Selection
-) -> tuple[dict[str, int], list[dict[str, str]]]:
-    """How many packed faces may be wrong, by reason, and which.
-
-    Where most turned images of a source are suspicious, all of them are: a nearly symmetric face that is mirrored does
-    not show it.
-    """
-    kept = selection.kept
-    sources = np.array([samples[k].source for k in rows.index[kept]], int)
-    turned, warning = rows.turned[kept], rows.warning[kept].astype(object)
-    for source in range(len(config.sources)):
-        mine = turned & (sources == source)
-        if 2 * (warning[mine] == STORED_FRAME).sum() > mine.sum():
-            warning[mine] = STORED_FRAME
-    listed = [
-        {"path": samples[k].key, "source": config.sources[samples[k].source].name, "reason": str(reason)}
-        for k, reason in zip(rows.index[kept], warning, strict=True)
-        if reason
-    ]
-    return dict(Counter(entry["reason"] for entry in listed)), listed
-
-
-def _opinion_counts(source: int, samples: list[Sample], rows: LoadedFaces, selection: Selection) -> dict[str, int]:
-    """What a second opinion changed in the packed faces of a source."""
-    mine = np.array([k for k in selection.kept if samples[rows.index[k]].source == source], int)
-    relabelled, filled = rows.relabelled[mine], int(rows.filled[mine].sum(dtype=int))
-    return {
-        "labelled_points": int(rows.point_mask[mine][~relabelled].sum()) - filled,
-        "averaged_points": int(rows.averaged[mine].sum(dtype=int)),
-        "filled_points": filled,
-        "relabelled_faces": int(relabelled.sum()),
-    }
 
 
 def _reference_hash(config: DataConfig) -> str | None:
