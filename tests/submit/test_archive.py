@@ -233,15 +233,14 @@ def test_an_archive_with_the_own_detector(budget, tmp_path: Path):
     from pair_fld.config import DetectorConfig
     from pair_fld.face_detector.export import export_detector
     from pair_fld.face_detector.net import DetectorNet
-    from pair_fld.face_detector.views import Shown
+    from pair_fld.face_detector.views import without_faces
+    from pair_fld.runtime.centre_detector import mean_face_calibration
     from pair_fld.runtime.pipeline import load_pipeline
 
     config = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibration_images=4)
-    blank = [Shown(np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, bool))]
+    blank = [without_faces(np.zeros((64, 64, 3), np.uint8))]
     export_detector(DetectorNet(config.widths).eval(), config, blank, blank, {}, tmp_path)
-    models = tiny_model(
-        tmp_path, CALIBRATION | {"detector": "own_64", "key_points": [], "reference": [], "weights": []}
-    )
+    models = tiny_model(tmp_path, mean_face_calibration("own_64").to_json())
     path, onnx = tmp_path / "detector.tflite", tmp_path / "detector.onnx"
     own = detector_file.find_detector("trained", path)
     package(list(models.values()), tmp_path / "own.zip", budget, detector=own, detector_onnx=onnx)
@@ -251,6 +250,7 @@ def test_an_archive_with_the_own_detector(budget, tmp_path: Path):
         packed.extractall(tmp_path / "unpacked")
     pipeline = load_pipeline(tmp_path / "unpacked")
     assert pipeline.detector.name == "own_64"
+    assert len(pipeline.detector.key_points) == 5
     assert (tmp_path / "unpacked/detector.onnx").read_bytes() == onnx.read_bytes()
 
 
