@@ -17,7 +17,7 @@ import yaml
 import pair_fld
 from pair_fld.cli.app import app
 from pair_fld.config import SchemeConfig, SourceConfig
-from pair_fld.config.schema import SOURCE_KINDS
+from pair_fld.config.data import SOURCE_KINDS
 from pair_fld.data.sources.listing import READERS
 from pair_fld.data.synthetic import render_face
 from pair_fld.report.pareto import load_peers

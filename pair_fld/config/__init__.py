@@ -4,31 +4,33 @@ A recipe (configs/recipe/NAME.yaml) names one file per section (configs/data, te
 or holds the section inline.
 """
 
+from pair_fld.config.base import Strict
+from pair_fld.config.data import (
+    ConventionConfig,
+    DataConfig,
+    LabelAblationConfig,
+    LabelVariant,
+    PercentOffset,
+    ProtocolConfig,
+    ReferenceConfig,
+    SchemeConfig,
+    SecondOpinionConfig,
+    SourceConfig,
+)
 from pair_fld.config.loading import config_root, find_config, load_recipe, load_section
 from pair_fld.config.renamed import current_keys, read_recorded
 from pair_fld.config.schema import (
     AugmentConfig,
     BudgetConfig,
-    ConventionConfig,
-    DataConfig,
     DetectorConfig,
     DistillConfig,
-    LabelAblationConfig,
-    LabelVariant,
     Limit,
     ModelConfig,
     ParetoConfig,
-    PercentOffset,
-    ProtocolConfig,
     QatConfig,
     QuantConfig,
     RecipeConfig,
-    ReferenceConfig,
-    SchemeConfig,
-    SecondOpinionConfig,
-    SourceConfig,
     StageConfig,
-    Strict,
     TrainConfig,
 )
 

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from pair_fld.config.base import Strict
 from pair_fld.config.renamed import unknown_key
-from pair_fld.config.schema import RecipeConfig, Strict
+from pair_fld.config.schema import RecipeConfig
 from pair_fld.errors import PairError
 
 T = TypeVar("T", bound=Strict)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pair_fld.config.schema import RECORDED, Strict
+from pair_fld.config.base import RECORDED, Strict
 
 T = TypeVar("T", bound=Strict)
 
