@@ -78,7 +78,7 @@ class Confidence:
     again_bias: float = 0.0
 
     def score(self, features: np.ndarray) -> float:
-        """Probability that a face's NME (outer corners) is below 0.08."""
+        """Probability that a face's NME (outer corners) is below 0.08, if it is a face."""
         return float(sigmoid(features @ self.weights + self.bias))
 
     def presence(self, features: np.ndarray) -> float:

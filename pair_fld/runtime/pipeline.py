@@ -260,7 +260,9 @@ class Pipeline:
             presence = self.confidence.presence_again(features, self.look_again(image, points, own))
         if presence < bounds.presence:
             return None
-        return Face(points, self.confidence.deviations(spreads, own.size), self.confidence.score(features), own)
+        # a score knows faces only: what may be none, or one that is seen upside down, is the less certain for it
+        score = presence * self.confidence.score(features)
+        return Face(points, self.confidence.deviations(spreads, own.size), score, own)
 
 
 def _first(*values: Any) -> Any:

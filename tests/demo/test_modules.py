@@ -313,7 +313,8 @@ def test_cuts_are_told_alike(node: Node, frames: list[np.ndarray], cuts: list[in
 
 
 def test_pose_and_openness_are_the_same(node: Node) -> None:
-    faces = [place(frame) + RNG.normal(0, frame.size / 25, (51, 2)) for frame in FRAMES for _ in range(4)]
+    rng = np.random.default_rng(4)
+    faces = [place(frame) + rng.normal(0, frame.size / 25, (51, 2)) for frame in FRAMES for _ in range(4)]
     for face, squeeze in zip(faces, np.linspace(0.5, 1, len(faces)), strict=True):  # seen from the side
         face[:, 0] = face[:, 0].mean() + squeeze * (face[:, 0] - face[:, 0].mean())
     got = node(

@@ -146,9 +146,9 @@ def test_options_come_from_the_metadata_unless_they_are_given():
 
 def test_spread_heatmaps_lower_the_score_and_low_scores_are_left_out():
     # score: 1 / (1 + exp(-(w log spread))) with weight -2 on the mean spread alone: spread / size is 2.5 or 0.5 pixels
-    # times 5 over 100, so 0.125 and 0.025: scores 64 / 65 and 1600 / 1601
+    # times 5 over 100, so 0.125 and 0.025: scores 64 / 65 and 1600 / 1601, times a presence of 1
     weights = [-2.0, 0, 0, 0, 0, 0, 0, 0]
-    confidence = Confidence(np.array(weights), 0.0, np.zeros(8), 5.0, gain=2.0, power=1.0).to_json()
+    confidence = Confidence(np.array(weights), 0.0, np.zeros(8), 99.0, gain=2.0, power=1.0).to_json()
     scores = {}
     for spread in (2.5, 0.5):
         model = StubModel(spread=spread, confidence=confidence)

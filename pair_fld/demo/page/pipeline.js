@@ -247,7 +247,7 @@ export class Pipeline {
     return {
       ...face,
       deviations: deviations(confidence, spreads, frame.size),
-      score: score(confidence, features),
+      score: known * score(confidence, features),
     };
   }
 }
