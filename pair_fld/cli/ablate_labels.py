@@ -61,6 +61,7 @@ def ablate_labels(
     """
     from pair_fld.config import LabelAblationConfig, load_section
     from pair_fld.train.label_ablation import ablate_labels as compare
+    from pair_fld.train.label_ablation import label_stage
     from pair_fld.train.run_folder import RunSpec
 
     place = workspace(recipe, work, overrides, student=student)
@@ -76,4 +77,5 @@ def ablate_labels(
     run = RunSpec(target, resume=resume, overwrite=overwrite, device=device, inputs=inputs)
     with progress("ablate-labels") as bar:
         table = compare(config, data, stage, run, seeds=seeds, jobs=jobs, progress=bar)
-    show_comparison(table, target, stage, seeds, as_json)
+    # as it was trained, so that the table names the terms of labels alone
+    show_comparison(table, target, label_stage(stage, {}, 0, stage.train.steps_per_epoch), seeds, as_json)

@@ -134,7 +134,9 @@ def archive_description(loaded: Pipeline, name: str, model_sha256: str) -> dict[
     """What the page must know of an archive, with everything that its metadata leaves open decided as here.
 
     Args:
-        loaded: the archive's pipeline. name: shown on the page. model_sha256: of the model's file.
+        loaded: the archive's pipeline.
+        name: shown on the page.
+        model_sha256: of the model's file.
     """
     model, detector = loaded.model, loaded.detector
     assert isinstance(detector, SearchingDetector)

@@ -30,9 +30,13 @@ class DeviceMeasurements:
 
     Attributes:
         file: that it was read from.
-        device: how the browser names itself. cores: of the device, as the browser tells; None where it does not.
-        archive: name of the archive. model_sha256: of the model that ran.
-        engine: that ran it. load_ms: from the page's start until everything was ready. runs: of each stage.
+        device: how the browser names itself.
+        cores: of the device, as the browser tells; None where it does not.
+        archive: name of the archive.
+        model_sha256: of the model that ran.
+        engine: that ran it.
+        load_ms: from the page's start until everything was ready.
+        runs: of each stage.
         stages: by the names in STAGES.
         frames_per_second: of the camera or video that ran before the measurement; None where none did.
     """

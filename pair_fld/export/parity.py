@@ -59,9 +59,7 @@ def compare(models: Mapping[str, Path | Predict], crops: np.ndarray) -> list[Dev
         PairError: fewer than two models, no crops, or a file that cannot be opened.
     """
     if len(models) < 2 or not len(crops):
-        raise PairError(
-            "comparison", "two models and one crop or more", f"{len(models)} and {len(crops)}", "Name more."
-        )
+        raise PairError("comparison", "two models and a crop, or more", f"{len(models)} and {len(crops)}", "Name more.")
     points = {name: _predictor(model)(crops) for name, model in models.items()}
     (reference, expected), *others = points.items()
     return [_deviation(reference, expected, name, found) for name, found in others]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+PANELS_PER_ROW = 4  # of the figure
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -101,8 +103,13 @@ def draw(table: list[VariantResult], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     names = list(dict.fromkeys(row.faces for row in table))
-    figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names) + 2.6, 3.2), sharey=True, squeeze=False)
-    for panel, faces in zip(panels[0], names, strict=True):
+    columns = min(PANELS_PER_ROW, len(names))
+    lines = math.ceil(len(names) / columns)
+    size = (3.2 * columns + 2.6, 3.2 * lines)
+    figure, panels = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
+    for panel in panels.flat[len(names) :]:
+        panel.remove()
+    for panel, faces in zip(panels.flat, names, strict=False):
         rows = [row for row in table if row.faces == faces]
         for height, row in enumerate(reversed(rows)):
             panel.plot(row.nme, [height] * len(row.nme), "o", color="0.35", markersize=5, alpha=0.8)

@@ -115,7 +115,7 @@ def test_errors(coords_net: Exported, tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, ir_version=9), str(tmp_path / "other.onnx"))
     with pytest.raises(PairError, match=r"expected the values of net\.onnx, found none of them"):
         layer_snr(coords_net.path, tmp_path / "other.onnx", random_crops(1))
-    with pytest.raises(PairError, match="expected two models and some crops, found 1 and 1"):
+    with pytest.raises(PairError, match="expected two models and a crop, or more, found 1 and 1"):
         compare({"a": load_model(coords_net.path).predict}, random_crops(1))
     with pytest.raises(PairError, match=r"expected a model file of pairfld, found .*no such model file"):
         compare({"a": coords_net.path, "b": tmp_path / "none.onnx"}, random_crops(1))
