@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pair_fld.data.augment.geometric import VIEW_PAIRS
 from pair_fld.data.sample import Crop, Sample
 from pair_fld.data.second_opinion import Reference, face_unit
 from pair_fld.errors import PairError
@@ -14,9 +15,7 @@ from pair_fld.runtime.frame import Frame, frame_matrix
 from pair_fld.runtime.geometry import invert, transform_points, warp
 from pair_fld.runtime.scheme import FLIP, NUM_POINTS
 
-# (degrees, scale) of each pair of views, a plain one and its mirror image: those that a student's teacher is asked on
-PAIRS = ((0.0, 1.0), (8.0, 1.06), (-8.0, 0.94), (4.0, 0.94), (-4.0, 1.06))
-MAX_VIEWS = 2 * len(PAIRS)
+MAX_VIEWS = 2 * len(VIEW_PAIRS)
 ROOM = 1.25  # the farthest corner of these views lies 1.06 (cos 8 + sin 8) = 1.20 half sides from the middle
 
 # How far predictions go towards an annotator's answer, and the bounds on its use, percent of the eye distance: between
@@ -48,7 +47,7 @@ class Views:
         return np.mean([self._view(model, crops, k) for model in self.models for k in range(self.views)], axis=0)
 
     def _view(self, model: Predictor, crops: np.ndarray, number: int) -> np.ndarray:
-        degrees, scale = PAIRS[number // 2]
+        degrees, scale = VIEW_PAIRS[number // 2]
         middle, size = (self.input_size - 1) / 2, self.input_size / self.margin
         matrix = frame_matrix(Frame((middle, middle), size * scale, degrees), model.input_size, model.margin)
         seen = np.stack([warp(crop, matrix, model.input_size) for crop in crops])

@@ -48,7 +48,7 @@ def train_detector(
         dataset: the data whose source images are trained on.
         teacher: a BlazeFace file, whose detections are targets.
         run: where the run is kept, and how it starts.
-        progress: told the number of images and of steps done.
+        progress: called with the number of images and of steps done.
         say: takes a sentence per stage.
 
     Returns:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pair_fld.data.augment.geometric import (
+    VIEW_PAIRS,
     ViewTransforms,
     covariance_to_pack,
     mirror_views,
@@ -22,9 +23,6 @@ from pair_fld.models import LandmarkNet
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
 from pair_fld.runtime.scheme import NUM_POINTS
-
-# (degrees, scale) of each pair of views, a plain one and its mirror image
-_PAIRS = ((0.0, 1.0), (8.0, 1.06), (-8.0, 0.94), (4.0, 0.94), (-4.0, 1.06))
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class _Crops:
 
 
 def _view(plain: ViewTransforms, number: int) -> ViewTransforms:
-    views = rotate_views(plain, *_PAIRS[number // 2])
+    views = rotate_views(plain, *VIEW_PAIRS[number // 2])
     return mirror_views(views) if number % 2 else views
 
 

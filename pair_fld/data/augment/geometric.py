@@ -21,6 +21,9 @@ from pair_fld.runtime.scheme import FLIP
 
 _FLIP = torch.tensor(FLIP)
 
+# (degrees, scale) of each pair of views whose predictions are averaged, a plain one and its mirror image
+VIEW_PAIRS = ((0.0, 1.0), (8.0, 1.06), (-8.0, 0.94), (4.0, 0.94), (-4.0, 1.06))
+
 
 @dataclass(frozen=True)
 class ViewTransforms:
