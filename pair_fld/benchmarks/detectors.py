@@ -79,7 +79,7 @@ class CostRow:
         file_mb: size of its file.
         gflops_per_view: of one run of its network.
         views: searched in an upright image of IMAGE_SIDE x IMAGE_SIDE pixels.
-        gflops_per_image: of these views and one candidate.
+        gflops_per_image: of these views and the second pass over one detection.
         with_model_mb, with_model_gflops: the same with the landmark model and one face.
         runs_per_image: of its network, mean over the measured images; small images have no tiles.
     """
@@ -102,10 +102,10 @@ class CountingDetector(SearchingDetector):
         self.name, self.side, self.search = detector.name, detector.side, detector.search
         self.key_points, self.calibration = detector.key_points, detector.calibration
 
-    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `SearchingDetector.look`."""
+    def infer(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `SearchingDetector.infer`."""
         self.runs += 1
-        return self._detector.look(view, threshold)
+        return self._detector.infer(view, threshold)
 
 
 @dataclass

@@ -195,22 +195,22 @@ def counted(pipeline: Pipeline) -> Generator[Counts]:
     """Count the calls of both networks."""
     counts = Counts()
     detector: Any = pipeline.detector
-    look, locate = detector.look, pipeline.model.locate
+    infer, locate = detector.infer, pipeline.model.locate
 
-    def counting_look(view: np.ndarray, threshold: float = 0.0) -> Any:
+    def counting_infer(view: np.ndarray, threshold: float = 0.0) -> Any:
         counts.detector += 1
-        return look(view, threshold)
+        return infer(view, threshold)
 
     def counting_locate(crops: np.ndarray) -> Any:
         counts.crops += len(crops)
         return locate(crops)
 
-    detector.look = counting_look
+    detector.infer = counting_infer
     setattr(pipeline.model, "locate", counting_locate)  # noqa: B010 (a protocol declares no attribute to assign)
     try:
         yield counts
     finally:
-        detector.look = look
+        detector.infer = infer
         setattr(pipeline.model, "locate", locate)  # noqa: B010
 
 

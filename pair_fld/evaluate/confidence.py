@@ -61,8 +61,12 @@ def collect_candidates(
     """
     rng = np.random.default_rng(seed)
     search = pipeline.detector.search
-    pipeline.detector.search = replace(search, candidate=0.75 * search.candidate, threshold=0.75 * search.threshold,
-                                       turned="auto")  # fmt: skip
+    pipeline.detector.search = replace(
+        search,
+        first_threshold=0.75 * search.first_threshold,
+        second_threshold=0.75 * search.second_threshold,
+        turned="auto",
+    )
     rows = []
     try:
         for image, faces in images:

@@ -61,7 +61,7 @@ def train_detector(
         check_claim(run.out, STAGE, run.overwrite, run.inputs)
     record = provenance(config.model_dump(mode="json"), seed=config.seed, data_hash=dataset.data_hash)
     record |= {"teacher": file_hash(teacher)}
-    guide = BlazeFace(teacher, search=replace(SearchConfig(), candidate=0.3, threshold=0.3))
+    guide = BlazeFace(teacher, search=replace(SearchConfig(), first_threshold=0.3, second_threshold=0.3))
     say(f"detecting faces in the training images with {guide.name}")
     images = training_images(dataset, guide, config, progress)
     negatives = faceless_images(config.negative_images)

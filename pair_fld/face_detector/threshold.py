@@ -15,7 +15,7 @@ from pair_fld.data.source_images import read_source_images
 from pair_fld.evaluate.matching import MATCH_IOU, match_boxes
 from pair_fld.export.metadata import replace_metadata
 from pair_fld.face_detector.images import faceless_images
-from pair_fld.face_detector.views import SECOND_LOOK
+from pair_fld.face_detector.views import SECOND_VIEW
 from pair_fld.runtime.centre_detector import CentreDetector
 from pair_fld.runtime.detection import Detection
 from pair_fld.runtime.search import SearchConfig, SearchingDetector, search_to_json
@@ -24,7 +24,8 @@ from pair_fld.runtime.session import read_metadata
 THRESHOLDS = tuple(round(float(t), 2) for t in np.arange(0.3, 0.96, 0.05))
 MAX_FALSE_ALARMS_PERCENT = 1.0  # of the images without a face
 MAX_UNCONFIRMED_PERCENT = 4.0  # detections per 100 photographs that nobody labelled and the teacher does not confirm
-LOOSE = SearchConfig(candidate=0.2, threshold=0.2, second_look=SECOND_LOOK)  # what all thresholds are measured from
+# What all thresholds are measured from.
+LOOSE = SearchConfig(first_threshold=0.2, second_threshold=0.2, second_view=SECOND_VIEW)
 _NEGATIVE_SEED = 12  # training draws its images without faces from another seed
 _NEGATIVES = 200
 
@@ -115,7 +116,7 @@ def choose_threshold(scores: ThresholdScores) -> ThresholdRow:
 
 def set_threshold(files: Sequence[Path], threshold: float) -> None:
     """Write the threshold into the metadata of detector files."""
-    search = search_to_json(replace(LOOSE, threshold=threshold))
+    search = search_to_json(replace(LOOSE, second_threshold=threshold))
     for path in files:
         replace_metadata(path, read_metadata(path) | {"search": search})
 

@@ -15,7 +15,7 @@ from pair_fld.runtime.geometry import transform_points, warp
 VISIBLE = 0.65  # share of a face's box that must lie in the view to be wanted
 ANY_ROLL = 0.4  # share of the views that are turned by any angle
 NEAR_UPRIGHT = 10.0  # deviation of the others' roll, degrees
-SECOND_LOOK = 3.2  # side of the second look's view over a 51-point box
+SECOND_VIEW = 3.2  # side of the second pass's view over a 51-point box
 LONGEST_SIDE = 384  # of an image, as it is kept
 
 
@@ -71,8 +71,8 @@ def _window(source: View, size: int, rng: np.random.Generator) -> View:
     if len(source.boxes) and rng.random() < 0.88:
         box = source.boxes[rng.integers(len(source.boxes))]
         face = float((box[2:] - box[:2]).max())
-        if rng.random() < 0.4:  # as the second look shows it
-            side = face * SECOND_LOOK * np.exp(rng.normal(0, 0.2))
+        if rng.random() < 0.4:  # as the second pass shows it
+            side = face * SECOND_VIEW * np.exp(rng.normal(0, 0.2))
             centre = (box[:2] + box[2:]) / 2 + rng.normal(0, 0.12, 2) * face
         else:
             side = min(face / np.exp(rng.uniform(np.log(0.06), np.log(0.95))), 1.8 * max(height, width))

@@ -71,7 +71,7 @@ class BlazeFace(SearchingDetector):
     """A MediaPipe BlazeFace .tflite file (short range, back camera or full range: its shapes tell which).
 
     Args:
-        path: the .tflite file. threads: of the runtime. search: where to look.
+        path: the .tflite file. threads: of the runtime. search: its views and thresholds.
 
     Raises:
         ValueError: no TFLite runtime, or not such a file. OSError: no such file.
@@ -92,8 +92,8 @@ class BlazeFace(SearchingDetector):
         self.layers = layout
         self._centres = anchor_centres(layout)
 
-    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `SearchingDetector.look`."""
+    def infer(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `SearchingDetector.infer`."""
         regressors, logits = self._run(view[:, :, ::-1].astype(np.float32) / np.float32(127.5) - 1)
         scores = sigmoid(logits)
         kept = scores >= threshold  # few: what is left out need not be decoded

@@ -76,8 +76,8 @@ class CentreDetector(SearchingDetector):
             reason = " ".join(str(error).split())
             raise ValueError(f"{path}: its graph and its metadata do not fit ({reason})") from None
 
-    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `SearchingDetector.look`."""
+    def infer(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `SearchingDetector.infer`."""
         boxes, key_points, scores = decode_map(self._run(view[None])[0])
         kept = scores >= threshold
         return boxes[kept], key_points[kept], scores[kept]

@@ -1,8 +1,8 @@
 """Where a detector looks in an image: square views, from coarse to fine, upright and turned.
 
 A view is a frame (`frame.Frame`): the square of side `size` around `centre`, turned by `roll`. A network sees one
-view at a time. Every candidate of these views is looked at once more, in a view that shows the face upright and at
-the size that the network knows best.
+view at a time. The first pass sees these views. The second pass confirms each of its detections in a view of its own,
+which shows the face upright and at the size that the network knows best.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ CERTAIN = 0.95
 UPRIGHT = 60.0  # degrees of roll up to which upright views show a face
 NEAR_LIMIT = 1.5  # faces up to this multiple of the smallest that a view shows call for finer views
 
+# In the metadata of detectors that an earlier version trained.
+_FORMER_NAMES = {"candidate": "first_threshold", "second_look": "second_view", "threshold": "second_threshold"}
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -48,9 +51,9 @@ class SearchConfig:
         smallest: longer side of the smallest 51-point box to be found, as a share of the image's longer side.
         turned: when turned views are looked at: "auto", where the upright ones leave nothing certain, down to
             SMALLEST_TURNED_VIEW; "always", beside each upright one; "never".
-        candidate: lowest score in these views that earns a second look.
-        second_look: side of the second look's view as a multiple of the candidate's box.
-        threshold: lowest score there.
+        first_threshold: lowest score of a detection of the first pass.
+        second_threshold: lowest score of a detection of the second pass.
+        second_view: side of the second pass's view as a multiple of the box of the first pass.
         overlap: IoU from which two boxes are one face.
     """
 
@@ -58,9 +61,9 @@ class SearchConfig:
     tiles: tuple[float, ...] = (0.6, 0.3, 0.16)
     smallest: float = 0.02
     turned: str = "auto"
-    candidate: float = 0.4
-    second_look: float = 2.4
-    threshold: float = 0.4
+    first_threshold: float = 0.4
+    second_threshold: float = 0.4
+    second_view: float = 2.4
     overlap: float = 0.3
 
     def __post_init__(self) -> None:
@@ -75,7 +78,8 @@ class SearchConfig:
 def search_from_json(tree: dict[str, Any]) -> SearchConfig:
     """A `SearchConfig` from a model's metadata: JSON knows no tuples, and what a later version added is left out."""
     known = {field.name for field in fields(SearchConfig)}
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in tree.items() if name in known}
+    renamed = {_FORMER_NAMES.get(name, name): value for name, value in tree.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in renamed.items() if k in known}
     return SearchConfig(**values)
 
 
@@ -93,11 +97,11 @@ class ViewDetector(Protocol):
 
 
 class SearchingDetector:
-    """A detector built on a network that sees one square view at a time. A subclass gives `look`.
+    """A detector built on a network that sees one square view at a time. A subclass gives `infer`.
 
     Attributes:
-        name: of the detector. side: of the network's input. search: where to look.
-        key_points: names of the points that `look` gives, in order.
+        name: of the detector. side: of the network's input. search: its views and thresholds.
+        key_points: names of the points that `infer` gives, in order.
         calibration: where its key points lie in a face; None before it is learnt, and a face's roll is then its view's.
     """
 
@@ -107,7 +111,7 @@ class SearchingDetector:
     key_points: tuple[str, ...]
     calibration: DetectorCalibration | None
 
-    def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def infer(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What reaches a score of `threshold` in a (S, S, 3) uint8 BGR view: boxes (n, 4) x0, y0, x1, y1 and key
         points (n, K, 2), both in fractions of the side, and scores (n,)."""
         raise NotImplementedError
@@ -117,29 +121,30 @@ class SearchingDetector:
         return self.detect_in(image_bgr, next(search_steps(image_bgr.shape[1], image_bgr.shape[0], self)).views)
 
     def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
-        """Faces seen in these views and confirmed by a second look each, best first."""
+        """Faces of the first pass over these views that the second pass confirms, best first."""
         search = self.search
-        seen = [d for view in views for d in self._look(image_bgr, view, search.candidate)]
+        seen = [d for view in views for d in self._detect_in_view(image_bgr, view, search.first_threshold)]
         confirmed = []
-        for candidate in weighted_nms(seen, search.overlap):
-            near = self._look(image_bgr, self._second_view(candidate), search.threshold)
-            near = [d for d in near if box_iou(candidate.box, d.box[None])[0] >= search.overlap]
-            for number, d in enumerate(weighted_nms(near, search.overlap)):
-                # two looks at one face: the place is the second one's, the score the better one's
-                confirmed.append(d if number else replace(d, score=max(d.score, candidate.score)))
+        for first in weighted_nms(seen, search.overlap):
+            near = self._detect_in_view(image_bgr, self._second_view(first), search.second_threshold)
+            near = [d for d in near if box_iou(first.box, d.box[None])[0] >= search.overlap]
+            for number, second in enumerate(weighted_nms(near, search.overlap)):
+                # of one face: the place is the second pass's, the score the better one's
+                confirmed.append(second if number else replace(second, score=max(second.score, first.score)))
         return weighted_nms(confirmed, search.overlap)
 
-    def _second_view(self, candidate: Detection) -> Frame:
-        low, high = candidate.box[:2], candidate.box[2:]
-        roll = candidate.roll if self.calibration is None else self.calibration.roll(candidate)
+    def _second_view(self, first: Detection) -> Frame:
+        """The view of the second pass for a detection of the first."""
+        low, high = first.box[:2], first.box[2:]
+        roll = first.roll if self.calibration is None else self.calibration.roll(first)
         centre = (low + high) / 2
-        return Frame((float(centre[0]), float(centre[1])), float((high - low).max()) * self.search.second_look, roll)
+        return Frame((float(centre[0]), float(centre[1])), float((high - low).max()) * self.search.second_view, roll)
 
-    def _look(self, image_bgr: np.ndarray, view: Frame, threshold: float) -> list[Detection]:
+    def _detect_in_view(self, image_bgr: np.ndarray, view: Frame, threshold: float) -> list[Detection]:
         """Detections from a score of `threshold` up in one view, in image pixels."""
         view = snapped(view)
         matrix = frame_matrix(view, self.side, 1.0)
-        boxes, key_points, scores = self.look(warp(image_bgr, matrix, self.side), threshold)
+        boxes, key_points, scores = self.infer(warp(image_bgr, matrix, self.side), threshold)
         back, scale = invert(matrix), view.size / 2
         found = []
         for k in range(len(scores)):

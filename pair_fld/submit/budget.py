@@ -86,7 +86,7 @@ def budget_table(
     note = (
         "GFLOPs are 2 x multiply-adds of the convolutions and fully connected layers, divided by 10^9. The face "
         f"detector looks at {views} views of such an image at first (at more where these leave nothing certain) and "
-        "runs once more on each candidate; the landmark model "
+        "runs once more on each face that it sees there; the landmark model "
         f"runs {1 + refine} x per face. The archive as a whole was held to {budget.archive_mb.max:g} MB when it was "
         f"written ({budget.archive_mb.source}).\n"
     )

@@ -256,10 +256,11 @@ def technical_report(
         f"# Technical report: {name}",
         "## From an image to landmarks",
         f"The face detector ({_detector_name(calibration)}) looks at the whole image and overlapping tiles, and where "
-        "that leaves nothing certain at finer tiles and at turned views. It runs a second time on each "
-        "candidate, upright and scaled to the size that it detects best. Its key points give the face a frame: centre, "
-        f"size and roll; on training faces the centre is off by {100 * shift:.1f} % of the face's size along an axis, "
-        f"the size by {100 * growth:.1f} % and the roll by {roll:.1f} degrees (standard deviations). The landmark "
+        "that leaves nothing certain at finer tiles and at turned views. It runs a second time on each face "
+        "that it sees there, upright and scaled to the size that it detects best. Its key points give the face a "
+        f"frame: centre, size and roll; on training faces the centre is off by {100 * shift:.1f} % of the face's "
+        f"size along an axis, the size by {100 * growth:.1f} % and the roll by {roll:.1f} degrees (standard "
+        "deviations). The landmark "
         "model runs on the upright square crop of the frame, and its points return to the image through the inverse "
         "of the crop's matrix. What both networks tell of a face becomes its score; faces below the least score are "
         "left out. Several faces are written from the image's right to its left; an image without a face gets an "

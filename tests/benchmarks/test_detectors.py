@@ -39,7 +39,7 @@ def test_runs_of_the_network_are_counted():
     class Blind(SearchingDetector):
         name, side, search, key_points, calibration = "blind", 32, SearchConfig(tiles=(0.5,), turned="never"), (), None
 
-        def look(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def infer(self, view: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             assert view.shape == (32, 32, 3)
             return np.zeros((0, 4)), np.zeros((0, 0, 2)), np.zeros(0)
 

@@ -30,7 +30,7 @@ def test_the_detector_says_what_it_is_and_costs(work: Path) -> None:
     detector = CentreDetector(work / "detector/detector.tflite")
     assert (detector.name, detector.side) == ("own_128", 128)
     metrics = json.loads((work / "detector/metrics.json").read_text())
-    assert detector.search.threshold == metrics["chosen"]["threshold"]
+    assert detector.search.second_threshold == metrics["chosen"]["threshold"]
     assert metrics["valid_faces"] > 0
     cost = metrics["cost"]["detector.tflite"]
     assert 0 < cost["gflops"] < 0.02

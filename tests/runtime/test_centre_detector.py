@@ -111,9 +111,9 @@ def test_both_formats_agree_and_say_what_they_are(files: Path):
     for detector in detectors:
         assert isinstance(detector, CentreDetector)
         assert (detector.name, detector.side) == ("own_64", 64)
-        assert detector.search.second_look == 3.2
+        assert detector.search.second_view == 3.2
         assert detector.key_points == tuple(KEY_POINTS)
-    (boxes_a, points_a, scores_a), (boxes_b, points_b, scores_b) = (detector.look(view) for detector in detectors)
+    (boxes_a, points_a, scores_a), (boxes_b, points_b, scores_b) = (detector.infer(view) for detector in detectors)
     assert boxes_a.shape == (64, 4)
     assert points_a.shape == (64, 5, 2)
     assert np.abs(points_a - points_b).max() < 0.05
@@ -141,7 +141,7 @@ def test_files_are_not_taken_for_one_another(files: Path, tmp_path: Path):
 
 def test_a_face_is_found_in_image_pixels(files: Path, monkeypatch: pytest.MonkeyPatch):
     """A net that sees brightness: each cell that is not dark gives a box around its centre."""
-    detector = CentreDetector(files / "detector.tflite", search=SearchConfig(tiles=(), second_look=1.6))
+    detector = CentreDetector(files / "detector.tflite", search=SearchConfig(tiles=(), second_view=1.6))
 
     def look(views: np.ndarray) -> np.ndarray:
         cells = views[0, :, :, 0].reshape(8, 8, 8, 8).mean(axis=(1, 3))
@@ -157,7 +157,7 @@ def test_a_face_is_found_in_image_pixels(files: Path, monkeypatch: pytest.Monkey
     (found,) = detector.detect(image)
     box, score = found.box, found.score
     np.testing.assert_allclose((box[:2] + box[2:]) / 2, [199.5, 359.5], atol=1)
-    # the candidate is 640 / 1.6 = 400 wide, the second view 1.6 x 400, and four cells share the face there
+    # the first box is 640 / 1.6 = 400 wide, the second view 1.6 x 400, and four cells share the face there
     np.testing.assert_allclose(box[2:] - box[:2], [400, 400], atol=1)
     assert score == pytest.approx(1 / (1 + np.exp(-5)), abs=1e-6)
     assert detector.calibration is not None
@@ -182,7 +182,7 @@ def test_files_of_earlier_versions_open_and_others_are_refused(files: Path, monk
     del metadata["key_points"]
     old = CentreDetector(files / "detector.tflite")
     assert (old.key_points, old.calibration) == ((), None)
-    assert old.look(np.zeros((64, 64, 3), np.uint8))[1].shape == (64, 0, 2)
+    assert old.infer(np.zeros((64, 64, 3), np.uint8))[1].shape == (64, 0, 2)
 
 
 def test_the_search_travels_with_the_file(files: Path):
@@ -191,9 +191,9 @@ def test_the_search_travels_with_the_file(files: Path):
 
     path = files / "detector.tflite"
     metadata = read_metadata(path)
-    metadata["search"] |= {"threshold": 0.7, "tiles": [0.5, 0.3]}
+    metadata["search"] |= {"second_threshold": 0.7, "tiles": [0.5, 0.3]}
     copy = files / "copy.tflite"
     copy.write_bytes(path.read_bytes())
     replace_metadata(copy, json.loads(json.dumps(metadata)))
-    assert CentreDetector(copy).search.threshold == 0.7
+    assert CentreDetector(copy).search.second_threshold == 0.7
     assert CentreDetector(copy).search.tiles == (0.5, 0.3)

@@ -144,6 +144,9 @@ def test_tiles_cover_the_image_and_overlap_by_a_quarter():
 def test_a_search_travels_as_json_and_newer_entries_are_left_out():
     search = SearchConfig(tiles=(0.5,), smallest=0.03)
     assert search_from_json(search_to_json(search) | {"of a later version": 1}) == search
+    former = {"candidate": 0.2, "threshold": 0.6, "second_look": 3.2}  # as an earlier version named them
+    renamed = SearchConfig(first_threshold=0.2, second_threshold=0.6, second_view=3.2)
+    assert search_from_json(former) == renamed
     with pytest.raises(ValueError, match="smallest: expected a share of the longer side"):
         SearchConfig(smallest=0)
 

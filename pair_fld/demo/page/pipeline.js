@@ -118,27 +118,27 @@ export class Pipeline {
     return { size: frame.size / factor, roll: frame.roll, score: certain ? 1 : score };
   }
 
-  /** Faces seen in these views and confirmed by a second look each, best first. @param {ImageFile} image
+  /** Faces of the first pass over these views that the second pass confirms, best first. @param {ImageFile} image
    * @param {Frame[]} views @returns {Promise<Detection[]>} */
   async detectIn(image, views) {
     const { search } = this.archive.detector;
     const seen = /** @type {Detection[]} */ ([]);
-    for (const view of views) seen.push(...(await this.look(image, view, search.candidate)));
+    for (const view of views) seen.push(...(await this.look(image, view, search.first_threshold)));
     const confirmed = /** @type {Detection[]} */ ([]);
-    for (const candidate of weightedNms(seen, search.overlap)) {
-      const [x0, y0, x1, y1] = candidate.box;
-      const raw = this.rawFrame(candidate);
+    for (const first of weightedNms(seen, search.overlap)) {
+      const [x0, y0, x1, y1] = first.box;
+      const raw = this.rawFrame(first);
       const view = /** @type {Frame} */ ({
         centre: [(x0 + x1) / 2, (y0 + y1) / 2],
-        size: Math.max(x1 - x0, y1 - y0) * search.second_look,
-        roll: raw ? raw.roll : candidate.roll,
+        size: Math.max(x1 - x0, y1 - y0) * search.second_view,
+        roll: raw ? raw.roll : first.roll,
       });
-      const near = (await this.look(image, view, search.threshold)).filter(
-        (detection) => boxIou(candidate.box, detection.box) >= search.overlap,
+      const near = (await this.look(image, view, search.second_threshold)).filter(
+        (detection) => boxIou(first.box, detection.box) >= search.overlap,
       );
       weightedNms(near, search.overlap).forEach((detection, number) => {
-        // two looks at one face: the place is the second one's, the score the better one's
-        const best = number ? detection.score : Math.max(detection.score, candidate.score);
+        // of one face: the place is the second pass's, the score the better one's
+        const best = number ? detection.score : Math.max(detection.score, first.score);
         confirmed.push({ ...detection, score: best });
       });
     }

@@ -4,8 +4,8 @@
  * @typedef {import("./frame.js").Frame} Frame
  * @typedef {{size: number, roll: number, score: number}} Sighting what earlier steps found
  * @typedef {{views: Frame[], below: number, turned: boolean}} Step views looked at together; see `wanted`
- * @typedef {{zooms: number[], tiles: number[], smallest: number, turned: string, candidate: number,
- *   second_look: number, threshold: number, overlap: number}} SearchConfig
+ * @typedef {{zooms: number[], tiles: number[], smallest: number, turned: string, first_threshold: number,
+ *   second_threshold: number, second_view: number, overlap: number}} SearchConfig
  */
 
 import { CONSTANTS } from "./constants.js";
