@@ -22,6 +22,7 @@ SECOND_FEATURES = ("moved", "spread")  # of a second crop
 # A followed face, and one whose frame somebody gave, has no detection behind it; this stands in its place.
 TRACKED_DETECTOR_SCORE = 0.9
 _LEAST = 1e-4  # under logarithms
+_NEARLY_WORST = 45  # of 51 in order: their 0.9 quantile, which numpy.quantile finds at twenty times the time
 _LEAST_EYES = 0.02  # of a face's size, between the outer corners: a full profile's
 
 
@@ -181,7 +182,7 @@ def face_features(
     return np.array(
         [
             _log(spread.mean()),
-            _log(np.quantile(spread, 0.9)),
+            _log(np.sort(spread)[_NEARLY_WORST]),
             _log(shape),
             np.hypot(dx, dy),
             abs(growth),

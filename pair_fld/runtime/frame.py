@@ -56,9 +56,13 @@ def fit_frame(points_img: np.ndarray, reference: np.ndarray = MEAN_FACE, weights
     points, reference = np.asarray(points_img, np.float64), np.asarray(reference, np.float64)
     if points.ndim != 2 or points.shape[1:] != (2,) or points.shape != reference.shape:
         raise ValueError(f"expected points and references (N, 2), found {points.shape} and {reference.shape}")
-    weight = np.ones(len(points)) if weights is None else np.asarray(weights, np.float64)
-    used = weight > 0
-    weight, z, m = weight[used], points[used] @ [1, 1j], reference[used] @ [1, 1j]
+    z, m = (np.ascontiguousarray(xy).view(np.complex128)[:, 0] for xy in (points, reference))
+    if weights is None:
+        weight = np.ones(len(z))
+    else:
+        weight = np.asarray(weights, np.float64)
+        used = weight > 0
+        weight, z, m = weight[used], z[used], m[used]
     if not np.isfinite(z).all():
         raise ValueError("a face frame needs finite points, found one that is not a number")
     if len(z) < 2:

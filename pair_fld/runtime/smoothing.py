@@ -14,7 +14,7 @@ import numpy as np
 from .frame import Frame, frame_matrix, snapped
 from .geometry import invert, transform_points
 from .image_file import ImageFile
-from .motion import measure_motion
+from .motion import grey_levels, measure_motion
 
 # Side of the crops in pixels, and over the face's size.
 CROP_SIDE, CROP_MARGIN = 96, 1.45
@@ -46,8 +46,7 @@ class FaceFilter:
         if self.strength <= 0:
             return points
         matrix = frame_matrix(snapped(frame), CROP_SIDE, CROP_MARGIN)
-        blue, green, red = np.moveaxis(image.crop(matrix, CROP_SIDE).astype(np.float64), 2, 0)
-        crop = (blue + green + red) / 3
+        crop = grey_levels(image.crop(matrix, CROP_SIDE))
         smooth = points
         if self._points is not None:
             before = transform_points(self._matrix, self._points)

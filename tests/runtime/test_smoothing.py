@@ -9,7 +9,19 @@ import pytest
 from pair_fld.runtime.frame import Frame, place
 from pair_fld.runtime.geometry import transform_points
 from pair_fld.runtime.image_file import ImageFile
-from pair_fld.runtime.motion import measure_motion
+from pair_fld.runtime.motion import (
+    CONTRAST,
+    HALF,
+    NOISE,
+    OWN_MOVEMENT,
+    PLAIN,
+    RIDGE,
+    STEPS,
+    WAYS,
+    WIDTH,
+    grey_levels,
+    measure_motion,
+)
 from pair_fld.runtime.smoothing import APART_CUTOFF, CUTOFF, FAR, SLOPE, FaceFilter
 
 
@@ -34,6 +46,52 @@ def test_movement_is_measured_to_a_tenth_of_a_pixel() -> None:
     apart = np.hypot(*(points + moved - transform_points(matrix, points)).T)
     assert np.hypot(*moved.T).mean() > 0.7
     assert apart.mean() < 0.1
+
+
+def samples(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Bilinear samples; beyond the image's edge the edge goes on."""
+    left, top, last = np.floor(x).astype(int), np.floor(y).astype(int), len(image) - 1
+    found = np.zeros(x.shape)
+    for i in (0, 1):
+        for j in (0, 1):
+            share = (1 - np.abs(x - left - i)) * (1 - np.abs(y - top - j))
+            found += share * image[np.clip(top + j, 0, last), np.clip(left + i, 0, last)]
+    return found
+
+
+def plain_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """`measure_motion` point by point, with inverses of matrices."""
+    along = np.arange(-HALF, HALF + 1.0)
+    dx, dy = np.tile(along, len(along)), np.repeat(along, len(along))
+    weights = np.exp(-(dx**2 + dy**2) / (2 * WIDTH**2))
+    weights /= weights.sum()
+    strengths = np.zeros(WAYS.shape[2])
+    for _ in range(STEPS):
+        normal, ways = RIDGE * np.eye(len(strengths)), np.zeros(len(strengths))
+        for (x, y), way in zip(points, WAYS, strict=True):
+            slope_x = (samples(before, x + dx + 1, y + dy) - samples(before, x + dx - 1, y + dy)) / 2
+            slope_y = (samples(before, x + dx, y + dy + 1) - samples(before, x + dx, y + dy - 1)) / 2
+            slopes, moved = np.column_stack([slope_x, slope_y]), way @ strengths
+            seen, now = samples(before, x + dx, y + dy), samples(after, x + moved[0] + dx, y + moved[1] + dy)
+            slopes, seen, now = slopes - weights @ slopes, seen - weights @ seen, now - weights @ now
+            contrast = (weights @ (now * seen) + PLAIN) / (weights @ seen**2 + PLAIN)
+            change = np.clip(contrast, *CONTRAST) * seen - now
+            certainty = 1 / (weights @ change**2 + NOISE)
+            information = certainty * slopes.T @ (weights[:, None] * slopes)
+            rest = np.linalg.inv(np.eye(2) + OWN_MOVEMENT**2 * information)
+            normal += way.T @ rest @ information @ way
+            ways += way.T @ rest @ (certainty * slopes.T @ (weights * change))
+        strengths = strengths + np.linalg.solve(normal, ways)
+    return WAYS @ strengths
+
+
+@pytest.mark.parametrize("shift", [0.0, 30.0, 100.0])  # half of the face outside of the crop, and all of it
+def test_movement_is_what_the_formula_says_of_each_point(shift: float) -> None:
+    image = texture(96)
+    after, _ = turned(image, 1.2, 0.8, -0.5)
+    points = place(Frame((47.5 + shift, 47.5 - shift), 60.0, 5.0))
+    before, after = grey_levels(image), grey_levels(after) * 0.9
+    assert np.allclose(measure_motion(before, after, points), plain_motion(before, after, points), atol=1e-6)
 
 
 def test_where_there_is_nothing_to_see_nothing_moves() -> None:
