@@ -126,30 +126,35 @@ def _table(report: dict[str, Any], target: Path) -> Table:
     columns = ("name", "kind", "labels", "listed", "train", "valid", "test")
     shifted = any(source.get("shift") for source in report["sources"])
     caption = (
-        "shift: labels against the reference, % of the eye distance, x to the right and y down" if shifted else None
+        "labels against the reference, % of the eye distance. shift: of all points, x to the right and y down; "
+        "points: of each besides, root mean square; moved: brought to the convention"
+        if shifted
+        else None
     )
     consulted = any(source.get("second_opinion") for source in report["sources"])
     table = Table(title=Text(f"{report['faces']} faces in {target}"), caption=caption)
-    for heading in ("source", *columns[1:], *(("shift x", "shift y", "spread", "offset") if shifted else ())):
+    for heading in ("source", *columns[1:], *(("shift x", "shift y", "spread", "points", "offset") if shifted else ())):
         table.add_column(heading, justify="left" if heading in ("source", "kind", "labels", "offset") else "right")
     if consulted:
         table.add_column("second opinion")
     for source in report["sources"]:
         row = [str(source[key]) for key in columns]
         if shifted:
-            row += _shift_cells(source.get("shift"), source.get("offset"))
+            row += _shift_cells(source.get("shift"), source.get("convention"), source.get("offset"))
         if consulted:
             row.append(_opinion(source.get("second_opinion")))
         table.add_row(*row)
     return table
 
 
-def _shift_cells(shift: dict[str, Any] | None, offset: Any) -> list[str]:
+def _shift_cells(shift: dict[str, Any] | None, convention: dict[str, Any] | None, offset: Any) -> list[str]:
     cells = ["-", "-", "-"]
     if shift is not None:
         spread = " ".join(f"{v:.1f}" for v in shift["spread_percent"])
         cells = [f"{shift['x_percent']:+.2f}", f"{shift['y_percent']:+.2f}", spread]
+    cells.append("-" if convention is None else f"{convention['rms_percent']:.2f}")
     if isinstance(offset, dict):
+        cells[-1] += " moved" if offset.get("points") else ""
         return [*cells, "{:+.2f} {:+.2f} %".format(*offset["percent"])]
     return [*cells, offset if isinstance(offset, str) else "{:+g} {:+g} px".format(*offset)]
 

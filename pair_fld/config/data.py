@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pair_fld.config.base import RECORDED, Count, Processes, Seed, Side, Strict
 from pair_fld.config.source_keys import misplaced
+from pair_fld.runtime.scheme import NUM_POINTS
 
 
 class SchemeConfig(Strict):
@@ -44,10 +45,18 @@ SOURCE_KINDS = Literal[
 ]
 
 
+_OfEachPoint = Annotated[tuple[tuple[float, float], ...], Field(min_length=NUM_POINTS, max_length=NUM_POINTS)]
+
+
 class PercentOffset(Strict):
-    """An offset that grows with the face: percent of the distance of the outer eye corners, x to the right, y down."""
+    """An offset that grows with the face: percent of the distance of the outer eye corners, x to the right, y down.
+
+    points: (x, y) of each of the 51 points besides, along the axes of the upright face; percent of the same distance,
+    or of what the face's box tells where that is longer.
+    """
 
     percent: tuple[float, float]
+    points: _OfEachPoint | None = None
 
 
 class ReferenceConfig(Strict):
@@ -88,7 +97,8 @@ class SourceConfig(Strict):
     scheme: a name in configs/scheme, the path of such a file, or an .npz of `pairfld fit-scheme`; by default the usual
     one for 49, 51, 68 or 98 points.
     offset: what to add to the labels: pixels, e.g. [-1, -1] for a source that counts from 1, or {percent: [x, y]} of
-    the eye distance; `auto` brings them to the zero point of the data's `reference` when they are packed.
+    the eye distance; `auto` brings them to the zero point of the data's `reference` when they are packed, `convention`
+    also each point to the data's `convention`.
     second_opinion: in place of the data's; `false` for none. Faces to measure on have none in any case.
     relabel: the reference's answers in place of labels; faces without one, or with another on each flip, are left out.
     exif: whether labels refer to the image as an EXIF rotation turns it (apply) or as it is stored (ignore).
@@ -108,7 +118,7 @@ class SourceConfig(Strict):
     weight: float = Field(default=1.0, ge=0)
     identity: str | None = None  # regular expression on the file name; group 1 names the person
     scheme: str | None = None
-    offset: Literal["keep", "auto"] | tuple[float, float] | PercentOffset = "keep"
+    offset: Literal["keep", "auto", "convention"] | tuple[float, float] | PercentOffset = "keep"
     second_opinion: SecondOpinionConfig | Literal[False] | None = None
     relabel: bool = False
     exif: Literal["apply", "ignore"] = "apply"
@@ -133,7 +143,12 @@ class SourceConfig(Strict):
 
 
 class DataConfig(Strict):
-    """What `pairfld prepare` packs."""
+    """What `pairfld prepare` packs.
+
+    convention: sources whose annotators say where each point belongs. The mean of their offsets from the `reference`,
+    point by point, is added to the reference's answers and wanted by sources with `offset: convention`. Training only:
+    `package --convention` places the points of a finished model.
+    """
 
     sources: list[SourceConfig]
     root: str = "."  # source paths are relative to this; itself relative to the working directory
@@ -141,6 +156,7 @@ class DataConfig(Strict):
     pack_margin: float = Field(default=2.2, gt=1, le=10)  # side of a packed crop over the longer side of its box
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)  # of the people (or faces) of `auto` sources
     reference: ReferenceConfig | None = None  # estimates how far each source's labels are shifted
+    convention: list[str] = Field(default_factory=list)
     second_opinion: SecondOpinionConfig | None = None  # of the reference, on all labels that are learnt from
     audit: Literal["warn", "drop", "off"] = "warn"  # labels that are not the shape of a face: say so, or leave them out
     near_duplicate_distance: int = Field(default=4, ge=0, le=64)  # Hamming distance of 64-bit image hashes
@@ -151,6 +167,26 @@ class DataConfig(Strict):
     @classmethod
     def _off_is_a_word(cls, value: Any) -> Any:
         return "off" if value is False else value  # YAML 1.1 reads a bare off as false
+
+    @model_validator(mode="after")
+    def _has_a_convention_where_one_is_wanted(self) -> DataConfig:
+        sources = {source.name: source for source in self.sources}
+        for name in self.convention:
+            source = sources.get(name)
+            if source is None:
+                raise ValueError(f"convention: there is no source {name!r}; name sources of these data")
+            if source.split == "test":
+                raise ValueError(f"convention: source {name!r} has split test; name sources that are learnt from")
+            if source.labels == "none" or source.relabel:
+                raise ValueError(f"convention: source {name!r} has no labels of its own; name labelled sources")
+        for source in self.sources:
+            if source.offset == "convention" and source.split == "test":
+                raise ValueError(f"source {source.name!r}: no `offset: convention` with split test, which is measured")
+            if source.offset == "convention" and not self.convention:
+                raise ValueError(f"source {source.name!r}: `offset: convention` needs the data's `convention`")
+        if self.convention and self.reference is None:
+            raise ValueError("convention: needs a `reference` to compare the sources with")
+        return self
 
 
 class LabelVariant(Strict):

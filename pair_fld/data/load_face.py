@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from pair_fld.config import PercentOffset, SourceConfig
+from pair_fld.data.conventions import move_points
 from pair_fld.data.dataset import LABEL_SOURCES, LabelSource
 from pair_fld.data.exif import fits_stored_image
 from pair_fld.data.sample import (
@@ -147,6 +148,8 @@ def to_labels(sample: Sample, points: np.ndarray, source: SourceConfig) -> Label
     if isinstance(source.offset, PercentOffset):
         unit = eye_distance(in_51[None], point_mask[None])
         in_51 = np.where(point_mask[:, None], remove_shift(in_51[None], -np.array(source.offset.percent), unit)[0], 0.0)
+        if source.offset.points is not None:
+            in_51 = move_points(in_51, np.array(source.offset.points), point_mask)
     visibility = np.zeros(NUM_POINTS, np.uint8)
     if sample.visibility is not None:
         if len(sample.visibility) not in (len(points), NUM_POINTS):

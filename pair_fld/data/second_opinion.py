@@ -15,9 +15,10 @@ import numpy as np
 
 from pair_fld.config import DataConfig, ReferenceConfig, SecondOpinionConfig
 from pair_fld.data.annotations import RECORD, Annotations
+from pair_fld.data.conventions import move_points
 from pair_fld.data.point_map import PointMap, load_point_map
 from pair_fld.data.sample import FLIPS_APART, NO_FACE, Labels, Sample, SkipSample
-from pair_fld.data.zero_points import EYES_PER_BOX, Shift, eye_distance
+from pair_fld.data.zero_points import Shift, face_unit
 from pair_fld.errors import PairError
 from pair_fld.runtime.scheme import NUM_POINTS
 
@@ -71,7 +72,7 @@ def with_what_is_there(config: DataConfig) -> tuple[DataConfig, str | None]:
         return config, None
     sources = [
         source.model_copy(
-            update={"offset": "keep" if source.offset == "auto" else source.offset, "relabel": False,
+            update={"offset": "keep" if source.offset in ("auto", "convention") else source.offset, "relabel": False,
                     "second_opinion": None}
         )
         for source in config.sources
@@ -80,18 +81,21 @@ def with_what_is_there(config: DataConfig) -> tuple[DataConfig, str | None]:
         f"no annotator's labels ({missing[0]} is missing): labels and zero points stay as the files have them; "
         "make them with pairfld annotate and fit-scheme, or `make labels`"
     )
-    return config.model_copy(update={"reference": None, "second_opinion": None, "sources": sources}), sentence
+    without = {"reference": None, "convention": [], "second_opinion": None, "sources": sources}
+    return config.model_copy(update=without), sentence
 
 
 @dataclass(frozen=True)
 class Consultation:
     """What a source asks of the reference. relabel: its answers are the labels. shift: (x, y) of the labels against it,
-    percent of the eye distance, by which its answers are brought to the labels' zero point before they are compared."""
+    percent of the eye distance, by which its answers are brought to the labels' zero point before they are compared.
+    convention: (51, 2) as in `conventions`, by which its answers are moved wherever they are used; None: nothing."""
 
     reference: ReferenceConfig
     setting: SecondOpinionConfig
     relabel: bool = False
     shift: tuple[float, float] = (0.0, 0.0)
+    convention: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,14 @@ class Consulted:
     relabelled: bool = False
 
 
-def consultations(config: DataConfig, shifts: Sequence[Shift | None]) -> list[Consultation | None]:
+def consultations(
+    config: DataConfig, shifts: Sequence[Shift | None], convention: np.ndarray | None = None
+) -> list[Consultation | None]:
     """What each source asks of the reference, None for nothing; faces to measure on keep their labels.
 
     Args:
         shifts: of the labels as their files have them, by source.
+        convention: of all answers, see `Consultation`.
 
     Raises:
         PairError: a source asks, and there is no reference; or a source to measure on asks.
@@ -132,8 +139,8 @@ def consultations(config: DataConfig, shifts: Sequence[Shift | None]) -> list[Co
             raise PairError(
                 f"source {source.name!r}", f"a `reference` for its `{asked or 'second_opinion'}`", "none", remedy
             )
-        still = (0.0, 0.0) if shift is None or source.offset == "auto" else (shift.x, shift.y)
-        out.append(Consultation(config.reference, setting, source.relabel, still))
+        still = (0.0, 0.0) if shift is None or source.offset in ("auto", "convention") else (shift.x, shift.y)
+        out.append(Consultation(config.reference, setting, source.relabel, still, convention))
     return out
 
 
@@ -144,6 +151,9 @@ def consult(sample: Sample, labels: Labels | None, wish: Consultation) -> Consul
         SkipSample: it must be relabelled, and the reference misses it or contradicts itself on its flips.
     """
     answer = open_reference(wish.reference).answer(sample.key, sample.path)
+    if answer is not None and wish.convention is not None:
+        points, apart = answer
+        answer = move_points(points, wish.convention, np.asarray(np.isfinite(points).all(axis=1))), apart
     if wish.relabel:
         return _relabelled(sample, answer, wish.setting)
     if labels is None:
@@ -181,10 +191,3 @@ def _averaged(labels: Labels, answer: np.ndarray, apart: np.ndarray, wish: Consu
     points[fills] = answer[fills]
     changed = replace(labels, points=points, point_mask=mask | fills)
     return Consulted(changed, int(agrees.sum()), int(fills.sum()))
-
-
-def face_unit(points: np.ndarray, mask: np.ndarray) -> float:
-    """The unit of the bounds for one face (51, 2), its unit: the eye distance, or what the box tells where that is
-    longer. The eye distance of a turned face is short, and its labels are no better for it."""
-    by_box = EYES_PER_BOX * np.sqrt(np.prod(np.ptp(points[mask], axis=0)))
-    return float(np.fmax(by_box, eye_distance(points[None], mask[None])[0]))

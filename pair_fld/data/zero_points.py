@@ -66,6 +66,15 @@ def eye_distance(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(enough & (found > 0), found, np.nan)
 
 
+def face_unit(points: np.ndarray, mask: np.ndarray) -> float:
+    """The unit of one face (51, 2): the eye distance, or what the box tells where that is longer.
+
+    The eye distance of a turned face is short, and its labels are no better for it.
+    """
+    by_box = EYES_PER_BOX * np.sqrt(np.prod(np.ptp(points[mask], axis=0)))
+    return float(np.fmax(by_box, eye_distance(points[None], mask[None])[0]))
+
+
 def estimate_shift(labels: np.ndarray, reference: np.ndarray, mask: np.ndarray, unit: np.ndarray) -> Shift:
     """The shift of labels (N, 51, 2) against a reference in the same frame.
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from pair_fld.data.augment.geometric import VIEW_PAIRS
 from pair_fld.data.sample import Crop, Sample
-from pair_fld.data.second_opinion import Reference, face_unit
+from pair_fld.data.second_opinion import Reference
+from pair_fld.data.zero_points import face_unit
 from pair_fld.errors import PairError
 from pair_fld.evaluate.validate import Predictor, label_shift_of
 from pair_fld.runtime.frame import Frame, frame_matrix

@@ -10,7 +10,7 @@ from pair_fld.annotators.images import data_of
 from pair_fld.annotators.pairs import Pairs, lookup_of, read_pairs
 from pair_fld.config import DataConfig, PercentOffset, ReferenceConfig, SourceConfig
 from pair_fld.data.load_face import read_face
-from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
+from pair_fld.data.packing.zero_points import source_placements, with_offsets
 from pair_fld.data.point_map import load_point_map
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
@@ -203,10 +203,10 @@ def test_annotations_are_a_source(data: Path):
 def test_zero_points_are_estimated_and_brought_together(data: Path):
     reference = ReferenceConfig(labels=str(data / "labels"), scheme=str(data / "map.npz"))
     both = config(data, offset="auto").model_copy(update={"reference": reference})
-    shifts = source_shifts(both, list_samples(both).samples)
-    assert [shift is not None and round(shift.x, 1) for shift in shifts] == [0.0, SHIFT[0]]
-    assert [shift is not None and shift.faces for shift in shifts] == [60, 60]
-    _, b = at_one_zero_point(both, shifts)
+    placements = source_placements(both, list_samples(both).samples)
+    assert [one is not None and round(one.shift.x, 1) for one in placements] == [0.0, SHIFT[0]]
+    assert [one is not None and one.shift.faces for one in placements] == [60, 60]
+    _, b = with_offsets(both, placements, None)
     assert isinstance(b.offset, PercentOffset)
     sample = list_samples(both).samples[60]
     labels = read_face(sample, b)[1]
@@ -220,7 +220,7 @@ def test_zero_points_are_estimated_and_brought_together(data: Path):
     np.testing.assert_allclose(as_it_stands.points, read_one_face(sample.label), atol=1e-9)
     lonely = config(data, offset="auto")
     with pytest.raises(PairError, match="a `reference` for its `offset: auto`"):
-        source_shifts(lonely, [])
+        source_placements(lonely, [])
 
 
 def test_maps_that_are_none(data: Path, tmp_path: Path):

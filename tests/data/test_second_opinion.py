@@ -10,7 +10,8 @@ from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.point_map import PointMap
 from pair_fld.data.sample import FLIPS_APART, NO_FACE
-from pair_fld.data.second_opinion import face_unit, with_what_is_there
+from pair_fld.data.second_opinion import with_what_is_there
+from pair_fld.data.zero_points import face_unit
 from pair_fld.errors import PairError
 from pair_fld.io import write_json
 from pair_fld.runtime.frame import Frame, place

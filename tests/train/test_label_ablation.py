@@ -67,7 +67,7 @@ def test_the_shipped_variants_fit_the_shipped_data() -> None:
     first, *_, last = found.values()
     assert not any(source.relabel or source.offset != "keep" or source.second_opinion for source in first.sources)
     # a dataset each; weights need none of their own
-    assert len({variant.model_dump_json() for variant in found.values()}) == 4
+    assert len({variant.model_dump_json() for variant in found.values()}) == 5
     assert last.reference is not None
     assert not last.reference.optional
 

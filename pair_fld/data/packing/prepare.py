@@ -23,12 +23,13 @@ import numpy as np
 
 from pair_fld.config import DataConfig, current_keys
 from pair_fld.data.annotations import RECORD as ANNOTATION_RECORD
+from pair_fld.data.conventions import rms
 from pair_fld.data.dataset import SHARD, SPLITS, FaceTable, LabelSource
 from pair_fld.data.packing.chunks import LoadedFaces, PartJob, damaged_part, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.report import add_label_notes, audit_labels, face_report, suspicious
 from pair_fld.data.packing.splits import Selection, select
-from pair_fld.data.packing.zero_points import at_one_zero_point, source_shifts
+from pair_fld.data.packing.zero_points import shared_convention, source_placements, with_offsets
 from pair_fld.data.sample import Excluded, Sample
 from pair_fld.data.second_opinion import consultations, open_reference, with_what_is_there
 from pair_fld.data.sources.listing import list_samples
@@ -74,14 +75,16 @@ def prepare(
     _refuse_inside_sources(config, out)
     listed = list_samples(config)
     samples, left_out = listed.samples, listed.left_out
-    shifts = source_shifts(config, samples)
-    asked = consultations(config, shifts)
-    sources = at_one_zero_point(config, shifts)
+    placements = source_placements(config, samples)
+    convention = shared_convention(config, placements)
+    asked = consultations(config, [None if one is None else one.shift for one in placements], convention)
+    sources = with_offsets(config, placements, convention)
     offsets = [source.model_dump(mode="json")["offset"] for source in sources]
     plan = {
         "config": _essence(config),
         "samples": _fingerprint(samples),
         "offsets": offsets,
+        "convention": None if convention is None else convention.tolist(),
         "reference": _reference_hash(config),
     }
     _open_folder(out, plan, resume=resume, overwrite=overwrite)
@@ -102,7 +105,13 @@ def prepare(
     faces = _faces(samples, rows, selection)
     report = face_report(config, samples, faces, left_out, selection)
     report["warnings"], report["list_warnings"] = suspicious(config, samples, rows, selection)
-    add_label_notes(report, config, shifts, offsets, asked, samples, rows, selection)
+    add_label_notes(report, config, placements, offsets, asked, samples, rows, selection)
+    if convention is not None:
+        report["convention"] = {
+            "sources": config.convention,
+            "rms_percent": round(rms(convention), 3),
+            "points_percent": np.round(convention, 3).tolist(),
+        }
     report["passed_over"] = dict(sum(listed.passed_over, Counter()))
     with _writing_errors(out):
         _write_shards(out, jobs, rows, selection.kept)
@@ -225,7 +234,7 @@ def _check_plan(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         raise PairError(out, "the source files of the interrupted run", "added, removed or changed files", remedy)
     if old.get("reference") != new["reference"]:
         raise PairError(out, "the reference of the interrupted run", "another one", remedy)
-    if old.get("offsets", new["offsets"]) != new["offsets"]:
+    if any(old.get(key, new[key]) != new[key] for key in ("offsets", "convention")):
         message = f"{out}: the reference has changed since the interrupted run."
         raise PairError(out, message=message, remedy=remedy)
 

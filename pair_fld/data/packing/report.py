@@ -16,9 +16,9 @@ from pair_fld.data.audit import CERTAIN, check_shapes, image_points
 from pair_fld.data.dataset import LABEL_SOURCES, SPLITS, FaceTable, LabelSource
 from pair_fld.data.packing.chunks import LoadedFaces
 from pair_fld.data.packing.splits import Selection
+from pair_fld.data.packing.zero_points import Placement
 from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sample
 from pair_fld.data.second_opinion import Consultation, open_reference
-from pair_fld.data.zero_points import Shift
 
 
 def face_report(
@@ -63,18 +63,20 @@ def face_report(
 def add_label_notes(
     report: dict[str, Any],
     config: DataConfig,
-    shifts: Sequence[Shift | None],
+    placements: Sequence[Placement | None],
     offsets: Sequence[Any],
     asked: Sequence[Consultation | None],
     samples: list[Sample],
     rows: LoadedFaces,
     selection: Selection,
 ) -> None:
-    """Add to each source of a report how its labels were shifted, the offset as it was applied, what a second opinion
-    changed, and the annotator whose points it has."""
+    """Add to each source of a report where its labels lay against the reference (shift; convention of each point), the
+    offset as it was applied, what a second opinion changed, and the annotator whose points it has."""
     for number, (entry, source) in enumerate(zip(report["sources"], config.sources, strict=True)):
-        shift, wish = shifts[number], asked[number]
-        entry["shift"] = None if shift is None else shift.to_json()
+        placement, wish = placements[number], asked[number]
+        entry["shift"] = None if placement is None else placement.shift.to_json()
+        by_point = None if placement is None else placement.convention
+        entry["convention"] = None if by_point is None else by_point.to_json()
         entry["offset"] = offsets[number]
         entry["second_opinion"] = None if wish is None else _opinion_counts(number, samples, rows, selection)
         # for the card of what learns from it
