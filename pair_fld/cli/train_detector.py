@@ -39,7 +39,7 @@ def train_detector(
     name: Annotated[
         str,
         typer.Option("--config", help="Detector configuration: a name of `pairfld configs list detector`, or a .yaml."),
-    ] = "own128",
+    ] = "centre128",
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
@@ -54,7 +54,8 @@ def train_detector(
     """Train a face detector; `pairfld package --detector trained` puts it into the archive.
 
     It learns from BlazeFace's detections on the training images, from their labels, and from rendered scenes with and
-    without faces. Leaves detector.tflite and detector.onnx (int8) in the run folder.
+    without faces; what it takes for a face while it learns, it is shown again. Leaves detector.tflite and detector.onnx
+    (int8) in the run folder.
 
     Example: `pairfld train-detector --recipe mine.yaml`
     """

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from pair_fld.config.base import Strict
-from pair_fld.config.renamed import unknown_key
+from pair_fld.config.renamed import RENAMED_FILES, unknown_key
 from pair_fld.config.schema import RecipeConfig
 from pair_fld.errors import PairError
 
@@ -87,6 +87,8 @@ def find_config(folder: str, name: str) -> Path:
     for path in paths:
         if path.is_file():
             return path
+    if name in RENAMED_FILES:
+        raise PairError(name, message=f"{name} is now called {RENAMED_FILES[name]}.", remedy="Write that.")
     raise PairError(paths[0], f"a {folder} configuration", "no such file", f"Known names: {_known(folder)}.")
 
 

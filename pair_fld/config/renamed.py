@@ -26,6 +26,7 @@ RENAMED = {
     "scenes": "synthetic_images",
     "empty": "negative_images",
 }
+RENAMED_FILES = {"own128": "centre128"}
 _VALUES: dict[str, dict[Any, str]] = {"live": {False: "cached", True: "per_step"}}  # keys whose values changed too
 _FREE_KEYS = ("options", "losses", "source_weights")  # mappings whose keys are the user's, not settings
 

@@ -164,10 +164,12 @@ class DetectorConfig(Strict):
     images_per_source, valid_images_per_source: images of each source at most, training and validation split.
     synthetic_images: rendered images with faces. negative_images: drawn images without; as many parts of training
     images beside their faces, and half as many with their blocks mixed, are added.
+    mining_rounds: how often training stops to look for false detections, which it then shows again. mining_views:
+    random views per round. hard_negatives: false detections kept per round at most, those with the highest scores.
     """
 
     input_size: int = Field(default=128, ge=64, le=4096, multiple_of=32)
-    widths: tuple[Width, Width, Width, Width, Width] = (10, 16, 24, 32, 40)
+    widths: tuple[Width, Width, Width, Width, Width] = (12, 20, 32, 48, 64)
     steps: Count = Field(ge=1)
     batch_size: Count = Field(default=64, ge=1)
     lr: float = Field(default=3e-3, gt=0)
@@ -180,6 +182,9 @@ class DetectorConfig(Strict):
     valid_images_per_source: Count = Field(default=120, ge=1)
     synthetic_images: Count = Field(default=300, ge=0)
     negative_images: Count = Field(default=600, ge=1)
+    mining_rounds: Count = Field(default=0, ge=0)
+    mining_views: Count = Field(default=4000, ge=1)
+    hard_negatives: Count = Field(default=800, ge=1)
     calibration_images: Count = Field(default=256, ge=1)
 
 

@@ -74,7 +74,7 @@ def train_detector(
         progress(p.step, p.steps, f"loss {p.losses['loss']:.3f}")
 
     (run.out / METRICS_FILE).unlink(missing_ok=True)  # of a run that now gets more steps
-    net = fit_detector(config, images, negatives, run, record, report)
+    net = fit_detector(config, images, negatives, run, record, report, guide, say)
     files = export_detector(net, config, images, negatives, record, run.out)
     say("choosing the threshold on validation images")
     metrics = tune_threshold(files, dataset, config, guide)
@@ -95,7 +95,7 @@ def export_detector(
     metadata = {
         "format_version": FORMAT_VERSION,
         METADATA_TASK: TASK,
-        "name": f"own_{config.input_size}",
+        "name": f"centre_{config.input_size}",
         "input": input_metadata(config.input_size),
         "key_points": list(KEY_POINTS),
         "search": search_to_json(LOOSE),

@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 from pair_fld.config import DetectorConfig
+from pair_fld.face_detector.mining import HardNegatives
 from pair_fld.face_detector.net import STRIDE, DetectorNet
 from pair_fld.face_detector.targets import loss_terms, target_map
 from pair_fld.face_detector.views import View, draw_view
+from pair_fld.progress import Say, say_nothing
 from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
+from pair_fld.runtime.search import SearchingDetector
 from pair_fld.train.batches import StepData
 from pair_fld.train.distributed import pick_device
 from pair_fld.train.resume import ResumeRules
@@ -24,7 +27,8 @@ from pair_fld.train.trainer import Reporter, Trainer, TrainJob
 
 KIND, STAGE = "detector", "train-detector"  # in run.json; in the run folder's marker
 STEPS_PER_EPOCH = 100  # one row of metrics.csv
-RULES = ResumeRules(DetectorConfig, learning=("lr", "steps"), running=("threads",))
+_LEARNING = ("lr", "steps", "mining_rounds", "mining_views", "hard_negatives")
+RULES = ResumeRules(DetectorConfig, learning=_LEARNING, running=("threads",))
 
 
 @dataclass(frozen=True)
@@ -53,29 +57,44 @@ class DetectorObjective:
 
 
 class DetectorSource:
-    """Random views with their target maps, a function of seed and step.
+    """Random views with their target maps, a function of seed, step and hard negatives.
 
     Args:
         images: images with faces.
         negatives: images without faces.
         config: size of the views, batch size and seed.
         device: the device of the batches.
+        hard: the hard negatives, None for none.
+        state: what mines them: the net as it is before a step.
     """
 
     def __init__(
-        self, images: Sequence[View], negatives: Sequence[View], config: DetectorConfig, device: torch.device
+        self,
+        images: Sequence[View],
+        negatives: Sequence[View],
+        config: DetectorConfig,
+        device: torch.device,
+        hard: HardNegatives | None = None,
+        state: TrainState | None = None,
     ) -> None:
         self.images, self.negatives, self.config, self.device = images, negatives, config, device
+        self.hard, self.state = hard, state
         self.steps_per_epoch, self.step_size = STEPS_PER_EPOCH, config.batch_size
 
     def batches(self, first: int, last: int) -> Iterator[StepData[DetectorBatch]]:
         """The batches of the steps first to last - 1."""
-        yield from (self.draw(step) for step in range(first, last))
+        if self.hard is not None:
+            self.hard.restore(first)
+        for step in range(first, last):
+            if self.hard is not None and self.state is not None:
+                self.hard.update(step, self.state.averaged_model())
+            yield self.draw(step)
 
     def draw(self, step: int) -> StepData[DetectorBatch]:
         """The batch of one step."""
         config, rng = self.config, np.random.default_rng((self.config.seed, step))
-        views = [draw_view(self.images, self.negatives, config.input_size, rng) for _ in range(config.batch_size)]
+        hard = [] if self.hard is None else self.hard.views
+        views = [draw_view(self.images, self.negatives, config.input_size, rng, hard) for _ in range(config.batch_size)]
         pixels = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2).float()
         targets = torch.from_numpy(np.stack([target_map(view, config.input_size, STRIDE) for view in views]))
         pixels = pixels.sub_(PIXEL_MEAN).div_(PIXEL_STD)
@@ -93,6 +112,8 @@ def fit_detector(
     run: RunSpec,
     record: dict[str, Any],
     report: Reporter | None = None,
+    teacher: SearchingDetector | None = None,
+    say: Say = say_nothing,
 ) -> DetectorNet:
     """Train the detector's network, and return it with its EMA weights, on the CPU.
 
@@ -103,6 +124,8 @@ def fit_detector(
         run: where the run is kept, and how it starts.
         record: provenance.
         report: called after every step.
+        teacher: a detector that says which hard negatives may be faces that nobody labelled.
+        say: takes a sentence per round of mining.
 
     Raises:
         PairError: as `Trainer.fit`.
@@ -117,7 +140,8 @@ def fit_detector(
         ema_decay=config.ema_decay, amp=config.amp,
     )  # fmt: skip
     state = TrainState(net, net, spec, device)
-    source = DetectorSource(images, negatives, config, device)
+    hard = HardNegatives(images, config, run.out, teacher, say)
+    source = DetectorSource(images, negatives, config, device, hard, state)
     step = TrainStep(state, DetectorObjective(), device)
     job = TrainJob({**record, "kind": KIND, "processes": 1}, STAGE, source, step, config.steps, RULES)
     Trainer(job, run, report=report).fit()

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from pair_fld.runtime.centre_detector import KEY_POINTS, MIRRORED
-from pair_fld.runtime.frame import frame_from_box, frame_matrix
+from pair_fld.runtime.frame import Frame, frame_matrix
 from pair_fld.runtime.geometry import transform_points, warp
 
 VISIBLE = 0.65  # share of a face's box that must lie in the view to be wanted
 ANY_ROLL = 0.4  # share of the views that are turned by any angle
 NEAR_UPRIGHT = 10.0  # deviation of the others' roll, degrees
 SECOND_VIEW = 3.2  # side of the second pass's view over a 51-point box
+HARD = 0.15  # share of the views that show a false detection of an earlier step, once there are any
 LONGEST_SIDE = 384  # of an image, as it is kept
 
 
@@ -51,13 +52,29 @@ def shrunk(view: View) -> View:
     return View(image, boxes, view.certain, key_points)
 
 
-def draw_view(images: Sequence[View], negatives: Sequence[View], size: int, rng: np.random.Generator) -> View:
-    """A random view (S, S, 3) with its boxes: of one image, a mosaic of several, or no face at all."""
+def draw_view(
+    images: Sequence[View],
+    negatives: Sequence[View],
+    size: int,
+    rng: np.random.Generator,
+    hard: Sequence[View] = (),
+) -> View:
+    """A random view (S, S, 3) with its boxes: of one image, a mosaic of several, or no face at all.
+
+    Args:
+        images: images with faces.
+        negatives: images without faces.
+        size: S.
+        rng: what decides.
+        hard: surroundings of false detections, each in the middle of its image (`mining`).
+    """
     kind = rng.random()
     if kind < 0.12:
         return _augment(_window(_one(negatives, rng), size, rng), rng)
     if kind < 0.32:
         return _augment(_mosaic(images, negatives, size, rng), rng)
+    if hard and kind < 0.32 + HARD:
+        return _augment(_middle(_one(hard, rng), size, rng), rng)
     return _augment(_window(_one(images, rng), size, rng), rng)
 
 
@@ -80,9 +97,25 @@ def _window(source: View, size: int, rng: np.random.Generator) -> View:
     else:
         side = max(height, width) * rng.uniform(0.25, 1.05)
         centre = rng.uniform(0, 1, 2) * (width, height)
-    view = np.concatenate([centre - side / 2, centre + side / 2])
-    roll = rng.uniform(-180, 180) if rng.random() < ANY_ROLL else rng.normal(0, NEAR_UPRIGHT)
-    matrix = frame_matrix(frame_from_box(view, roll), size, 1.0)
+    return cut(source, Frame((float(centre[0]), float(centre[1])), float(side), random_roll(rng)), size)
+
+
+def _middle(source: View, size: int, rng: np.random.Generator) -> View:
+    """A square window that shows the middle of the image, at any roll."""
+    height, width = source.image.shape[:2]
+    side = max(height, width) * rng.uniform(0.4, 0.9)
+    x, y = (np.array([width, height]) - 1) / 2 + rng.uniform(-0.25, 0.25, 2) * side
+    return cut(source, Frame((float(x), float(y)), float(side), float(rng.uniform(-180, 180))), size)
+
+
+def random_roll(rng: np.random.Generator) -> float:
+    """A view's roll in degrees: any angle, or near upright."""
+    return float(rng.uniform(-180, 180) if rng.random() < ANY_ROLL else rng.normal(0, NEAR_UPRIGHT))
+
+
+def cut(source: View, frame: Frame, size: int) -> View:
+    """What a frame (_img) shows of an image, as a view (S, S, 3)."""
+    matrix = frame_matrix(frame, size, 1.0)
     return View(
         warp(source.image, matrix, size),
         _move(source.boxes, matrix),

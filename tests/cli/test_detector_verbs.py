@@ -11,7 +11,8 @@ from pair_fld.runtime.centre_detector import CentreDetector
 from tests.cli.command import pairfld
 
 TINY = ("--config", "quick", "steps=4", "batch_size=4", "images_per_source=40", "valid_images_per_source=6",
-        "synthetic_images=4", "negative_images=4", "calibration_images=4", "widths=[4,4,8,8,8]")  # fmt: skip
+        "synthetic_images=4", "negative_images=4", "calibration_images=4", "mining_views=8",
+        "widths=[4,4,8,8,8]")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_detector_says_what_it_is_and_costs(work: Path) -> None:
     detector = CentreDetector(work / "detector/detector.tflite")
-    assert (detector.name, detector.side) == ("own_128", 128)
+    assert (detector.name, detector.side) == ("centre_128", 128)
     metrics = json.loads((work / "detector/metrics.json").read_text())
     assert detector.search.second_threshold == metrics["chosen"]["threshold"]
     assert metrics["valid_faces"] > 0
@@ -53,7 +54,8 @@ def test_nothing_is_trained_twice_or_overwritten_unasked(work: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["train-detector", "--config", "nothing"], "Known names: own128, quick"),
+        (["train-detector", "--config", "nothing"], "Known names: centre128, quick"),
+        (["train-detector", "--config", "own128"], "own128 is now called centre128"),
         (["train-detector", "stepz=3"], "unknown key 'stepz'"),
         (["train-detector", "widths=[1,2]"], "missing key 'widths.2'"),
         (["benchmark", "detectors", "--trained", "/nowhere.tflite"], "Run pairfld train-detector first"),
