@@ -8,7 +8,7 @@ round found is kept in the run folder as places, without pixels, and a continued
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +210,7 @@ def _outputs(net: nn.Module, views: Sequence[View]) -> np.ndarray:
 def _read(path: Path) -> list[MiningRound]:
     tree = read_json(path, "the record of the hard negatives")
     try:
-        return [MiningRound(**{**one, "kept": tuple(FalseDetection(**k) for k in one["kept"])}) for one in tree]
+        return [replace(MiningRound(**one), kept=tuple(FalseDetection(**kept) for kept in one["kept"])) for one in tree]
     except (TypeError, KeyError):
         remedy = "Use another --out, or --overwrite to start anew."
         raise PairError(path, "the record of the hard negatives", "something else", remedy) from None
