@@ -34,7 +34,7 @@ DOUBT = 0.15  # score of the teacher from which there may be a face that nobody 
 DRAWN = 0.5  # share of the views that show a drawn image; the others show training images
 SURROUNDINGS = 1.6  # side of what is kept around a false detection, over the side of the view that it was made in
 _VIEW_SIDES = (0.15, 1.05)  # over the image's longer side
-_WITNESS_SIDE = 2.4  # over the detection's box, as BlazeFace's second look
+_WITNESS_SIDE = 2.4  # over the detection's box, as BlazeFace's second view
 _FACELESS_SEED = 13  # the fixed negatives, the threshold and the benchmark draw from other seeds
 _BATCH = 64
 
@@ -166,7 +166,7 @@ class HardNegatives:
         x, y = centre.tolist()
         for roll in (0.0, 90.0, 180.0, 270.0):
             view = cut(source, Frame((x, y), size * _WITNESS_SIDE, roll), self.teacher.side)
-            if len(self.teacher.look(view.image, DOUBT)[2]):
+            if len(self.teacher.infer(view.image, DOUBT)[2]):
                 return True
         return False
 

@@ -47,7 +47,7 @@ class Teacher:
     def __init__(self, sees: bool) -> None:
         self.sees = sees
 
-    def look(self, view: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def infer(self, view: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         assert view.shape == (32, 32, 3)
         return np.zeros((0, 4)), np.zeros((0, 6, 2)), np.full(int(self.sees), threshold)
 
