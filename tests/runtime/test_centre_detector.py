@@ -97,7 +97,7 @@ def test_a_turned_rendered_face_becomes_an_upright_frame(roll: int):
     eyes = np.hypot(*(places[1] - places[0]))
     assert np.hypot(*(found.key_points - places).T).max() < 0.01 * eyes
     dx, dy, growth, turn = frame_residual(
-        mean_face_calibration("own_128").frame(found), fit_frame(transform_points(matrix, points))
+        mean_face_calibration("centre_128").frame(found), fit_frame(transform_points(matrix, points))
     )
     assert abs(turn) < 4
     assert np.hypot(dx, dy) < 0.08
@@ -110,7 +110,7 @@ def test_both_formats_agree_and_say_what_they_are(files: Path):
     detectors = [open_detector(files / name) for name in ("detector.tflite", "detector.onnx")]
     for detector in detectors:
         assert isinstance(detector, CentreDetector)
-        assert (detector.name, detector.side) == ("own_64", 64)
+        assert (detector.name, detector.side) == ("centre_64", 64)
         assert detector.search.second_view == 3.2
         assert detector.key_points == tuple(KEY_POINTS)
     (boxes_a, points_a, scores_a), (boxes_b, points_b, scores_b) = (detector.infer(view) for detector in detectors)
