@@ -240,7 +240,7 @@ def test_an_archive_with_the_own_detector(budget, tmp_path: Path):
     config = DetectorConfig(widths=(4, 4, 8, 8, 8), input_size=64, steps=1, calibration_images=4)
     blank = [without_faces(np.zeros((64, 64, 3), np.uint8))]
     export_detector(DetectorNet(config.widths).eval(), config, blank, blank, {}, tmp_path)
-    models = tiny_model(tmp_path, mean_face_calibration("own_64").to_json())
+    models = tiny_model(tmp_path, mean_face_calibration("centre_64").to_json())
     path, onnx = tmp_path / "detector.tflite", tmp_path / "detector.onnx"
     own = detector_file.find_detector("trained", path)
     package(list(models.values()), tmp_path / "own.zip", budget, detector=own, detector_onnx=onnx)
@@ -249,7 +249,7 @@ def test_an_archive_with_the_own_detector(budget, tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "own.zip") as packed:
         packed.extractall(tmp_path / "unpacked")
     pipeline = load_pipeline(tmp_path / "unpacked")
-    assert pipeline.detector.name == "own_64"
+    assert pipeline.detector.name == "centre_64"
     assert len(pipeline.detector.key_points) == 5
     assert (tmp_path / "unpacked/detector.onnx").read_bytes() == onnx.read_bytes()
 
