@@ -43,6 +43,7 @@ def constants() -> dict[str, Any]:
             "smallest_in_view": search.SMALLEST_IN_VIEW,
             "probable": search.PROBABLE,
             "certain": search.CERTAIN,
+            "fine_view": search.FINE_VIEW,
             "upright": search.UPRIGHT,
             "near_limit": search.NEAR_LIMIT,
         },
@@ -55,6 +56,7 @@ def constants() -> dict[str, Any]:
             "least": confidence._LEAST,  # pyright: ignore[reportPrivateUsage]
             "least_eyes": confidence._LEAST_EYES,  # pyright: ignore[reportPrivateUsage]
             "outer_eye_corners": list(scheme.OUTER_EYE_CORNERS),
+            "parts": [list(part) for part in confidence.PARTS],
             "doubtful": list(confidence.DOUBTFUL),
             "second_crop": list(confidence.SECOND_CROP),
         },

@@ -32,7 +32,7 @@ class Candidates:
     """What a pipeline saw.
 
     Attributes:
-        features: (n, 8), see `runtime.confidence.FEATURES`.
+        features: (n, F), see `runtime.confidence.FEATURES`.
         nme: (n,) fractions under outer corners; inf for what is no face.
         second: (n, 2) of a second crop, see `runtime.confidence.SECOND_FEATURES`.
         spreads, errors: (n, 51) spread of each point's heatmap and distance from its label, over the face's size; nan
@@ -64,6 +64,7 @@ def collect_candidates(
     pipeline.detector.search = replace(
         search,
         first_threshold=0.75 * search.first_threshold,
+        fine_threshold=0.75 * search.fine_threshold,
         second_threshold=0.75 * search.second_threshold,
         turned="auto",
     )

@@ -15,9 +15,17 @@ import numpy as np
 
 from .detection import sigmoid
 from .frame import Frame, fit_frame, frame_residual, move_frame, place
-from .scheme import OUTER_EYE_CORNERS
+from .scheme import OUTER_EYE_CORNERS, REGIONS
 
-FEATURES = ("spread", "worst_spread", "shape", "shift", "growth", "turn", "detector", "eyes")
+FEATURES = (
+    "spread", "worst_spread", "shape", "shift", "growth", "turn", "detector", "eyes", "signed_growth", "unevenness",
+    "brow_spread", "nose_spread", "eye_spread", "lip_spread",
+)  # fmt: skip
+# The points of each part of the face that has a spread of its own, in the order of FEATURES.
+PARTS = tuple(
+    tuple(k for name, points in REGIONS.items() if name.startswith(part) for k in points)
+    for part in ("brow", "nose", "eye", "lip")
+)
 SECOND_FEATURES = ("moved", "spread")  # of a second crop
 # A followed face, and one whose frame somebody gave, has no detection behind it; this stands in its place.
 TRACKED_DETECTOR_SCORE = 0.9
@@ -41,12 +49,12 @@ class FaceBounds:
 
 # In the first views, and in the many further ones, turned and fine, each of which is one more chance to take something
 # for a face. Higher bounds of presence leave fewer false faces, and lose more faces that are hidden in part or blurred.
-# Cross-validated on 194 held-back training images, disturbed in each way, and 343 drawn and scrambled ones: 730 of 760
-# faces that the detector sees are kept, and all that are not disturbed, occluded or blurred; 2 false faces are left.
-# BlazeFace alone, on 160 training images of
-# lfpw, aflw and helen and on drawn ones: upright faces have scores from 0.7 up, turned ones from 0.8 up; drawn images
-# without a face reach 0.75 upright and 0.79 in further views.
-FIRST_BOUNDS = FaceBounds(presence=0.5, detector=0.6)
+# Cross-validated on 213 held-back training images, disturbed in each way and made small, and on 370 drawn and scrambled
+# ones, of which 5 have a false face: a first bound of 0.4 keeps 8 faces more than one of 0.5 and no more false ones;
+# a further bound of 0.8 keeps 2 faces more than 0.9 and 3 more false ones.
+# BlazeFace alone, on 160 training images of lfpw, aflw and helen and on drawn ones: upright faces have scores from 0.7
+# up, turned ones from 0.8 up; drawn images without a face reach 0.75 upright and 0.79 in further views.
+FIRST_BOUNDS = FaceBounds(presence=0.4, detector=0.6)
 FURTHER_BOUNDS = FaceBounds(presence=0.9, detector=0.8)
 # Presence between which the model is asked again, and the residual (`frame.frame_residual`) of that crop's frame from
 # the points': far enough for points that follow the crop to show it.
@@ -59,10 +67,10 @@ class Confidence:
     """Logistic regressions on `face_features`, and the gain from a heatmap's spread to a deviation.
 
     Attributes:
-        weights: (8,) of FEATURES, for the score. bias: the intercept.
+        weights: (F,) of FEATURES, for the score. bias: the intercept.
         presence_weights, presence_bias: the same for whether there is a face at all. A blurred face is one, though its
             score is low.
-        again_weights, again_bias: presence once more, of FEATURES and SECOND_FEATURES; (10,) or, for a model of an
+        again_weights, again_bias: presence once more, of FEATURES and SECOND_FEATURES; (F + 2,) or, for a model of an
             earlier version, which is not asked again, (0,).
         gain, power: a point's deviation is gain * spread ** power, both over the face's size.
         faces: number of training faces (and faceless crops) that it was learnt on.
@@ -163,7 +171,7 @@ def second_features(points_img: np.ndarray, again_img: np.ndarray, spreads_img: 
 def face_features(
     points_img: np.ndarray, spreads_img: np.ndarray, crop_frame: Frame, detector_score: float
 ) -> np.ndarray:
-    """What tells a good face from a bad one or from none: (8,) in the order of FEATURES.
+    """What tells a good face from a bad one or from none: (F,) in the order of FEATURES.
 
     Args:
         points_img: (51, 2) points. spreads_img: (51,) spread of each point's heatmap, image pixels.
@@ -175,7 +183,7 @@ def face_features(
     frame = fit_frame(points_img)
     shape = np.sqrt(np.square(points_img - place(frame)).sum(axis=1).mean()) / frame.size
     dx, dy, growth, turn = frame_residual(crop_frame, frame)
-    spread = spreads_img / frame.size
+    spread = np.maximum(spreads_img / frame.size, _LEAST)
     odds = np.clip(detector_score, 1e-6, 1 - 1e-6)
     left, right = (points_img[corner] for corner in OUTER_EYE_CORNERS)
     eyes = np.hypot(*(left - right)) / frame.size
@@ -188,9 +196,11 @@ def face_features(
             abs(growth),
             abs(turn) / 45,
             np.log(odds / (1 - odds)),
-            np.log(
-                max(float(eyes), _LEAST_EYES)
-            ),  # errors are measured in distances of the eyes, which a turned head shows short
+            # errors are measured in distances of the eyes, which a turned head shows short
+            np.log(max(float(eyes), _LEAST_EYES)),
+            growth,  # points that draw together tell of blur, points that move apart of something in front of the face
+            np.log(spread).std(),  # a face that is hidden in part is sure of the rest
+            *(_log(spread[list(part)].mean()) for part in PARTS),
         ]
     )
 

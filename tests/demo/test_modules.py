@@ -13,7 +13,7 @@ import pytest
 
 from pair_fld.runtime.blazeface import AnchorLayer, anchor_centres, decode_faces
 from pair_fld.runtime.centre_detector import decode_map
-from pair_fld.runtime.confidence import Confidence, face_features, second_crop, second_features
+from pair_fld.runtime.confidence import FEATURES, Confidence, face_features, second_crop, second_features
 from pair_fld.runtime.detection import Detection, sigmoid, weighted_nms
 from pair_fld.runtime.frame import Frame, fit_frame, frame_matrix, frame_residual, move_frame, place
 from pair_fld.runtime.geometry import warp
@@ -227,7 +227,8 @@ def test_the_search_looks_in_the_same_places(
     got = node(
         "search.js",
         "const steps = m.searchSteps(x.width, x.height, x.search, 128, x.keyPoints);"
-        "return [...steps].map(s => ({ ...s, below: String(s.below) }));",
+        "const lowest = s => s.views.map(view => m.lowestScore(view, Math.max(x.width, x.height), x.search));"
+        "return [...steps].map(s => ({ ...s, below: String(s.below), lowest: lowest(s) }));",
         keyPoints=bool(names),
         width=width,
         height=height,
@@ -239,12 +240,14 @@ def test_the_search_looks_in_the_same_places(
     )
     for step, found in zip(steps, got, strict=True):
         assert np.allclose([numbers(view) for view in step.views], [flat(view) for view in found["views"]])
+        longer = max(width, height)
+        assert found["lowest"] == [Looker.search.lowest_score(view, longer) for view in step.views]
 
 
 def test_confidence_is_the_same(node: Node) -> None:
     confidence = Confidence(
-        np.linspace(-9, 2, 8), -20.0, np.linspace(-7, 3, 8), -17.0, gain=600.0, power=4.5,
-        again_weights=np.linspace(-5, 2, 10), again_bias=-3.0,
+        np.linspace(-9, 2, len(FEATURES)), -20.0, np.linspace(-7, 3, len(FEATURES)), -17.0, gain=600.0, power=4.5,
+        again_weights=np.linspace(-5, 2, len(FEATURES) + 2), again_bias=-3.0,
     )  # fmt: skip
     frame = FRAMES[0]
     points = place(frame) + RNG.normal(0, 2, (51, 2))

@@ -53,9 +53,9 @@ def test_a_model_that_never_moves_is_off_by_what_the_frames_are(folder: Path):
 def test_scores_of_crops_that_no_detector_cut_by_hand():
     # the frame of a crop of 40 with margin 2 is 20 pixels wide; the points lie 2 pixels beside it: shift 0.1; a weight
     # of -10 on the shift and a bias of 1 leave 1 - 1 = 0: a score of a half. Points in one place are no face.
-    weights = np.zeros(8)
+    weights = np.zeros(len(FEATURES))
     weights[FEATURES.index("shift")] = -10
-    confidence = Confidence(weights, 1.0, np.zeros(8), 0.0, gain=1.0, power=1.0)
+    confidence = Confidence(weights, 1.0, np.zeros(len(FEATURES)), 0.0, gain=1.0, power=1.0)
     points = np.stack([MEAN_FACE * 20 + (21.5, 19.5), np.full((51, 2), 5.0)])
     assert crop_scores(points, np.ones((2, 51)), 40, 2.0, confidence) == [pytest.approx(0.5), 0.0]
 

@@ -12,7 +12,7 @@ import pytest
 from pair_fld.runtime import main as runner
 from pair_fld.runtime.blazeface_calibration import BUILT_IN
 from pair_fld.runtime.calibration import DetectorCalibration
-from pair_fld.runtime.confidence import Confidence
+from pair_fld.runtime.confidence import FEATURES, Confidence
 from pair_fld.runtime.detection import Detection
 from pair_fld.runtime.frame import Frame, frame_from_box, place
 from pair_fld.runtime.landmark_files import read_faces
@@ -122,7 +122,7 @@ def test_a_certain_large_face_ends_the_search_after_the_first_upright_views():
 
 
 def test_nothing_certain_calls_for_turned_views_and_never_means_never():
-    doubtful = Confidence(np.zeros(8), -2.0, np.zeros(8), 5.0, gain=1.0, power=1.0).to_json()
+    doubtful = Confidence(np.zeros(len(FEATURES)), -2.0, np.zeros(len(FEATURES)), 5.0, gain=1.0, power=1.0).to_json()
     rolls = {}
     for turned in ("auto", "never", "always"):
         detector = StubDetector([[50, 20, 450, 420]])
@@ -147,8 +147,9 @@ def test_options_come_from_the_metadata_unless_they_are_given():
 def test_spread_heatmaps_lower_the_score_and_low_scores_are_left_out():
     # score: 1 / (1 + exp(-(w log spread))) with weight -2 on the mean spread alone: spread / size is 2.5 or 0.5 pixels
     # times 5 over 100, so 0.125 and 0.025: scores 64 / 65 and 1600 / 1601, times a presence of 1
-    weights = [-2.0, 0, 0, 0, 0, 0, 0, 0]
-    confidence = Confidence(np.array(weights), 0.0, np.zeros(8), 99.0, gain=2.0, power=1.0).to_json()
+    weights = np.zeros(len(FEATURES))
+    weights[FEATURES.index("spread")] = -2
+    confidence = Confidence(weights, 0.0, np.zeros(len(FEATURES)), 99.0, gain=2.0, power=1.0).to_json()
     scores = {}
     for spread in (2.5, 0.5):
         model = StubModel(spread=spread, confidence=confidence)
@@ -166,7 +167,7 @@ def test_spread_heatmaps_lower_the_score_and_low_scores_are_left_out():
 
 def test_what_the_landmark_model_takes_for_no_face_is_left_out():
     # presence 1 / (1 + exp(5)) whatever the features
-    confidence = Confidence(np.zeros(8), 9.0, np.zeros(8), -5.0, gain=1.0, power=1.0).to_json()
+    confidence = Confidence(np.zeros(len(FEATURES)), 9.0, np.zeros(len(FEATURES)), -5.0, gain=1.0, power=1.0).to_json()
     model = StubModel(spread=1.0, confidence=confidence)
     assert Pipeline(StubDetector([[50, 20, 150, 120]]), model).faces(BLANK) == []
     assert len(model.seen) > 0

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pair_fld.runtime.confidence import Confidence
+from pair_fld.runtime.confidence import FEATURES, Confidence
 from pair_fld.runtime.detection import Detection, box_iou
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, place
@@ -72,11 +72,13 @@ def test_while_nobody_is_seen_a_video_is_searched_in_turns() -> None:
 def test_only_a_doubtful_face_is_looked_at_again_and_that_decides(
     bias: float, again: float, found: int, crops: int
 ) -> None:
-    # a presence of 1 / 2 is in doubt; then it is 1 / (1 + exp(-again)), 0.95 or 0.05, against a bound of 0.5. A bias of
+    # a presence of 1 / 2 is in doubt; then it is 1 / (1 + exp(-again)), 0.95 or 0.05, against a bound of 0.4. A bias of
     # 9 leaves no doubt.
+    none = np.zeros(len(FEATURES))
+    second = np.zeros(len(FEATURES) + 2)
     confidence = Confidence(
-        np.zeros(8), 9.0, np.zeros(8), bias, gain=1.0, power=1.0, again_weights=np.zeros(10), again_bias=again
-    )
+        none, 9.0, none, bias, gain=1.0, power=1.0, again_weights=second, again_bias=again
+    )  # fmt: skip
     model = StubModel(spread=1.0, confidence=confidence.to_json())
     detector: Any = StubDetector([[50, 20, 150, 120]])
     options = PipelineOptions(turned="never")

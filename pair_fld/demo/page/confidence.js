@@ -66,7 +66,7 @@ export function faceFeatures(points, spreads, cropFrame, detectorScore) {
   place(frame).forEach(([x, y], k) => (square += (points[k][0] - x) ** 2 + (points[k][1] - y) ** 2));
   const shape = Math.sqrt(square / points.length) / frame.size;
   const [dx, dy, growth, turned] = frameResidual(cropFrame, frame);
-  const spread = spreads.map((value) => value / frame.size);
+  const spread = spreads.map((value) => Math.max(value / frame.size, LEAST));
   const [left, right] = [points[LEFT_CORNER], points[RIGHT_CORNER]];
   const eyes = Math.hypot(left[0] - right[0], left[1] - right[1]) / frame.size;
   const odds = Math.min(Math.max(detectorScore, 1e-6), 1 - 1e-6);
@@ -79,6 +79,9 @@ export function faceFeatures(points, spreads, cropFrame, detectorScore) {
     Math.abs(turned) / 45,
     Math.log(odds / (1 - odds)),
     Math.log(Math.max(eyes, LEAST_EYES)),
+    growth,
+    deviation(spread.map(Math.log)),
+    ...CONSTANTS.confidence.parts.map((part) => log(mean(part.map((k) => spread[k])))),
   ];
 }
 
@@ -90,6 +93,12 @@ function log(value) {
 /** @param {number[]} values */
 function mean(values) {
   return values.reduce((a, b) => a + b) / values.length;
+}
+
+/** @param {number[]} values */
+function deviation(values) {
+  const middle = mean(values);
+  return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)));
 }
 
 /** @param {number[]} a @param {number[]} b */

@@ -27,7 +27,7 @@ import { look } from "./detectors.js";
 import { Network } from "./engine.js";
 import { fitFrame, frameFromBox, frameMatrix, frameResidual, moveFrame, snapped, turn } from "./frame.js";
 import { invert, pointsBox, transformPoints, warp } from "./geometry.js";
-import { searchSteps, wanted } from "./search.js";
+import { lowestScore, searchSteps, wanted } from "./search.js";
 
 const P = CONSTANTS.pipeline;
 
@@ -123,7 +123,11 @@ export class Pipeline {
   async detectIn(image, views) {
     const { search } = this.archive.detector;
     const seen = /** @type {Detection[]} */ ([]);
-    for (const view of views) seen.push(...(await this.look(image, view, search.first_threshold)));
+    const { width, height } = image.reduced;
+    for (const view of views) {
+      const lowest = lowestScore(view, Math.max(width, height), search);
+      seen.push(...(await this.look(image, view, lowest)));
+    }
     const confirmed = /** @type {Detection[]} */ ([]);
     for (const first of weightedNms(seen, search.overlap)) {
       const [x0, y0, x1, y1] = first.box;
