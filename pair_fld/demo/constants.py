@@ -35,6 +35,7 @@ def constants() -> dict[str, Any]:
         "curves": {name: list(points) for name, points in scheme.CURVES.items()},
         "area_shrink": geometry.AREA_SHRINK,
         "search_side": image_file.SEARCH_SIDE,
+        "kept_crops": image_file.KEPT_CROPS,
         "detection": {"same_key_points": detection.SAME_KEY_POINTS, "same_turn": detection.SAME_TURN},
         "search": {
             "third_turns": list(search.THIRD_TURNS),
@@ -78,7 +79,8 @@ def constants() -> dict[str, Any]:
             "noise": motion.NOISE,
             "plain": motion.PLAIN,
             "contrast": list(motion.CONTRAST),
-            "ridge": motion.RIDGE,
+            "holds": motion.HOLDS.tolist(),
+            "held": motion.HELD,
         },
         "smoothing": {
             "crop_side": smoothing.CROP_SIDE,

@@ -14,6 +14,7 @@ from .image import decode, decode_reduced, enlarge, read_bytes
 
 # Longer side at which faces are looked for in a large JPEG; libjpeg decodes that for a fraction of the work.
 SEARCH_SIDE = 800
+KEPT_CROPS = 16
 
 
 class ImageFile:
@@ -26,6 +27,7 @@ class ImageFile:
     def __init__(self, reduced: np.ndarray, factor: int, load: Callable[[], np.ndarray]) -> None:
         self.reduced, self.factor, self._load = reduced, factor, load
         self._whole: Optional[np.ndarray] = reduced if factor == 1 else None  # noqa: UP045 (Python 3.9)
+        self._crops: dict[tuple[bytes, int], np.ndarray] = {}
 
     @classmethod
     def of_array(cls, image_bgr: np.ndarray) -> ImageFile:
@@ -57,7 +59,19 @@ class ImageFile:
         return Frame((float(x), float(y)), frame.size * self.factor, frame.roll)
 
     def crop(self, matrix: np.ndarray, size: int) -> np.ndarray:
-        """The (S, S, 3) crop of `matrix` (whole image -> crop), from the reduced image where that loses nothing."""
+        """The (S, S, 3) crop of `matrix` (whole image -> crop), from the reduced image where that loses nothing.
+
+        The last crops are kept, read-only: of a followed face's the points are found in it, and then smoothed.
+        """
+        key = (matrix.tobytes(), size)
+        if key not in self._crops:
+            if len(self._crops) == KEPT_CROPS:
+                self._crops.pop(next(iter(self._crops)))
+            self._crops[key] = self._cut(matrix, size)
+            self._crops[key].setflags(write=False)
+        return self._crops[key]
+
+    def _cut(self, matrix: np.ndarray, size: int) -> np.ndarray:
         pixel = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))  # whole pixels per crop pixel
         if self.factor == 1 or pixel < self.factor:
             return warp(self.whole, matrix, size)

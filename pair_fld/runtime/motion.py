@@ -2,8 +2,8 @@
 
 Lucas and Kanade, "An iterative image registration technique with an application to stereo vision" (IJCAI 1981), for all
 51 points at once: they move as a head does, in the plane, turning, talking and blinking (`WAYS`), each with a little
-movement of its own. A landmark model sees every frame for itself, and its errors change from frame to frame; the
-movement measured here has far smaller ones, but they add up.
+movement of its own, from a guess on, which is the landmark model's movement. The model sees every frame for itself, and
+its errors change from frame to frame; the movement measured here has far smaller ones, but they add up.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from .head_shape import MEAN_HEAD, MODES
 
 HALF = 3  # a point's surroundings: 2 HALF + 1 pixels square
 WIDTH = 1.8  # deviation of their weights about the point, pixels
-STEPS = 4
+STEPS = 2
 OWN_MOVEMENT = 0.1  # deviation of a point's movement that the head's does not explain, pixels
 # Squared grey levels: noise that is always there, and what keeps the change of contrast of plain surroundings small.
 NOISE, PLAIN = 1.0, 10.0
 CONTRAST = (0.5, 2.0)  # bounds of the change of contrast
-RIDGE = 1e-6  # for a crop in which there is nothing to see
+# How firmly the guess holds the ways in which the face's shape changes and blinks (lids that shut look like no lids
+# that moved), and rest holds all others, for crops in which there is nothing to see.
+HELD_SHAPE, HELD_BLINK, HELD = 0.3, 5.0, 1e-6
 UPPER_LIDS = ((20, 21), (26, 27))
 
 
-def _ways() -> np.ndarray:
-    """(51, 2, 14) ways in which the points of an upright face move, orthonormal."""
+def _ways() -> tuple[np.ndarray, np.ndarray]:
+    """(51, 2, 14) ways in which the points of an upright face move, orthonormal, and how firmly each is held (14,)."""
     x, y, z = MEAN_HEAD.T
     none, one = np.zeros(51), np.ones(51)
     ways = [(one, none), (none, one), (x, y), (-y, x)]  # shift, growth, roll
@@ -38,11 +40,13 @@ def _ways() -> np.ndarray:
         blink[list(lid)] = 1
         ways.append((none, blink))
     columns = np.array([np.column_stack(way).ravel() for way in ways]).T
-    return np.linalg.qr(columns)[0].reshape(51, 2, -1)
+    held = [HELD] * (len(ways) - len(MODES) - len(UPPER_LIDS)) + [HELD_SHAPE] * len(MODES)
+    return np.linalg.qr(columns)[0].reshape(51, 2, -1), np.array(held + [HELD_BLINK] * len(UPPER_LIDS))
 
 
-WAYS = _ways()
+WAYS, HOLDS = _ways()
 WAYS.setflags(write=False)
+HOLDS.setflags(write=False)
 _COUNT = WAYS.shape[2]
 _ALONG = np.arange(-HALF, HALF + 1)
 _NEAR = np.exp(-np.add.outer(_ALONG**2, _ALONG**2) / (2 * WIDTH**2)).ravel()
@@ -65,12 +69,13 @@ _PAIRS = _pairs_of_ways()
 _THIRDS = np.full((1, 3), 1 / 3)
 
 
-def measure_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.ndarray:
+def measure_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """By how much the points of a face moved between two crops: (51, 2) crop pixels.
 
     Args:
         before, after: (S, S) float64 grey levels; the face is upright in both and lies nearly alike.
         points: (51, 2) in `before`.
+        guess: (51, 2) of the movement, to start from.
     """
     x, y = points.T
     around = _surroundings(_padded(before), x, y, HALF + 1)
@@ -88,7 +93,8 @@ def measure_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) ->
     slopes, trace, area = np.array([xx, xy, yy]), xx + yy, xx * yy - xy**2
     v = OWN_MOVEMENT**2
     samples, padded = maps.reshape(5, -1, 51), _padded(after)
-    strengths = np.zeros(_COUNT)
+    strengths = guess.T.ravel() @ _MOVES
+    held_to = np.where(HOLDS > HELD, strengths, 0)
     for _ in range(STEPS):
         moved_x, moved_y = (_MOVES @ strengths).reshape(2, 51)
         np.multiply(_surroundings(padded, x + moved_x, y + moved_y, HALF), _ROOTS, out=maps[4])
@@ -110,8 +116,9 @@ def measure_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) ->
         a += rest
         c += rest
         normal = ((information / whole).ravel() @ _PAIRS).reshape(_COUNT, _COUNT)
-        normal.flat[:: _COUNT + 1] += RIDGE
-        strengths = strengths + np.linalg.solve(normal, np.concatenate([push_x, push_y]) @ _MOVES)
+        normal.flat[:: _COUNT + 1] += HOLDS
+        push = np.concatenate([push_x, push_y]) @ _MOVES + HOLDS * (held_to - strengths)
+        strengths = strengths + np.linalg.solve(normal, push)
     return (_MOVES @ strengths).reshape(2, 51).T
 
 

@@ -292,13 +292,17 @@ def _calibration(detector: FaceDetector, metadata: dict[str, Any]) -> DetectorCa
     return calibration
 
 
-def _missed(frame: Frame, points: np.ndarray) -> bool:
+def missed(frame: Frame, found: Frame) -> bool:
     """Whether a crop's frame is farther from that of the points in it than a detector's usually is."""
+    shift_x, shift_y, growth, turn = frame_residual(frame, found)
+    return bool(np.hypot(shift_x, shift_y) > MISSED_SHIFT or abs(growth) > MISSED_GROWTH or abs(turn) > MISSED_TURN)
+
+
+def _missed(frame: Frame, points: np.ndarray) -> bool:
     try:
-        shift_x, shift_y, growth, turn = frame_residual(frame, fit_frame(points))
+        return missed(frame, fit_frame(points))
     except ValueError:
         return False
-    return bool(np.hypot(shift_x, shift_y) > MISSED_SHIFT or abs(growth) > MISSED_GROWTH or abs(turn) > MISSED_TURN)
 
 
 def _refined(frame: Frame, points: np.ndarray) -> Frame:

@@ -19,8 +19,8 @@ from .motion import grey_levels, measure_motion
 # Side of the crops in pixels, and over the face's size.
 CROP_SIDE, CROP_MARGIN = 96, 1.45
 # Cutoff (Hz), and by how much it rises with the distance from the followed to the model's points (Hz per face size),
-# which is averaged at a cutoff of its own (Hz). Chosen on rendered videos: pairfld benchmark tracking --seed 1 and 2.
-CUTOFF, SLOPE, APART_CUTOFF = 0.5, 15.0, 3.0
+# which is averaged at a cutoff of its own (Hz). Chosen on rendered videos of seeds 31 to 33.
+CUTOFF, SLOPE, APART_CUTOFF = 0.3, 8.0, 3.0
 FAR = 0.05  # of the face's size: from this distance on the model's points count more, and from twice as far alone
 
 
@@ -40,7 +40,8 @@ class FaceFilter:
         """The smoothed points (51, 2) _img of the model's.
 
         Args:
-            image: the video's frame. points: (51, 2) _img. frame: of these points.
+            image: the video's frame. points: (51, 2) _img. frame: of these points, or a near one. For the one that they
+                were found in the model may have cut the crop that is wanted here already.
             seconds: since the last call, > 0; the first call's does not matter.
         """
         if self.strength <= 0:
@@ -50,7 +51,8 @@ class FaceFilter:
         smooth = points
         if self._points is not None:
             before = transform_points(self._matrix, self._points)
-            followed = transform_points(invert(matrix), before + measure_motion(self._crop, crop, before))
+            guess = transform_points(matrix, points) - before
+            followed = transform_points(invert(matrix), before + measure_motion(self._crop, crop, before, guess))
             apart = (points - followed) / frame.size
             self._apart = self._apart + _share(APART_CUTOFF, seconds) * (apart - self._apart)
             cutoff = (CUTOFF + SLOPE * np.hypot(*self._apart.T)) / self.strength

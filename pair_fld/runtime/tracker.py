@@ -20,7 +20,7 @@ from .face import Face
 from .frame import Frame, fit_frame, frame_matrix, frame_residual
 from .geometry import warp
 from .image_file import ImageFile
-from .pipeline import SAME_FACE_IOU, Pipeline, order_right_to_left
+from .pipeline import SAME_FACE_IOU, Pipeline, missed, order_right_to_left
 from .smoothing import FaceFilter
 
 LOCAL_VIEW = 3.5  # side of the view about a lost face, as a multiple of its size
@@ -81,6 +81,7 @@ class Track:
     def __init__(self, identity: int, face: Face, time: float, smoothing: float) -> None:
         self.identity, self.face, self.seen, self.lost = identity, face, time, False
         self.speed = np.zeros(2)
+        self.looked_at: Frame | None = None  # the frame in which it was followed to where it is now
         self.colours: np.ndarray | None = None
         self.age = 0  # frames since it was first found
         self.rechecked = 0  # frames since the detector looked about it
@@ -94,19 +95,22 @@ class Track:
             step = step * min(1.0, MAX_STEP * frame.size / max(float(np.hypot(*step)), 1e-9))
         return Frame((frame.centre[0] + float(step[0]), frame.centre[1] + float(step[1])), frame.size, frame.roll)
 
-    def update(self, face: Face, time: float) -> None:
-        """The face was found in a new frame."""
+    def update(self, face: Face, time: float, looked_at: Frame | None = None) -> None:
+        """The face was found in a new frame of the video; `looked_at`: where, if it was followed."""
         elapsed = max(time - self.seen, 1e-3)
         if self.lost:
             self.speed, self._filter = np.zeros(2), FaceFilter(self._smoothing)
         else:
             speed = np.subtract(face.frame.centre, self.face.frame.centre) / elapsed
             self.speed = self.speed + elapsed / (elapsed + SPEED_MEMORY) * (speed - self.speed)
-        self.face, self.seen, self.lost = face, time, False
+        self.face, self.seen, self.lost, self.looked_at = face, time, False, looked_at
 
     def smoothed(self, image: ImageFile, time: float) -> Face:
         """The face for the caller: smoothed, with its identity. Once per frame."""
-        points = self._filter(image, self.face.points, self.face.frame, max(time - self._filtered, 1e-3))
+        # the crop in which its points were found, unless it missed the face, need not be cut again
+        near = self.looked_at is not None and not missed(self.looked_at, self.face.frame)
+        frame = self.looked_at if near and self.looked_at is not None else self.face.frame
+        points = self._filter(image, self.face.points, frame, max(time - self._filtered, 1e-3))
         self._filtered = time
         return replace(self.face, points=points, frame=fit_frame(points), identity=self.identity)
 
@@ -179,9 +183,10 @@ class Tracker:
 
     def _follow(self, image: ImageFile, time: float) -> None:
         for track in self._live():
-            found = self.pipeline.predict(image, [track.expected(time)], [TRACKED_DETECTOR_SCORE], FIRST_BOUNDS)
+            expected = track.expected(time)
+            found = self.pipeline.predict(image, [expected], [TRACKED_DETECTOR_SCORE], FIRST_BOUNDS)
             if found:
-                track.update(found[0], time)
+                track.update(found[0], time, expected)
             else:
                 track.lost, track.rechecked = True, LOST_EVERY
 

@@ -12,10 +12,11 @@ from pair_fld.runtime.image_file import ImageFile
 from pair_fld.runtime.motion import (
     CONTRAST,
     HALF,
+    HELD,
+    HOLDS,
     NOISE,
     OWN_MOVEMENT,
     PLAIN,
-    RIDGE,
     STEPS,
     WAYS,
     WIDTH,
@@ -42,8 +43,10 @@ def turned(image: np.ndarray, degrees: float, x: float, y: float) -> tuple[np.nd
 def test_movement_is_measured_to_a_tenth_of_a_pixel() -> None:
     image, points = texture(96), place(Frame((47.5, 47.5), 60.0))
     after, matrix = turned(image, 1.2, 0.8, -0.5)
-    moved = measure_motion(image[:, :, 0] * 1.0, after[:, :, 0] * 0.9, points)  # and it gets darker
-    apart = np.hypot(*(points + moved - transform_points(matrix, points)).T)
+    true = transform_points(matrix, points) - points
+    guess = true + np.random.default_rng(4).normal(0, 0.5, (51, 2))
+    moved = measure_motion(image[:, :, 0] * 1.0, after[:, :, 0] * 0.9, points, guess)  # and it gets darker
+    apart = np.hypot(*(moved - true).T)
     assert np.hypot(*moved.T).mean() > 0.7
     assert apart.mean() < 0.1
 
@@ -59,15 +62,16 @@ def samples(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def plain_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.ndarray:
+def plain_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """`measure_motion` point by point, with inverses of matrices."""
     along = np.arange(-HALF, HALF + 1.0)
     dx, dy = np.tile(along, len(along)), np.repeat(along, len(along))
     weights = np.exp(-(dx**2 + dy**2) / (2 * WIDTH**2))
     weights /= weights.sum()
-    strengths = np.zeros(WAYS.shape[2])
+    strengths = np.einsum("pkw,pk->w", WAYS, guess)
+    held_to = strengths * (HOLDS > HELD)
     for _ in range(STEPS):
-        normal, ways = RIDGE * np.eye(len(strengths)), np.zeros(len(strengths))
+        normal, ways = np.diag(HOLDS), HOLDS * (held_to - strengths)
         for (x, y), way in zip(points, WAYS, strict=True):
             slope_x = (samples(before, x + dx + 1, y + dy) - samples(before, x + dx - 1, y + dy)) / 2
             slope_y = (samples(before, x + dx, y + dy + 1) - samples(before, x + dx, y + dy - 1)) / 2
@@ -91,23 +95,25 @@ def test_movement_is_what_the_formula_says_of_each_point(shift: float) -> None:
     after, _ = turned(image, 1.2, 0.8, -0.5)
     points = place(Frame((47.5 + shift, 47.5 - shift), 60.0, 5.0))
     before, after = grey_levels(image), grey_levels(after) * 0.9
-    assert np.allclose(measure_motion(before, after, points), plain_motion(before, after, points), atol=1e-6)
+    guess = np.random.default_rng(1).normal(0, 0.5, (51, 2))
+    expected = plain_motion(before, after, points, guess)
+    assert np.allclose(measure_motion(before, after, points, guess), expected, atol=1e-6)
 
 
 def test_where_there_is_nothing_to_see_nothing_moves() -> None:
-    plain = np.full((96, 96), 90.0)
-    assert np.abs(measure_motion(plain, plain + 5, place(Frame((47.5, 47.5), 60.0)))).max() == pytest.approx(0.0)
+    plain, points = np.full((96, 96), 90.0), place(Frame((47.5, 47.5), 60.0))
+    assert np.abs(measure_motion(plain, plain + 5, points, np.zeros((51, 2)))).max() == pytest.approx(0.0)
 
 
 def test_the_filter_by_hand() -> None:
     # Before a plain wall points are held to rest. 1 pixel of 100 away: their mean distance grows by the share of 3 Hz,
-    # 2 pi 3 / 30 = 0.62832, 0.62832 / 1.62832 = 0.38587, to 0.0038587; the cutoff is 0.5 + 15 * 0.0038587 = 0.55788 Hz,
-    # and its share 0.116842 / 1.116842 = 0.104619. Twice as strong: 0.058421 / 1.058421 = 0.055196.
+    # 2 pi 3 / 30 = 0.62832, 0.62832 / 1.62832 = 0.38587, to 0.0038587; the cutoff is 0.3 + 8 * 0.0038587 = 0.33087 Hz,
+    # and its share 0.069297 / 1.069297 = 0.064806. Twice as strong: 0.034649 / 1.034649 = 0.033488.
     # 8 pixels are 0.08 of the size: 0.08 / 0.05 - 1 = 0.6 of them are taken, which is more; of 20 pixels all.
-    assert (CUTOFF, SLOPE, APART_CUTOFF, FAR) == (0.5, 15.0, 3.0, 0.05)
+    assert (CUTOFF, SLOPE, APART_CUTOFF, FAR) == (0.3, 8.0, 3.0, 0.05)
     wall, frame = ImageFile.of_array(np.full((200, 200, 3), 90, np.uint8)), Frame((100.0, 100.0), 100.0)
     points = place(frame)
-    for strength, away, expected in ((1, 1.0, 0.104619), (2, 1.0, 0.055196), (1, 8.0, 4.8), (1, 20.0, 20.0)):
+    for strength, away, expected in ((1, 1.0, 0.064806), (2, 1.0, 0.033488), (1, 8.0, 4.8), (1, 20.0, 20.0)):
         smooth = FaceFilter(strength)
         assert np.array_equal(smooth(wall, points, frame, 1 / 30), points)
         found = smooth(wall, points + (away, 0.0), frame, 1 / 30)

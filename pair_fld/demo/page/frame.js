@@ -116,3 +116,11 @@ export function moveFrame(frame, [dx, dy, grow, turned]) {
 export function turn(from, to) {
   return ((((to - from + 180) % 360) + 360) % 360) - 180;
 }
+
+/** Whether a crop's frame is farther from that of the points in it than a detector's usually is. @param {Frame} frame
+ * @param {Frame} found */
+export function missed(frame, found) {
+  const P = CONSTANTS.pipeline;
+  const [dx, dy, growth, turned] = frameResidual(frame, found);
+  return Math.hypot(dx, dy) > P.missed_shift || Math.abs(growth) > P.missed_growth || Math.abs(turned) > P.missed_turn;
+}

@@ -18,6 +18,8 @@ export class ImageFile {
     this.whole = whole;
     this.reduced = reduced;
     this.factor = factor;
+    /** @type {Map<string, ReturnType<typeof warp>>} */
+    this.crops = new Map();
   }
 
   /** A frame of a video. @param {Raster} whole */
@@ -40,9 +42,21 @@ export class ImageFile {
     return { centre: [(x + 0.5) * k - 0.5, (y + 0.5) * k - 0.5], size: size * k, roll };
   }
 
-  /** The crop of a matrix (whole image to crop), from the reduced image where that loses nothing.
-   * @param {Matrix} matrix @param {number} size */
+  /** The crop of a matrix (whole image to crop), from the reduced image where that loses nothing. The last crops are
+   * kept: a followed face's points are found in one, and then smoothed. @param {Matrix} matrix @param {number} size */
   crop(matrix, size) {
+    const key = `${matrix} ${size}`;
+    let crop = this.crops.get(key);
+    if (!crop) {
+      for (const first of this.crops.keys()) if (this.crops.size >= CONSTANTS.kept_crops) this.crops.delete(first);
+      crop = this.cut(matrix, size);
+      this.crops.set(key, crop);
+    }
+    return crop;
+  }
+
+  /** @param {Matrix} matrix @param {number} size */
+  cut(matrix, size) {
     const [a, b, c, d, e, f] = matrix;
     const k = this.factor;
     const pixel = 1 / Math.sqrt(Math.abs(a * e - b * d)); // whole pixels per crop pixel

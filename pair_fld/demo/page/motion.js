@@ -18,15 +18,20 @@ const WEIGHTS = weights();
 /**
  * By how much the points of a face moved between two crops, in crop pixels.
  *
- * @param {Grey} before @param {Grey} after @param {Point[]} points in before @returns {Point[]}
+ * @param {Grey} before @param {Grey} after @param {Point[]} points in before @param {Point[]} guess of the movement
+ * @returns {Point[]}
  */
-export function measureMotion(before, after, points) {
+export function measureMotion(before, after, points, guess) {
   const seen = points.map((point) => slopes(before, point));
-  let strengths = new Float64Array(COUNT);
+  const guessed = new Float64Array(COUNT).map((_, way) =>
+    guess.reduce((sum, [x, y], k) => sum + x * WAYS[k][0][way] + y * WAYS[k][1][way], 0),
+  );
+  let strengths = guessed;
   for (let step = 0; step < M.steps; step++) {
     const normal = Array.from({ length: COUNT }, (_, k) => {
       const row = new Float64Array(COUNT + 1); // the last is what the ways are solved for
-      row[k] = M.ridge;
+      row[k] = M.holds[k];
+      row[COUNT] = M.holds[k] * ((M.holds[k] > M.held ? guessed[k] : 0) - strengths[k]);
       return row;
     });
     points.forEach((point, k) => {

@@ -25,7 +25,7 @@ import { CONSTANTS } from "./constants.js";
 import { boxIou, weightedNms } from "./detection.js";
 import { look } from "./detectors.js";
 import { Network } from "./engine.js";
-import { fitFrame, frameFromBox, frameMatrix, frameResidual, moveFrame, snapped, turn } from "./frame.js";
+import { fitFrame, frameFromBox, frameMatrix, missed, moveFrame, snapped, turn } from "./frame.js";
 import { invert, pointsBox, transformPoints, warp } from "./geometry.js";
 import { lowestScore, searchSteps, wanted } from "./search.js";
 
@@ -207,8 +207,10 @@ export class Pipeline {
   async settle(image, frame) {
     const { refine } = this.archive.model;
     let found = await this.locate(image, frame);
-    for (let number = 0; number <= refine && (number < refine || missed(frame, found.points)); number++) {
-      frame = fitFrame(found.points) ?? frame;
+    for (let number = 0; number <= refine; number++) {
+      const own = fitFrame(found.points);
+      if (number === refine && !(own && missed(frame, own))) break;
+      frame = own ?? frame;
       found = await this.locate(image, frame);
     }
     return { frame, ...found };
@@ -254,15 +256,6 @@ export class Pipeline {
       score: known * score(confidence, features),
     };
   }
-}
-
-/** Whether a crop's frame is farther from that of the points in it than a detector's usually is. @param {Frame} frame
- * @param {Point[]} points */
-function missed(frame, points) {
-  const own = fitFrame(points);
-  if (!own) return false;
-  const [dx, dy, growth, turned] = frameResidual(frame, own);
-  return Math.hypot(dx, dy) > P.missed_shift || Math.abs(growth) > P.missed_growth || Math.abs(turned) > P.missed_turn;
 }
 
 /** Faces, best first, without those that fell onto a better one. @param {Face[]} faces */

@@ -25,7 +25,7 @@ export class FaceFilter {
     this.apart = [];
   }
 
-  /** @param {ImageFile} image @param {Point[]} points @param {Frame} frame of them
+  /** @param {ImageFile} image @param {Point[]} points @param {Frame} frame of them, or a near one
    * @param {number} seconds since the last call @returns {Point[]} */
   smooth(image, points, frame, seconds) {
     if (this.strength <= 0) return points;
@@ -34,7 +34,10 @@ export class FaceFilter {
     let smooth = points;
     if (this.last) {
       const before = transformPoints(this.last.matrix, this.last.points);
-      const moved = measureMotion(this.last.crop, crop, before);
+      const guess = transformPoints(matrix, points).map(([x, y], k) => {
+        return /** @type {Point} */ ([x - before[k][0], y - before[k][1]]);
+      });
+      const moved = measureMotion(this.last.crop, crop, before, guess);
       const followed = transformPoints(
         invert(matrix),
         before.map(([x, y], k) => /** @type {Point} */ ([x + moved[k][0], y + moved[k][1]])),

@@ -14,7 +14,7 @@
 
 import { CONSTANTS } from "./constants.js";
 import { boxIou } from "./detection.js";
-import { fitFrame, frameMatrix, frameResidual } from "./frame.js";
+import { fitFrame, frameMatrix, frameResidual, missed } from "./frame.js";
 import { pointsBox, warp } from "./geometry.js";
 import { ImageFile } from "./image_file.js";
 import { FaceFilter } from "./smoothing.js";
@@ -40,6 +40,8 @@ class Track {
     this.age = 0;
     /** Frames since the detector looked about it. */
     this.rechecked = 0;
+    /** The frame in which it was followed to where it is now. @type {Frame | null} */
+    this.lookedAt = null;
     this.smoothing = smoothing;
     this.filter = new FaceFilter(smoothing);
     this.filtered = time;
@@ -58,8 +60,9 @@ class Track {
     return { centre: [centre[0] + dx, centre[1] + dy], size, roll };
   }
 
-  /** The face was found in a new frame. @param {Face} face @param {number} time */
-  update(face, time) {
+  /** The face was found in a new frame of the video. @param {Face} face @param {number} time
+   * @param {Frame | null} [lookedAt] where, if it was followed */
+  update(face, time, lookedAt = null) {
     const elapsed = Math.max(time - this.seen, 1e-3);
     if (this.lost) {
       this.speed = [0, 0];
@@ -71,14 +74,16 @@ class Track {
         return speed + share * (now - speed);
       });
     }
-    Object.assign(this, { face, seen: time, lost: false });
+    Object.assign(this, { face, seen: time, lost: false, lookedAt });
   }
 
   /** The face for the screen: smoothed, with its identity. Once per frame. @param {ImageFile} image
    * @param {number} time @returns {TrackedFace} */
   smoothed(image, time) {
     const { points: found, frame: own } = this.face;
-    const points = this.filter.smooth(image, found, own, Math.max(time - this.filtered, 1e-3));
+    // the crop in which its points were found, unless it missed the face, need not be cut again
+    const near = this.lookedAt && !missed(this.lookedAt, own) ? this.lookedAt : own;
+    const points = this.filter.smooth(image, found, near, Math.max(time - this.filtered, 1e-3));
     this.filtered = time;
     const frame = fitFrame(points) ?? this.face.frame;
     return { ...this.face, points, frame, box: pointsBox(points), identity: this.identity };
@@ -165,8 +170,9 @@ export class Tracker {
   /** @param {ImageFile} image @param {number} time */
   async follow(image, time) {
     for (const track of this.live()) {
-      const [found] = await this.pipeline.predict(image, [track.expected(time)], [T.tracked_detector_score]);
-      if (found) track.update(found, time);
+      const expected = track.expected(time);
+      const [found] = await this.pipeline.predict(image, [expected], [T.tracked_detector_score]);
+      if (found) track.update(found, time, expected);
       else Object.assign(track, { lost: true, rechecked: T.lost_every });
     }
   }
