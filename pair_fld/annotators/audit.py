@@ -15,6 +15,7 @@ import numpy as np
 from pair_fld.config import ReferenceConfig
 from pair_fld.data import audit as checks
 from pair_fld.data.audit import Verdict, rank, sharpness
+from pair_fld.data.conventions import PointConvention, estimate_convention
 from pair_fld.data.dataset import SPLITS, FaceDataset, LabelSource
 from pair_fld.data.packing.contact_sheet import ORANGE, contact_sheet
 from pair_fld.data.packing.duplicates import SAME_IMAGE, difference_hash, find_near, thumbnail
@@ -36,11 +37,13 @@ class Audit:
         faces: labelled faces of the dataset.
         ranked: rows of the dataset with their doubts, the worst first.
         shifts: of the packed labels against the reference, by the sources' names; empty without a reference.
+        conventions: where the packed labels lie against it point by point, of the sources where that is known.
     """
 
     faces: int
     ranked: list[tuple[int, list[Verdict]]]
     shifts: dict[str, Shift] = field(default_factory=dict)
+    conventions: dict[str, PointConvention] = field(default_factory=dict)
 
     @property
     def shifted_sources(self) -> list[str]:
@@ -71,6 +74,7 @@ class Audit:
         if self.shifts:
             off = self.shifted_sources
             tree["shifts"] = {name: {**shift.to_json(), "off": name in off} for name, shift in self.shifts.items()}
+            tree["conventions"] = {name: one.to_json() for name, one in self.conventions.items()}
         return tree
 
 
@@ -90,13 +94,20 @@ def audit_dataset(dataset: FaceDataset, reference: ReferenceConfig | None, progr
     pairs, similarity = find_near(hashes, thumbs, dataset.config.near_duplicate_distance)
     found += checks.check_duplicates(points, mask, pairs[similarity >= SAME_IMAGE])
     shifts: dict[str, Shift] = {}
+    conventions: dict[str, PointConvention] = {}
     if reference is not None:
         said, asked, apart, known = _reference(dataset, rows, reference, progress)
-        found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows], apart)
+        median = None if apart is None else np.median(apart, axis=1)
+        found += checks.check_reference(points_img, mask & known, said, asked, faces.source[rows], median)
         by_number = checks.label_shifts(points_img, mask & known, said, faces.source[rows])
         shifts = {dataset.config.sources[number].name: shift for number, shift in by_number.items()}
+        for number, name in enumerate(source.name for source in dataset.config.sources):
+            mine = faces.source[rows] == number
+            if apart is not None and name in shifts:
+                by_point = estimate_convention(points_img[mine], said[mine], apart[mine], (mask & known)[mine])
+                conventions |= {} if by_point is None else {name: by_point}
     verdicts = [Verdict(int(rows[v.row]), v.reason, v.weight, v.detail) for v in found]
-    return Audit(len(rows), rank(verdicts), shifts)
+    return Audit(len(rows), rank(verdicts), shifts, conventions)
 
 
 def _look(dataset: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,12 +128,12 @@ def _look(dataset: FaceDataset, rows: np.ndarray, progress: Progress) -> tuple[n
 def _reference(
     dataset: FaceDataset, rows: np.ndarray, reference: ReferenceConfig, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-    """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); how far its flips lie apart (n,)
-    _img, None where it was asked on one only; its points (51,)."""
+    """What the reference says (n, 51, 2) _img, nan without a face; who was asked (n,); how far its flips lie apart (n,
+    51) _img, None where it was asked on one only; its points (51,)."""
     opened = open_reference(reference)
     root = Path(dataset.config.root)
     said, asked = np.full((len(rows), 51, 2), np.nan), np.zeros(len(rows), bool)
-    apart = np.full(len(rows), np.nan)
+    apart = np.full((len(rows), 51), np.nan)
     for k, row in enumerate(rows.tolist()):
         if k % CHUNK == 0:
             progress(k, len(rows), "reference")
@@ -132,7 +143,7 @@ def _reference(
             continue
         asked[k] = True
         if (merged := opened.point_map.merge(annotation)) is not None:
-            said[k], apart[k] = merged[0], np.median(merged[1])
+            said[k], apart[k] = merged
     return said, asked, None if np.isnan(apart).all() else apart, opened.point_map.mask
 
 

@@ -44,6 +44,8 @@ class FitReport:
     Attributes:
         ridges: NME by ridge, mean of the sources.
         regions, sources: NME of the chosen one.
+        own_convention: by source, what is left of it when the map's points are moved to where the source's annotators
+            put each: by the median over the source's faces of the other folds.
         shifts: by source, label minus map.
         zero: the source that gives the zero point, or MIRROR.
         faces, missed: by source.
@@ -54,6 +56,7 @@ class FitReport:
     ridges: Mapping[float, float]
     regions: Mapping[str, float]
     sources: Mapping[str, float]
+    own_convention: Mapping[str, float]
     shifts: Mapping[str, Shift]
     faces: Mapping[str, int]
     missed: Mapping[str, int]
@@ -66,6 +69,7 @@ class FitReport:
             "nme_by_ridge_percent": {f"{ridge:g}": round(v, 4) for ridge, v in self.ridges.items()},
             "nme_by_region_percent": {k: round(v, 4) for k, v in self.regions.items()},
             "nme_by_source_percent": {k: round(v, 4) for k, v in self.sources.items()},
+            "nme_by_source_at_own_convention_percent": {k: round(v, 4) for k, v in self.own_convention.items()},
             "shifts": {k: v.to_json() for k, v in self.shifts.items()},
             "faces": dict(self.faces),
             "missed": dict(self.missed),
@@ -154,13 +158,13 @@ def fit_scheme(
     for k, ridge in enumerate(ridges):
         progress(1 + k, steps, f"ridge {ridge:g}")
         scores[ridge] = _cross_validate(pairs, flips, target, unit, fold, ridge)
-    by_ridge = {ridge: _mean_of_sources(pairs, masked_mean(errors)) for ridge, errors in scores.items()}
+    by_ridge = {ridge: _mean_of_sources(pairs, masked_mean(_length(off))) for ridge, off in scores.items()}
     best = min(by_ridge, key=by_ridge.__getitem__)
     shifts = _settle(few, reference, best, shifts)
     if mirrored:
         shifts = _at_mirror(few, shifts, best)
     target = _at_zero(pairs, shifts, unit)
-    errors = scores[best]
+    errors, own = _length(scores[best]), masked_mean(_length(_at_own_convention(scores[best], pairs.source, fold)))
     regions = {name: _mean_of_sources(pairs, masked_mean(errors[:, list(of)])) for name, of in REGIONS.items()}
     point_map = _point_map(pairs, flips, target, best, np.array([by_ridge[best], *regions.values()]))
     progress(steps, steps)
@@ -170,6 +174,7 @@ def fit_scheme(
         by_ridge,
         regions,
         {name: _mean(masked_mean(errors[pairs.source == k])) for k, name in enumerate(pairs.sources)},
+        {name: _mean(own[pairs.source == k]) for k, name in enumerate(pairs.sources)},
         {name: shifts[k] for k, name in enumerate(pairs.sources)},
         {name: int((pairs.source == k).sum()) for k, name in enumerate(pairs.sources)},
         dict(zip(pairs.sources, pairs.missed, strict=True)),
@@ -325,17 +330,37 @@ def _folds(group: np.ndarray) -> np.ndarray:
 def _cross_validate(
     pairs: Pairs, flips: Sequence[_Flip], target: np.ndarray, unit: np.ndarray, fold: np.ndarray, ridge: float
 ) -> np.ndarray:
-    """Errors (n, 51) of faces that the map did not see, percent; nan where a point is not labelled or not found."""
-    out = np.full((len(pairs), NUM_POINTS), np.nan)
+    """Errors (n, 51, 2) of faces that the map did not see, percent, in the axes of the upright face.
+
+    nan where a point is not labelled or not found.
+    """
+    out = np.full((len(pairs), NUM_POINTS, 2), np.nan)
+    scale = Frames.fit(target, MEAN_FACE, pairs.mask).scale
+    upright = np.abs(scale) / scale  # turns a difference _img
     for k in range(FOLDS):
         held = fold == k
         if not held.any():
             continue
         weights = [_fit(flip, pairs, target, ~held, ridge) for flip in flips]
         found = _predict(pairs, flips, weights, held)
-        errors = np.linalg.norm(found - target, axis=-1) / unit[:, None] * 100
-        out[held] = np.where(pairs.mask, errors, np.nan)[held]
+        off = _xy((found - target) @ [1, 1j] * (upright / unit)[:, None] * 100)
+        out[held] = np.where(pairs.mask[..., None], off, np.nan)[held]
     return out
+
+
+def _at_own_convention(off: np.ndarray, source: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Errors (n, 51, 2) less the median of their point over the faces of the same source in other folds (n,)."""
+    out = off.copy()
+    for mine in (source == k for k in np.unique(source)):
+        for held in (fold == k for k in np.unique(fold)):
+            others = off[mine & ~held]
+            seen = ~np.isnan(others[..., 0]).all(axis=0)  # (51,)
+            out[np.ix_(mine & held, seen)] -= np.nanmedian(others[:, seen], axis=0)
+    return out
+
+
+def _length(off: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(off, axis=-1)
 
 
 def _mean_of_sources(pairs: Pairs, errors: np.ndarray) -> float:

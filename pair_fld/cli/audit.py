@@ -89,13 +89,15 @@ def _shift_table(found: Audit) -> Table:
     table = Table(
         title="shift of the packed labels against the reference",
         caption=f"% of the eye distance, x to the right and y down; off: by more than {OFF_SOURCE:g} % "
-        "(`offset: auto` takes it out)",
+        "(`offset: auto` takes it out); points: of each point besides, root mean square",
     )
-    for heading in ("source", "faces", "shift x", "shift y", "spread x", "spread y", ""):
+    for heading in ("source", "faces", "shift x", "shift y", "spread x", "spread y", "points", ""):
         table.add_column(heading, justify="left" if heading in ("source", "") else "right")
     off = found.shifted_sources
     for name, shift in found.shifts.items():
         spread = [f"{v:.2f}" for v in shift.spread]
+        by_point = found.conventions.get(name)
+        spread.append("-" if by_point is None else f"{by_point.rms:.2f}")
         cells = (str(shift.faces), f"{shift.x:+.2f}", f"{shift.y:+.2f}", *spread)
         table.add_row(Text(name), *cells, Text("off", "yellow") if name in off else "")
     return table

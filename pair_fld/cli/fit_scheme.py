@@ -73,13 +73,16 @@ def fit_scheme(
         table.add_row(name, f"{value:.2f}")
     out.print(table)
     sources = Table(
-        caption=f"shift: labels against zero point {report.zero}, % of the eye distance, x to the right and y down"
+        caption=f"shift: labels against zero point {report.zero}, % of the eye distance, x to the right and y down; "
+        "own convention: NME % with each point moved to where the source's annotators put it"
     )
-    for heading in ("source", "faces", "missed", "NME %", "shift x", "shift y", "spread x", "spread y"):
+    shifts = ("shift x", "shift y", "spread x", "spread y")
+    for heading in ("source", "faces", "missed", "NME %", "own convention", *shifts):
         sources.add_column(heading, justify="left" if heading == "source" else "right")
     for name, shift in report.shifts.items():
         spread = [f"{v:.2f}" for v in shift.spread]
-        figures = (report.faces[name], report.missed[name], f"{report.sources[name]:.2f}")
-        sources.add_row(name, *map(str, figures), f"{shift.x:+.2f}", f"{shift.y:+.2f}", *spread)
+        errors = [f"{nme[name]:.2f}" for nme in (report.sources, report.own_convention)]
+        counts = (str(report.faces[name]), str(report.missed[name]))
+        sources.add_row(name, *counts, *errors, f"{shift.x:+.2f}", f"{shift.y:+.2f}", *spread)
     out.print(sources)
     say(f"written: {target}")

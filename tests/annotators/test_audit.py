@@ -10,6 +10,7 @@ from pair_fld.annotators.fit_scheme import fit_scheme
 from pair_fld.annotators.pairs import lookup_of, read_pairs
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data import audit as checks
+from pair_fld.data.conventions import move_points
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.runtime.landmark_files import read_one_face, write_faces
 from tests.annotators.shapes import write_annotations, write_set
@@ -34,7 +35,10 @@ def data(tmp_path: Path) -> DataConfig:
 
 
 def test_sources_whose_labels_are_shifted_are_named(tmp_path: Path):
-    """Labels of `b` lie 2 % to the right and 1 % up; the reference is learnt at the zero point of `a`."""
+    """Labels of `b` lie 2 % to the right and 1 % up, its brows 3 % lower among its points.
+
+    The reference is learnt at the zero point of `a`.
+    """
     faces = {"a": range(40), "b": range(40, 80)}
     write_set(tmp_path, "a", faces["a"])
     write_set(tmp_path, "b", faces["b"], (2.0, -1.0))
@@ -43,6 +47,10 @@ def test_sources_whose_labels_are_shifted_are_named(tmp_path: Path):
     config = DataConfig(sources=sources, root=str(tmp_path), pack_size=64, num_workers=1)
     pairs = read_pairs(lookup_of(str(tmp_path / "labels"), lambda _: config), [config])
     fit_scheme(pairs, ridges=(1e-3,))[0].save(tmp_path / "map.npz")
+    low = np.where(np.arange(51)[:, None] < 10, [0, 3 - 30 / 51], [0, -30 / 51])  # of mean 0: no shift
+    for seed in faces["b"]:
+        path = tmp_path / "b/labels" / f"{seed}.pts"
+        write_faces(path, [move_points(read_one_face(path), low, np.ones(51, bool))])
     prepare(config, tmp_path / "pack")
     call = (
         "audit",
@@ -60,9 +68,15 @@ def test_sources_whose_labels_are_shifted_are_named(tmp_path: Path):
     assert (shifts["b"]["faces"], max(shifts["b"]["spread_percent"]) < 0.5) == (40, True)
     record = json.loads((tmp_path / "audit/run.json").read_text())
     assert record["report"]["shifts"] == shifts
+    # b's 10 brow points lie 3 % below its 41 others: 3 sqrt(10 * 41) / 51 = 1.19 %
+    conventions = json.loads(done.out)["conventions"]
+    assert conventions == record["report"]["conventions"]
+    assert [conventions[name]["faces"] for name in "ab"] == [40, 40]
+    assert [conventions[name]["rms_percent"] for name in "ab"] == pytest.approx([0.0, 1.19], abs=0.1)
     lines = pairfld(*call, "--out", str(tmp_path / "again")).out.splitlines()
     (row,) = [line for line in lines if line.split()[1:3] == ["b", "│"]]
     assert "off" in row
+    assert f"{conventions['b']['rms_percent']:.2f}" in row
 
 
 def test_prepare_warns_drops_or_is_silent(data: DataConfig, tmp_path: Path):
