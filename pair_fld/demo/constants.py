@@ -121,6 +121,7 @@ def constants() -> dict[str, Any]:
             "colours": tracker.COLOURS,
             "colours_margin": tracker.COLOURS_MARGIN,
             "colours_memory": tracker.COLOURS_MEMORY,
+            "colours_every": tracker.COLOURS_EVERY,
             "cut_side": tracker.CUT_SIDE,
             "one_surface": tracker.ONE_SURFACE,
             "cover": tracker.COVER,

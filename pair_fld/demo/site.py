@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import zipfile
@@ -56,6 +57,7 @@ def write_site(
             (draft / _LICENCE).write_bytes(licence)
         (draft / "engine").mkdir()
         write_engine(engine, draft / "engine")
+        (draft / "files.js").write_text(_files_script(draft), encoding="utf-8")
 
 
 def write_page(folder: Path) -> None:
@@ -64,6 +66,14 @@ def write_page(folder: Path) -> None:
         if source.is_file():
             (folder / source.name).write_bytes(source.read_bytes())
     (folder / "constants.js").write_text(constants_module(), encoding="utf-8")
+
+
+def _files_script(site: Path) -> str:
+    """What `page/offline.js` keeps, and a version that changes with any of it."""
+    names = sorted(path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file())
+    digest = hashlib.sha256("".join(f"{name} {file_hash(site / name)} " for name in names).encode()).hexdigest()
+    kept = {"version": digest[:16], "files": ["./", *names]}
+    return f"// Written by pairfld demo.\nself.SITE = {json.dumps(kept)};\n"
 
 
 def _licence(archive: Path) -> bytes | None:

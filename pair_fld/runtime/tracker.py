@@ -35,7 +35,8 @@ COAST = 0.5  # seconds for which a lost face is moved on
 # overlap up to 1), and per second since.
 REACH, REACH_PER_SECOND = 0.75, 1.0
 UNLIKE = 0.6  # mean difference of colours at which two faces are not one; of one, half hidden, it reaches 0.35
-COLOURS, COLOURS_MARGIN, COLOURS_MEMORY = 8, 1.1, 0.2  # side and margin of the small image of a face's colours; share
+# Side and margin of the small image of a face's colours; share of a new one in their average, and frames between two.
+COLOURS, COLOURS_MARGIN, COLOURS_MEMORY, COLOURS_EVERY = 8, 1.1, 0.4, 5
 CUT_SIDE = 32  # samples along the longer side of an image that tell a cut
 # Grey levels within which samples are of one surface, its noise included, and the share of an image from which one
 # surface is a cover before the camera (a hand, a board, a dark moment), which says nothing of the scene behind it.
@@ -198,7 +199,6 @@ class Tracker:
         live = self._live()
         if len(self._tracks) < 2:
             return
-        colours = {track.identity: _colours(image, track.face.frame) for track in live}
         hidden: set[int] = set()
         crowded: set[int] = set()
         for i, one in enumerate(live):
@@ -207,13 +207,15 @@ class Tracker:
                 if overlap > 0:
                     crowded |= {one.identity, other.identity}
                 if overlap > SAME_FACE_IOU:
-                    worse = max(one, other, key=lambda t: _unlike(t.colours, colours[t.identity]))
+                    worse = max(one, other, key=lambda t: _unlike(t.colours, _colours(image, t.face.frame)))
                     hidden.add(worse.identity)
         for track in live:
             if track.identity in hidden:
                 track.lost, track.rechecked = True, 0
-            elif track.identity not in crowded and (track.face.score or 0.0) >= self.config.uncertain:
-                track.colours = _blend(track.colours, colours[track.identity])
+            elif track.identity in crowded or (track.face.score or 0.0) < self.config.uncertain:
+                continue
+            elif track.age % COLOURS_EVERY == 0:
+                track.colours = _blend(track.colours, _colours(image, track.face.frame))
 
     def _look(self, image: ImageFile, time: float) -> None:
         """What the detector has to say, when it is due."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 
 from pair_fld.data.synthetic import render_scene
 from pair_fld.demo.measurements import read_measurements
+from pair_fld.demo.server import address, open_server
+from pair_fld.demo.site import write_site
 from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
 from pair_fld.runtime.frame import frame_matrix
 from pair_fld.runtime.geometry import warp
@@ -198,12 +201,40 @@ def test_a_camera_runs(page: Page, pipeline: Pipeline, tmp_path: Path) -> None:
     found = np.array(page.evaluate("page.state.faces[0].frame.centre"))
     assert np.hypot(*(places - found).T).min() < 4  # it is one of the places on the face's way
     assert page.evaluate("Number(document.querySelector('#fps').textContent)") > 0
-    for width, height, dark in ((1280, 800, False), (400, 800, True), (800, 400, True)):
+    for width, height, dark in ((1280, 800, False), (390, 844, True), (844, 390, True)):
         page.resize(width, height, dark=dark)
         page.wait("document.documentElement.scrollWidth <= innerWidth")
+        sides = page.evaluate(
+            """[...document.querySelectorAll("button, .button")].map((one) => one.getBoundingClientRect())
+               .flatMap(({ width, height }) => (width ? [Math.min(width, height)] : []))"""
+        )
+        assert min(sides) >= 44  # CSS pixels: what a finger hits
         page.screenshot(tmp_path / f"{width}.png")
     page.evaluate("document.querySelector('#stop').click()")
     assert page.evaluate("page.state.shown") is None
+
+
+def test_without_a_network_a_page_that_was_loaded_once_runs(tmp_path: Path, pipeline: Pipeline) -> None:
+    write_site(shipped_archive(), tmp_path / "site")
+    image = render_scene(5, 1, 320, faces=1).image
+    cv2.imwrite(str(tmp_path / "face.png"), image)
+    server = open_server(tmp_path / "site")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with chromium(tmp_path / "profile") as opened:
+        opened.open(address(server))
+        opened.evaluate(LOADED)
+        opened.evaluate("navigator.serviceWorker.ready.then(() => 1)")
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        opened.open("about:blank")
+        opened.open(address(server))
+        opened.evaluate(LOADED)
+        (found,) = choose(opened, tmp_path / "face.png")
+        assert opened.messages == []
+    (face,) = pipeline.faces(image)
+    assert np.abs(np.array(found["points"]) - face.points).max() < 0.5
 
 
 def test_what_is_no_image_is_named(page: Page, tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ async function start() {
     element("subtitle", HTMLElement).textContent = `${archive.name}. Runs in this browser; nothing leaves this page.`;
     hint.textContent = "Start the camera, or choose or drop an image or a video.";
     file.disabled = buttons.camera.disabled = buttons.measure.disabled = false;
+    // kept for when there is no network, where the browser can; the page does without it
+    void navigator.serviceWorker?.register("offline.js").catch(() => {});
     return { pipeline, loadMs: performance.now() - began };
   } catch (error) {
     fail("The model could not be loaded", error);

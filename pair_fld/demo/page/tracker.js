@@ -181,8 +181,7 @@ export class Tracker {
   part(image) {
     const live = this.live();
     if (this.tracks.length < 2) return;
-    const colours = new Map(live.map((track) => [track, coloursOf(image, track.face.frame)]));
-    const unlikeNow = (/** @type {Track} */ track) => unlike(track.colours, colours.get(track) ?? null);
+    const unlikeNow = (/** @type {Track} */ track) => unlike(track.colours, coloursOf(image, track.face.frame));
     const hidden = new Set();
     const crowded = new Set();
     live.forEach((one, k) => {
@@ -194,8 +193,9 @@ export class Tracker {
     });
     for (const track of live) {
       if (hidden.has(track)) Object.assign(track, { lost: true, rechecked: 0 });
-      else if (!crowded.has(track) && track.face.score >= this.config.uncertain) {
-        track.colours = blend(track.colours, colours.get(track) ?? null);
+      else if (crowded.has(track) || track.face.score < this.config.uncertain) continue;
+      else if (track.age % T.colours_every === 0) {
+        track.colours = blend(track.colours, coloursOf(image, track.face.frame));
       }
     }
   }
