@@ -1,4 +1,7 @@
-"""Face detectors side by side: recall, false alarms, cost, and what each does to the landmarks."""
+"""Face detectors side by side: recall, false alarms, cost, and what each does to the landmarks.
+
+Each detector has its own calibration and its own confidence, learnt as `pairfld package` learns them.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from pair_fld.benchmarks.detector_rolls import RollRow, ThresholdRow, measure_rolls, time_views
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipSample
-from pair_fld.data.synthetic import render_scene
-from pair_fld.data.synthetic.faceless import scrambled
+from pair_fld.data.sample import Sample, SkipSample
+from pair_fld.data.synthetic.faceless import draw_faceless, scrambled
 from pair_fld.evaluate.detector_calibration import measured_calibration
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.metrics import nme
@@ -22,6 +25,7 @@ from pair_fld.evaluate.validate import Truth
 from pair_fld.export.model_cost import model_cost
 from pair_fld.progress import Say, say_nothing
 from pair_fld.runtime.calibration import DetectorCalibration
+from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.image import read_image
@@ -30,9 +34,11 @@ from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.runtime.search import SearchingDetector, search_steps
 from pair_fld.runtime.session import Model
 from pair_fld.submit.budget import IMAGE_SIDE
+from pair_fld.submit.build import learned_confidence
 
 NEGATIVE_SEED = 2024  # no training and no tuning draws from it
 NEGATIVES = 200
+ROLLED = 100
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,27 @@ class CostRow:
     runs_per_image: float
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """All that is measured.
+
+    Attributes:
+        sets: end to end, with the landmark model. costs: of each detector.
+        rolls, thresholds: of the detectors alone, see `detector_rolls`.
+        view_times: of a view, the first detector's as 1.
+    """
+
+    sets: list[SetRow]
+    costs: list[CostRow]
+    rolls: list[RollRow]
+    thresholds: list[ThresholdRow]
+    view_times: list[float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
 class CountingDetector(SearchingDetector):
     """A detector that counts the runs of its network."""
 
@@ -141,28 +168,33 @@ class Tally:
 
 
 def compare_detectors(
-    files: Sequence[Path], model: Model, dataset: FaceDataset, cases: Iterable[Case], cache: Path,
-    say: Say = say_nothing,
-) -> tuple[list[SetRow], list[CostRow]]:  # fmt: skip
+    files: Sequence[Path], model: Model, dataset: FaceDataset, cases: CaseSource, cache: Path,
+    rolled: int = ROLLED, say: Say = say_nothing,
+) -> Comparison:  # fmt: skip
     """Measure each detector with one landmark model.
 
     Args:
         files: of the detectors.
         model: the landmark model.
-        dataset: the data set; each detector is calibrated on its training images.
+        dataset: the data set; each detector's calibration and confidence are learnt on its training images.
         cases: the images to measure on, gone through once per detector.
         cache: folder for the calibrations.
+        rolled: labelled faces that are turned, at most.
         say: takes sentences on the progress.
     """
-    rows, costs = list[SetRow](), list[CostRow]()
+    rows, costs, rolls, thresholds = list[SetRow](), list[CostRow](), list[RollRow](), list[ThresholdRow]()
     for path in files:
         detector = CountingDetector(open_detector(path))
         calibration = measured_calibration(dataset, path, cache / f"calibration-{detector.name}.json", say)
+        confidence = learned_confidence(dataset, model.path, path, calibration, say)
         say(f"measuring {detector.name}")
-        measured = measure_detector_sets(Pipeline(detector, _calibrated(model, calibration)), cases)
+        measured = measure_detector_sets(Pipeline(detector, _calibrated(model, calibration, confidence)), cases)
         rows += measured
         costs.append(_cost(path, detector, model, sum(row.images for row in measured)))
-    return rows, costs
+        by_roll, by_threshold = measure_rolls(path, calibration, cases.single_faces(rolled))
+        rolls += by_roll
+        thresholds += by_threshold
+    return Comparison(rows, costs, rolls, thresholds, time_views(files))
 
 
 def measure_detector_sets(pipeline: Pipeline, cases: Iterable[Case]) -> list[SetRow]:
@@ -180,41 +212,66 @@ class CaseSource:
     Attributes:
         truth: labelled images.
         unlabelled: image files of which only the number of detections is given, one set each.
-        negatives: number of rendered images without a face; up to half as many labelled photographs, scrambled, are
+        negatives: number of drawn images without a face; up to half as many labelled photographs, scrambled, are
             added.
+        per_set: labelled images per source at most, evenly spread; None for all.
     """
 
     truth: Truth
     unlabelled: Sequence[Path] = ()
     negatives: int = NEGATIVES
+    per_set: int | None = None
 
     def __iter__(self) -> Iterator[Case]:
         nobody, photographs = np.zeros((0, NUM_POINTS, 2)), list[np.ndarray]()
+        for case in self._labelled(self._samples()):
+            yield case
+            if len(photographs) < self.negatives // 2:
+                photographs.append(case.image)
+        for path in self.unlabelled:
+            yield Case(path.name, read_image(path), None)
+        for k in range(self.negatives):
+            yield Case("no face, drawn", draw_faceless(NEGATIVE_SEED, k)[1], nobody)
+        rng = np.random.default_rng(NEGATIVE_SEED)
+        for image in photographs:
+            yield Case("no face, scrambled photographs", scrambled(image, rng), nobody)
+
+    def single_faces(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Image and points (51, 2) _img of `count` labelled faces at most, evenly spread."""
+        for case in self._labelled(_spread(self._samples(), count)):
+            if case.faces is not None:
+                yield case.image, case.faces[0]
+
+    def _samples(self) -> list[Sample]:
+        by_source: dict[int, list[Sample]] = {}
         for sample in self.truth.samples:
+            by_source.setdefault(sample.source, []).append(sample)
+        return [one for samples in by_source.values() for one in _spread(samples, self.per_set)]
+
+    def _labelled(self, samples: Iterable[Sample]) -> Iterator[Case]:
+        for sample in samples:
             source = self.truth.config.sources[sample.source]
             try:
                 image, labels = read_face(sample, source)
             except SkipSample:
                 continue
-            if labels is None:
-                continue
-            yield Case(source.name, image, labels.with_gaps()[None])
-            if len(photographs) < self.negatives // 2:
-                photographs.append(image)
-        for path in self.unlabelled:
-            yield Case(path.name, read_image(path), None)
-        for k in range(self.negatives):
-            yield Case("no face, rendered", render_scene(NEGATIVE_SEED, k, 512, faces=0).image, nobody)
-        rng = np.random.default_rng(NEGATIVE_SEED)
-        for image in photographs:
-            yield Case("no face, scrambled photographs", scrambled(image, rng), nobody)
+            if labels is not None:
+                yield Case(source.name, image, labels.with_gaps()[None])
 
 
-def _calibrated(model: Model, calibration: DetectorCalibration) -> Model:
-    """A copy of the model whose metadata hold another detector's calibration."""
+def _spread(samples: list[Sample], count: int | None) -> list[Sample]:
+    """`count` of them at most, evenly spread."""
+    if count is None or count >= len(samples):
+        return samples
+    return [samples[int(k)] for k in np.linspace(0, len(samples) - 1, count)]
+
+
+def _calibrated(model: Model, calibration: DetectorCalibration, confidence: Confidence | None) -> Model:
+    """A copy of the model whose metadata hold another detector's calibration and what scores mean with it."""
     other = copy.copy(model)
     other.metadata = copy.deepcopy(model.metadata)
     other.metadata["crop"]["detector_calibration"] = calibration.to_json()
+    other.metadata["confidence"] = None if confidence is None else confidence.to_json()
     return other
 
 
@@ -235,8 +292,3 @@ def _nme(points: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float | N
     labels = np.stack(truth)
     valid = np.asarray(np.isfinite(labels).all(axis=-1))
     return float(np.nanmean(nme(np.stack(points), np.nan_to_num(labels), valid)) * 100)
-
-
-def to_json(rows: Sequence[SetRow], costs: Sequence[CostRow]) -> dict[str, Any]:
-    """Plain values."""
-    return {"sets": [asdict(row) for row in rows], "costs": [asdict(row) for row in costs]}

@@ -30,7 +30,7 @@ from pair_fld.runtime.search import SearchingDetector
 
 RECORD_FILE = "hard-negatives.json"
 FALSE = 0.3  # score from which a detection away from all faces is a false one
-DOUBT = 0.15  # score of the teacher from which there may be a face that nobody labelled
+DOUBT = 0.3  # score of the teacher from which there may be a face that nobody labelled; lower, hardly anything is left
 DRAWN = 0.5  # share of the views that show a drawn image; the others show training images
 SURROUNDINGS = 1.6  # side of what is kept around a false detection, over the side of the view that it was made in
 _VIEW_SIDES = (0.15, 1.05)  # over the image's longer side
