@@ -44,7 +44,6 @@ def constants() -> dict[str, Any]:
             "smallest_in_view": search.SMALLEST_IN_VIEW,
             "probable": search.PROBABLE,
             "certain": search.CERTAIN,
-            "fine_view": search.FINE_VIEW,
             "upright": search.UPRIGHT,
             "near_limit": search.NEAR_LIMIT,
         },

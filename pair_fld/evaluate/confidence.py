@@ -64,7 +64,6 @@ def collect_candidates(
     pipeline.detector.search = replace(
         search,
         first_threshold=0.75 * search.first_threshold,
-        fine_threshold=0.75 * search.fine_threshold,
         second_threshold=0.75 * search.second_threshold,
         turned="auto",
     )

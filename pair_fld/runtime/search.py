@@ -28,8 +28,6 @@ SMALLEST_IN_VIEW = 0.12
 # Side of the smallest views that are turned when `turned` is auto, as a share of the image's longer side: small faces
 # that are turned by more than 60 degrees are rare, and views that small are most of a search's cost.
 SMALLEST_TURNED_VIEW = 0.3
-# Views up to this share of the longer side are fine: they show small faces, enlarged, which score less in them.
-FINE_VIEW = 0.3
 PROBABLE = 0.5  # score from which a face counts at all when it is decided where to look further
 # Score from which turned views are idle. Upright faces reach it in seven of eight training images; faces that are seen
 # upside down reach 0.7 in one of a hundred, and 0.92 at most.
@@ -53,9 +51,8 @@ class SearchConfig:
         smallest: longer side of the smallest 51-point box to be found, as a share of the image's longer side.
         turned: when turned views are looked at: "auto", where the upright ones leave nothing certain, down to
             SMALLEST_TURNED_VIEW; "always", beside each upright one; "never".
-        first_threshold: lowest score of a detection of the first pass.
-        fine_threshold: the same in fine views, where it is lower. With 0.25 the second pass confirms 99 of 100 training
-            faces of 19 to 24 pixels in 1000 x 750, with 0.4 97; a second pass is added to 25 views.
+        first_threshold: lowest score of a detection of the first pass. With 0.25 the second pass confirms 99 of 100
+            training faces of 19 to 24 pixels in 1000 x 750, with 0.4 97; one more second pass comes with 25 views.
         second_threshold: lowest score of a detection of the second pass.
         second_view: side of the second pass's view as a multiple of the box of the first pass.
         overlap: IoU from which two boxes are one face.
@@ -65,8 +62,7 @@ class SearchConfig:
     tiles: tuple[float, ...] = (0.6, 0.3, 0.16)
     smallest: float = 0.02
     turned: str = "auto"
-    first_threshold: float = 0.4
-    fine_threshold: float = 0.25
+    first_threshold: float = 0.25
     second_threshold: float = 0.4
     second_view: float = 2.4
     overlap: float = 0.3
@@ -78,11 +74,6 @@ class SearchConfig:
             raise ValueError(
                 f"smallest: expected a share of the longer side above 0 and up to 1, found {self.smallest}"
             )
-
-    def lowest_score(self, view: Frame, longer: int) -> float:
-        """That of a detection of the first pass in a view of an image whose longer side has `longer` pixels."""
-        fine = view.size <= FINE_VIEW * longer
-        return min(self.first_threshold, self.fine_threshold) if fine else self.first_threshold
 
 
 def search_from_json(tree: dict[str, Any]) -> SearchConfig:
@@ -133,10 +124,11 @@ class SearchingDetector:
     def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
         """Faces of the first pass over these views that the second pass confirms, best first."""
         search = self.search
-        longer = max(image_bgr.shape[:2])
-        seen = [d for view in views for d in self._detect_in_view(image_bgr, view, search.lowest_score(view, longer))]
-        confirmed = []
+        seen = [d for view in views for d in self._detect_in_view(image_bgr, view, search.first_threshold)]
+        confirmed: list[Detection] = []
         for first in weighted_nms(seen, search.overlap):
+            if first.score < search.second_threshold and any(_centre_inside(first, face) for face in confirmed):
+                continue  # a part of that face
             near = self._detect_in_view(image_bgr, self._second_view(first), search.second_threshold)
             near = [d for d in near if box_iou(first.box, d.box[None])[0] >= search.overlap]
             for number, second in enumerate(weighted_nms(near, search.overlap)):
@@ -165,6 +157,11 @@ class SearchingDetector:
             points = transform_points(back, key_points[k] * self.side - 0.5)
             found.append(Detection(np.concatenate([middle - half, middle + half]), points, float(scores[k]), view.roll))
         return found
+
+
+def _centre_inside(detection: Detection, face: Detection) -> bool:
+    centre = (detection.box[:2] + detection.box[2:]) / 2
+    return bool((centre > face.box[:2]).all() and (centre < face.box[2:]).all())
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ import { look } from "./detectors.js";
 import { Network } from "./engine.js";
 import { fitFrame, frameFromBox, frameMatrix, missed, moveFrame, snapped, turn } from "./frame.js";
 import { invert, pointsBox, transformPoints, warp } from "./geometry.js";
-import { lowestScore, searchSteps, wanted } from "./search.js";
+import { searchSteps, wanted } from "./search.js";
 
 const P = CONSTANTS.pipeline;
 
@@ -123,14 +123,16 @@ export class Pipeline {
   async detectIn(image, views) {
     const { search } = this.archive.detector;
     const seen = /** @type {Detection[]} */ ([]);
-    const { width, height } = image.reduced;
-    for (const view of views) {
-      const lowest = lowestScore(view, Math.max(width, height), search);
-      seen.push(...(await this.look(image, view, lowest)));
-    }
+    for (const view of views) seen.push(...(await this.look(image, view, search.first_threshold)));
     const confirmed = /** @type {Detection[]} */ ([]);
     for (const first of weightedNms(seen, search.overlap)) {
       const [x0, y0, x1, y1] = first.box;
+      // a part of a face that is confirmed already
+      const inside = confirmed.some(({ box }) => {
+        const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
+        return x > box[0] && x < box[2] && y > box[1] && y < box[3];
+      });
+      if (first.score < search.second_threshold && inside) continue;
       const raw = this.rawFrame(first);
       const view = /** @type {Frame} */ ({
         centre: [(x0 + x1) / 2, (y0 + y1) / 2],

@@ -5,7 +5,7 @@
  * @typedef {{size: number, roll: number, score: number}} Sighting what earlier steps found
  * @typedef {{views: Frame[], below: number, turned: boolean}} Step views looked at together; see `wanted`
  * @typedef {{zooms: number[], tiles: number[], smallest: number, turned: string, first_threshold: number,
- *   fine_threshold: number, second_threshold: number, second_view: number, overlap: number}} SearchConfig
+ *   second_threshold: number, second_view: number, overlap: number}} SearchConfig
  */
 
 import { CONSTANTS } from "./constants.js";
@@ -47,12 +47,6 @@ export function* searchSteps(width, height, search, side, keyPoints) {
     const large = views[views.length - 1].size >= S.smallest_turned_view * longer;
     if (search.turned === "auto" && large) yield { views: turned, below, turned: true };
   }
-}
-
-/** The lowest score of a detection of the first pass in a view of an image whose longer side has so many pixels.
- * @param {Frame} view @param {number} longer @param {SearchConfig} search */
-export function lowestScore({ size }, longer, { first_threshold, fine_threshold }) {
-  return size <= S.fine_view * longer ? Math.min(first_threshold, fine_threshold) : first_threshold;
 }
 
 /** Views that cover the image and overlap by a quarter at least. @param {number} width @param {number} height
