@@ -23,7 +23,9 @@ from pair_fld.runtime.session import read_metadata
 
 THRESHOLDS = tuple(round(float(t), 2) for t in np.arange(0.3, 0.96, 0.05))
 MAX_FALSE_ALARMS_PERCENT = 1.0  # of the images without a face
-MAX_UNCONFIRMED_PERCENT = 4.0  # detections per 100 photographs that nobody labelled and the teacher does not confirm
+# Detections per 100 photographs that nobody labelled and the teacher does not confirm: hands, ears, writing, and faces
+# that it does not see. The landmark model has still to take them for faces, so many may be left to it.
+MAX_UNCONFIRMED_PERCENT = 25.0
 # What all thresholds are measured from.
 LOOSE = SearchConfig(first_threshold=0.2, second_threshold=0.2, second_view=SECOND_VIEW)
 _NEGATIVE_SEED = 12  # training draws its images without faces from another seed
