@@ -125,10 +125,8 @@ class SearchingDetector:
         """Faces of the first pass over these views that the second pass confirms, best first."""
         search = self.search
         seen = [d for view in views for d in self._detect_in_view(image_bgr, view, search.first_threshold)]
-        confirmed: list[Detection] = []
+        confirmed = []
         for first in weighted_nms(seen, search.overlap):
-            if first.score < search.second_threshold and any(_centre_inside(first, face) for face in confirmed):
-                continue  # a part of that face
             near = self._detect_in_view(image_bgr, self._second_view(first), search.second_threshold)
             near = [d for d in near if box_iou(first.box, d.box[None])[0] >= search.overlap]
             for number, second in enumerate(weighted_nms(near, search.overlap)):
@@ -157,11 +155,6 @@ class SearchingDetector:
             points = transform_points(back, key_points[k] * self.side - 0.5)
             found.append(Detection(np.concatenate([middle - half, middle + half]), points, float(scores[k]), view.roll))
         return found
-
-
-def _centre_inside(detection: Detection, face: Detection) -> bool:
-    centre = (detection.box[:2] + detection.box[2:]) / 2
-    return bool((centre > face.box[:2]).all() and (centre < face.box[2:]).all())
 
 
 @dataclass(frozen=True)

@@ -127,12 +127,6 @@ export class Pipeline {
     const confirmed = /** @type {Detection[]} */ ([]);
     for (const first of weightedNms(seen, search.overlap)) {
       const [x0, y0, x1, y1] = first.box;
-      // a part of a face that is confirmed already
-      const inside = confirmed.some(({ box }) => {
-        const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
-        return x > box[0] && x < box[2] && y > box[1] && y < box[3];
-      });
-      if (first.score < search.second_threshold && inside) continue;
       const raw = this.rawFrame(first);
       const view = /** @type {Frame} */ ({
         centre: [(x0 + x1) / 2, (y0 + y1) / 2],
