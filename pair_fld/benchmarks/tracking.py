@@ -89,9 +89,9 @@ class SceneScores:
 
 
 def measure_scene(
-    scene: str, frames: Iterable[VideoFrame], pipeline: Pipeline, config: TrackerConfig
+    scene: str, frames: Iterable[VideoFrame], pipeline: Pipeline, config: TrackerConfig, rate: float = FPS
 ) -> tuple[SceneScores, list[Found]]:
-    """Run both ways over a clip. Returns its scores, and the faces that they come from."""
+    """Run both ways over a clip of `rate` frames per second. Returns its scores, and the faces that they come from."""
     tracker, found, count = Tracker(pipeline, config), [], 0
     seconds: dict[str, list[float]] = {"by_frame": [], "tracked": []}
     strangers = {"by_frame": 0, "tracked": 0}
@@ -132,7 +132,7 @@ def measure_scene(
         jitter_by_frame_percent=jitter_percent(found, "by_frame"),
         jitter_raw_percent=jitter_percent(found, "raw"),
         jitter_smooth_percent=jitter_percent(found, "smooth"),
-        lag_ms=lag_ms(found),
+        lag_ms=lag_ms(found, rate),
         identities_kept=identities_kept(found),
         false_by_frame=strangers["by_frame"] / count,
         false_tracked=strangers["tracked"] / count,
@@ -159,13 +159,13 @@ def jitter_percent(found: Sequence[Found], way: Way) -> float:
     return 100 * float(np.sqrt(np.square(steps).mean())) if steps else float("nan")
 
 
-def lag_ms(found: Sequence[Found]) -> float:
+def lag_ms(found: Sequence[Found], rate: float = FPS) -> float:
     """By how many milliseconds the smoothed points trail the raw ones: the time that explains their difference best,
     with the true speed, by least squares."""
     above = below = 0.0
     for old, new in _pairs(found):
         if new.raw is not None and new.smooth is not None:
-            speed = (new.truth.points - old.truth.points) * FPS
+            speed = (new.truth.points - old.truth.points) * rate
             above += float(((new.raw - new.smooth) * speed).sum())
             below += float(np.square(speed).sum())
     return 1e3 * above / below if below else 0.0

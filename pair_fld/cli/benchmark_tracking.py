@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def tracking(
     archive: ArchiveOption = None,
     frames: Annotated[int, typer.Option("--frames", min=12, help="Frames per scene, at 30 per second.")] = 90,
+    every: Annotated[
+        int, typer.Option("--every", min=1, max=6, help="Take every Nth frame only, as of a slower camera.")
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the people and backgrounds.")] = 1,
     smoothing: Annotated[float, typer.Option("--smoothing", min=0.0, help="Strength of the filter of points.")] = 1.0,
     scan_every: Annotated[int, typer.Option("--scan-every", min=1, help="Detect new faces every N frames.")] = 15,
@@ -38,9 +41,11 @@ def tracking(
 
     Example: `pairfld benchmark tracking --seed 2 --frames 60`
     """
+    from itertools import islice
+
     from pair_fld.benchmarks.tracking import measure_scene
     from pair_fld.benchmarks.tracking_scenes import scenes
-    from pair_fld.data.synthetic.video import render_videos
+    from pair_fld.data.synthetic.video import FPS, render_videos
     from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
     from pair_fld.runtime.tracker import TrackerConfig
 
@@ -49,7 +54,8 @@ def tracking(
     with unpacked(source) as folder, progress("tracking") as bar:
         (pipeline,) = open_pipelines(folder, source, 1)
         for number, (name, clip) in enumerate(clips.items(), 1):
-            rows.append(measure_scene(name, render_videos(clip), pipeline, config)[0])
+            shown = islice(render_videos(clip), 0, None, every)
+            rows.append(measure_scene(name, shown, pipeline, config, FPS / every)[0])
             bar(number, len(clips), name)
     if as_json:
         print_json([row.to_json() for row in rows])
