@@ -50,8 +50,8 @@ def test_it_finds_rendered_faces_at_any_roll(detector: CentreDetector, roll: int
 
 
 def test_it_takes_no_drawn_image_for_a_face(detector: CentreDetector) -> None:
-    found = [kind for kind, image in (draw_faceless(SEED, k) for k in range(28)) if detector.detect(image)]
-    assert len(found) <= 1, found  # two of each kind
+    found = [kind for kind, image in (draw_faceless(SEED, k) for k in range(14)) if detector.detect(image)]
+    assert not found  # one of each kind
 
 
 def test_it_costs_less_than_blazeface() -> None:
