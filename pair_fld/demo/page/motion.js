@@ -50,7 +50,8 @@ export function measureMotion(before, after, points, guess) {
 function gather(normal, point, { grey, x, y, xx, xy, yy, texture }, now) {
   const [low, high] = M.contrast;
   const contrast = Math.min(Math.max((product(now, grey) + M.plain) / (texture + M.plain), low), high);
-  const change = now.map((value, j) => contrast * grey[j] - value);
+  const change = new Float64Array(now.length);
+  for (let j = 0; j < now.length; j++) change[j] = contrast * grey[j] - now[j];
   const certainty = 1 / (product(change, change) + M.noise);
   const [a, b, c] = [certainty * xx, certainty * xy, certainty * yy];
   const [px, py] = [certainty * product(change, x), certainty * product(change, y)];
@@ -72,10 +73,10 @@ function gather(normal, point, { grey, x, y, xx, xy, yy, texture }, now) {
 function move(strengths, point) {
   const [along, down] = WAYS[point];
   let [x, y] = [0, 0];
-  strengths.forEach((value, way) => {
-    x += value * along[way];
-    y += value * down[way];
-  });
+  for (let way = 0; way < COUNT; way++) {
+    x += strengths[way] * along[way];
+    y += strengths[way] * down[way];
+  }
   return [x, y];
 }
 
@@ -102,20 +103,19 @@ function surroundings({ side, data }, [px, py], half) {
   const [left, top] = [Math.floor(px), Math.floor(py)];
   const [fx, fy] = [px - left, py - top];
   const span = 2 * half + 1;
-  const inside = (/** @type {number} */ at) => Math.min(Math.max(at, 0), side - 1);
-  const row = (/** @type {number} */ y) => {
-    const from = inside(y) * side;
-    return Float64Array.from({ length: span }, (_, k) => {
-      const here = data[from + inside(left - half + k)];
-      return here + fx * (data[from + inside(left - half + k + 1)] - here);
-    });
-  };
+  // where the samples' columns and rows lie; plain loops take a fourth of the time of functions
+  const columns = new Int32Array(span + 1);
+  for (let k = 0; k <= span; k++) columns[k] = Math.min(Math.max(left - half + k, 0), side - 1);
   const found = new Float64Array(span * span);
-  let above = row(top - half);
-  for (let k = 0; k < span; k++) {
-    const below = row(top - half + k + 1);
-    for (let j = 0; j < span; j++) found[k * span + j] = above[j] + fy * (below[j] - above[j]);
-    above = below;
+  let [above, below] = [new Float64Array(span), new Float64Array(span)];
+  for (let k = 0; k <= span; k++) {
+    const from = Math.min(Math.max(top - half + k, 0), side - 1) * side;
+    for (let j = 0; j < span; j++) {
+      const here = data[from + columns[j]];
+      below[j] = here + fx * (data[from + columns[j + 1]] - here);
+    }
+    for (let j = 0; k > 0 && j < span; j++) found[(k - 1) * span + j] = above[j] + fy * (below[j] - above[j]);
+    [above, below] = [below, above];
   }
   return found;
 }
@@ -123,8 +123,8 @@ function surroundings({ side, data }, [px, py], half) {
 /** Takes their weighted mean from samples. @param {Float64Array} samples */
 function centred(samples) {
   let mean = 0;
-  samples.forEach((value, k) => (mean += WEIGHTS[k] * value));
-  samples.forEach((value, k) => (samples[k] = value - mean));
+  for (let k = 0; k < samples.length; k++) mean += WEIGHTS[k] * samples[k];
+  for (let k = 0; k < samples.length; k++) samples[k] -= mean;
   return samples;
 }
 
