@@ -37,7 +37,8 @@ class RollRow:
     """One detector on faces turned by one angle, at its own threshold.
 
     Attributes:
-        faces: labelled faces. found: those that were detected.
+        faces: labelled faces.
+        found: those that were detected.
         key_point_error_percent: median distance of eyes and nose from the labels, of the eyes' distance.
         shift_percent: median shift of the detection's frame from the labels', of the face's size.
         turn_degrees: median absolute difference of the two frames' rolls.

@@ -105,7 +105,8 @@ class Comparison:
     """All that is measured.
 
     Attributes:
-        sets: end to end, with the landmark model. costs: of each detector.
+        sets: end to end, with the landmark model.
+        costs: of each detector.
         rolls, thresholds: of the detectors alone, see `detector_rolls`.
         view_times: of a view, the first detector's as 1.
     """

@@ -67,7 +67,8 @@ class Confidence:
     """Logistic regressions on `face_features`, and the gain from a heatmap's spread to a deviation.
 
     Attributes:
-        weights: (F,) of FEATURES, for the score. bias: the intercept.
+        weights: (F,) of FEATURES, for the score.
+        bias: the intercept.
         presence_weights, presence_bias: the same for whether there is a face at all. A blurred face is one, though its
             score is low.
         again_weights, again_bias: presence once more, of FEATURES and SECOND_FEATURES; (F + 2,) or, for a model of an
@@ -162,7 +163,8 @@ def second_features(points_img: np.ndarray, again_img: np.ndarray, spreads_img: 
 
     Args:
         points_img, again_img: (51, 2) points of the first and of the second crop.
-        spreads_img: (51,) spread of each heatmap of the second. size: the face's.
+        spreads_img: (51,) spread of each heatmap of the second.
+        size: the face's.
     """
     distance = np.sqrt(np.square(points_img - again_img).sum(axis=1).mean())
     return np.array([_log(distance / size), _log(spreads_img.mean() / size)])
@@ -174,8 +176,10 @@ def face_features(
     """What tells a good face from a bad one or from none: (F,) in the order of FEATURES.
 
     Args:
-        points_img: (51, 2) points. spreads_img: (51,) spread of each point's heatmap, image pixels.
-        crop_frame: the frame that the points were predicted in. detector_score: of the detection behind it.
+        points_img: (51, 2) points.
+        spreads_img: (51,) spread of each point's heatmap, image pixels.
+        crop_frame: the frame that the points were predicted in.
+        detector_score: of the detection behind it.
 
     Raises:
         ValueError: the points span no face.

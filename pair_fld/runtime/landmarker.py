@@ -61,7 +61,7 @@ class Landmarker:
         if isinstance(image, np.ndarray) and (image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8):
             raise ValueError(
                 f"image: expected an array (H, W, 3) of uint8, BGR, found {image.shape} of {image.dtype}. "
-                "Convert it, e.g. with cv2.cvtColor."
+                "Convert it: (image * 255).astype('uint8') where values are 0 to 1, cv2.cvtColor for grey or RGBA."
             )
         if self._tracker is None:
             if isinstance(image, np.ndarray):

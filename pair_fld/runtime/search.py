@@ -101,7 +101,9 @@ class SearchingDetector:
     """A detector built on a network that sees one square view at a time. A subclass gives `infer`.
 
     Attributes:
-        name: of the detector. side: of the network's input. search: its views and thresholds.
+        name: of the detector.
+        side: of the network's input.
+        search: its views and thresholds.
         key_points: names of the points that `infer` gives, in order.
         calibration: where its key points lie in a face; None before it is learnt, and a face's roll is then its view's.
     """

@@ -40,8 +40,10 @@ class FaceFilter:
         """The smoothed points (51, 2) _img of the model's.
 
         Args:
-            image: the video's frame. points: (51, 2) _img. frame: of these points, or a near one. For the one that they
-                were found in the model may have cut the crop that is wanted here already.
+            image: the video's frame.
+            points: (51, 2) _img.
+            frame: of these points, or a near one. For the one that they were found in the model may have cut the crop
+                that is wanted here already.
             seconds: since the last call, > 0; the first call's does not matter.
         """
         if self.strength <= 0:

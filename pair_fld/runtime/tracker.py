@@ -142,7 +142,8 @@ class Tracker:
         """The faces of the next frame, from its right to its left.
 
         Args:
-            image_bgr: (H, W, 3) uint8. time: of the frame, seconds; greater than the last one's.
+            image_bgr: (H, W, 3) uint8.
+            time: of the frame, seconds; greater than the last one's.
 
         Raises:
             ValueError: time does not go forward.
