@@ -295,9 +295,9 @@ def draw(points: Sequence[Point], peers: Sequence[Point], path: Path) -> None:
                 peer.name, (peer.latency_ratio, 0.02), xycoords=("data", "axes fraction"), fontsize=6, rotation=90
             )
         else:
-            axes.scatter(peer.latency_ratio, peer.nme_percent, marker="x", color="tab:red", label=peer.name)
-    if not all(math.isnan(peer.nme_percent) for peer in peers):
-        axes.legend(fontsize="x-small", frameon=False)
+            axes.scatter(peer.latency_ratio, peer.nme_percent, marker="x", color="tab:red")
+            axes.annotate(peer.name, (peer.latency_ratio, peer.nme_percent), fontsize=6, xytext=(4, -9),
+                          textcoords="offset points", color="tab:red")  # fmt: skip
     axes.set(xlabel=f"latency over that of {peers[0].name} (1 thread, same run)", ylabel="NME (outer corners) %")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, format="png")
