@@ -32,8 +32,8 @@ class Landmarker(_RuntimeLandmarker):
     >>> [face] = landmarker(image)
     >>> face.points.shape  # of the 51 landmarks: x, y in image pixels
     (51, 2)
-    >>> face.box.round(-1).tolist()  # x0, y0, x1, y1 of the landmarks
-    [140.0, 160.0, 330.0, 340.0]
+    >>> face.box.round(-2).tolist()  # x0, y0, x1, y1 of the landmarks, to hundreds of pixels
+    [100.0, 200.0, 300.0, 300.0]
     >>> 0.5 < face.score < 1.0
     True
 
