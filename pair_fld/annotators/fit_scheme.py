@@ -17,6 +17,7 @@ import numpy as np
 
 from pair_fld.annotators.pairs import Pairs
 from pair_fld.data.point_map import PointMap
+from pair_fld.data.sample import evenly_spread
 from pair_fld.data.zero_points import Shift, estimate_shift, eye_distance, remove_shift
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import masked_mean
@@ -251,7 +252,7 @@ def _flips(pairs: Pairs) -> list[_Flip]:
 def _few(pairs: Pairs) -> np.ndarray:
     """Rows of at most ZERO_FACES faces of each source."""
     rows = [np.flatnonzero(pairs.source == k) for k in range(len(pairs.sources))]
-    return np.concatenate([r[np.linspace(0, len(r) - 1, min(ZERO_FACES, len(r))).astype(int)] for r in rows])
+    return np.concatenate([r[evenly_spread(len(r), ZERO_FACES)] for r in rows])
 
 
 def _settle(pairs: Pairs, zero: int, ridge: float, start: list[Shift] | None = None) -> list[Shift]:

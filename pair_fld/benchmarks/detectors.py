@@ -16,7 +16,7 @@ import numpy as np
 from pair_fld.benchmarks.detector_rolls import RollRow, ThresholdRow, measure_rolls, time_views
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import Sample, SkipSample
+from pair_fld.data.sample import Sample, SkipSample, evenly_spread
 from pair_fld.data.synthetic.faceless import draw_faceless, scrambled
 from pair_fld.evaluate.detector_calibration import measured_calibration
 from pair_fld.evaluate.matching import match_faces
@@ -239,7 +239,8 @@ class CaseSource:
 
     def single_faces(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Image and points (51, 2) _img of `count` labelled faces at most, evenly spread."""
-        for case in self._labelled(_spread(self._samples(), count)):
+        samples = self._samples()
+        for case in self._labelled(samples[k] for k in evenly_spread(len(samples), count)):
             if case.faces is not None:
                 yield case.image, case.faces[0]
 
@@ -247,7 +248,7 @@ class CaseSource:
         by_source: dict[int, list[Sample]] = {}
         for sample in self.truth.samples:
             by_source.setdefault(sample.source, []).append(sample)
-        return [one for samples in by_source.values() for one in _spread(samples, self.per_set)]
+        return [samples[k] for samples in by_source.values() for k in evenly_spread(len(samples), self.per_set)]
 
     def _labelled(self, samples: Iterable[Sample]) -> Iterator[Case]:
         for sample in samples:
@@ -258,13 +259,6 @@ class CaseSource:
                 continue
             if labels is not None:
                 yield Case(source.name, image, labels.with_gaps()[None])
-
-
-def _spread(samples: list[Sample], count: int | None) -> list[Sample]:
-    """`count` of them at most, evenly spread."""
-    if count is None or count >= len(samples):
-        return samples
-    return [samples[int(k)] for k in np.linspace(0, len(samples) - 1, count)]
 
 
 def _calibrated(model: Model, calibration: DetectorCalibration, confidence: Confidence | None) -> Model:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipSample
+from pair_fld.data.sample import SkipSample, evenly_spread
 from pair_fld.data.synthetic import render_scene
 from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.evaluate.confidence import GOOD_NME, calibration_error, rank_correlation
@@ -46,10 +46,8 @@ Labelled = tuple[np.ndarray, np.ndarray]  # image (H, W, 3) uint8 BGR, points (5
 def labelled_images(folder: Path, limit: int | None = None) -> Iterator[Labelled]:
     """The readable images of a folder with .pts labels, evenly spread when there are more than `limit`."""
     truth = labelled_folder([folder])
-    samples = truth.samples
-    if limit is not None and limit < len(samples):
-        samples = [samples[int(k)] for k in np.linspace(0, len(samples) - 1, limit)]
-    for sample in samples:
+    for k in evenly_spread(len(truth.samples), limit):
+        sample = truth.samples[k]
         try:
             image, labels = read_face(sample, truth.config.sources[sample.source])
         except SkipSample:

@@ -133,3 +133,8 @@ class Crop:
     averaged: int = 0
     filled: int = 0
     relabelled: bool = False
+
+
+def evenly_spread(number: int, most: int | None) -> np.ndarray:
+    """Numbers (n,) of `most` of `number` things at most (None: all), evenly spread, from the first to the last."""
+    return np.unique(np.linspace(0, number - 1, number if most is None else min(most, number)).astype(int))

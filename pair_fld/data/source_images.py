@@ -9,7 +9,7 @@ import numpy as np
 
 from pair_fld.data.dataset import FaceDataset, LabelSource, Split
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipSample
+from pair_fld.data.sample import SkipSample, evenly_spread
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.runtime.geometry import points_box
 
@@ -46,7 +46,7 @@ def read_source_images(
     rows = dataset.indices(split, labelled=labelled)
     for source in np.unique(faces.source[rows]):
         mine = rows[faces.source[rows] == source]
-        for row in mine[np.unique(np.linspace(0, len(mine) - 1, min(per_source, len(mine))).astype(int))]:
+        for row in mine[evenly_spread(len(mine), per_source)]:
             sample = samples.get(str(faces.path[row]))
             if sample is None:
                 continue

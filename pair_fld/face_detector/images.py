@@ -88,11 +88,16 @@ def faceless_photographs(images: Sequence[View], count: int, rng: np.random.Gene
     return parts + [without_faces(scrambled(image.image, rng)) for image in images[:: 2 * step]]
 
 
-def _faceless_part(view: View, rng: np.random.Generator) -> Iterator[View]:
-    """A square of an image that keeps away from all its faces, doubtful ones too; none where there is no room."""
-    height, width = view.image.shape[:2]
+def near_faces(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high corners (n, 2) each, _img, of what is too near to a face to be none: doubtful faces too."""
     gap = PART_GAP * (view.boxes[:, 2:] - view.boxes[:, :2])
-    low, high = view.boxes[:, :2] - gap, view.boxes[:, 2:] + gap
+    return view.boxes[:, :2] - gap, view.boxes[:, 2:] + gap
+
+
+def _faceless_part(view: View, rng: np.random.Generator) -> Iterator[View]:
+    """A square of an image that keeps away from all its faces; none where there is no room."""
+    height, width = view.image.shape[:2]
+    low, high = near_faces(view)
     for _ in range(PART_TRIES):
         side = int(min(height, width) * rng.uniform(*PART_SIDES))
         x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))

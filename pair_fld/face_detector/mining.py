@@ -18,14 +18,13 @@ from torch import nn
 from pair_fld.config import DetectorConfig
 from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.errors import PairError
-from pair_fld.face_detector.images import PART_GAP, SCENE_SIDE
-from pair_fld.face_detector.views import View, cut, random_roll, without_faces
+from pair_fld.face_detector.images import SCENE_SIDE, near_faces
+from pair_fld.face_detector.views import View, cut, net_input, random_roll, without_faces
 from pair_fld.io import read_json, write_json
 from pair_fld.progress import Say, say_nothing
 from pair_fld.runtime.centre_detector import decode_map
 from pair_fld.runtime.frame import Frame, frame_matrix
 from pair_fld.runtime.geometry import invert, transform_points
-from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
 from pair_fld.runtime.search import SearchingDetector
 
 RECORD_FILE = "hard-negatives.json"
@@ -184,8 +183,7 @@ def false_detection(view: View, output: np.ndarray) -> tuple[float, np.ndarray, 
     side = len(view.image)
     boxes, _, scores = decode_map(output)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 * side - 0.5
-    gap = PART_GAP * (view.boxes[:, 2:] - view.boxes[:, :2])
-    low, high = view.boxes[:, :2] - gap, view.boxes[:, 2:] + gap
+    low, high = near_faces(view)
     near = ((centres[:, None] > low) & (centres[:, None] < high)).all(axis=-1).any(axis=-1)
     inside = ((centres >= -0.5) & (centres < side - 0.5)).all(axis=-1)
     scores = np.where(inside & ~near, scores, 0.0)
@@ -200,8 +198,7 @@ def _outputs(net: nn.Module, views: Sequence[View]) -> np.ndarray:
     """(n, 15, H, H) of the net, whose mode stays as it was."""
     training, device = net.training, next(net.parameters()).device
     net.eval()
-    pixels = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2).float()
-    pixels = pixels.sub_(PIXEL_MEAN).div_(PIXEL_STD).contiguous(memory_format=torch.channels_last)
+    pixels = net_input(views).contiguous(memory_format=torch.channels_last)
     outputs = net(pixels.to(device)).float().cpu().numpy()
     net.train(training)
     return outputs

@@ -14,9 +14,8 @@ from pair_fld.config import DetectorConfig
 from pair_fld.face_detector.mining import HardNegatives
 from pair_fld.face_detector.net import STRIDE, DetectorNet
 from pair_fld.face_detector.targets import loss_terms, target_map
-from pair_fld.face_detector.views import View, draw_view
+from pair_fld.face_detector.views import View, draw_view, net_input
 from pair_fld.progress import Say, say_nothing
-from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
 from pair_fld.runtime.search import SearchingDetector
 from pair_fld.train.batches import StepData
 from pair_fld.train.distributed import pick_device
@@ -95,10 +94,8 @@ class DetectorSource:
         config, rng = self.config, np.random.default_rng((self.config.seed, step))
         hard = [] if self.hard is None else self.hard.views
         views = [draw_view(self.images, self.negatives, config.input_size, rng, hard) for _ in range(config.batch_size)]
-        pixels = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2).float()
         targets = torch.from_numpy(np.stack([target_map(view, config.input_size, STRIDE) for view in views]))
-        pixels = pixels.sub_(PIXEL_MEAN).div_(PIXEL_STD)
-        return StepData(step, pixels.to(self.device), DetectorBatch(targets.to(self.device)))
+        return StepData(step, net_input(views).to(self.device), DetectorBatch(targets.to(self.device)))
 
     def sample_names(self, step: int) -> list[str]:
         """Views have no names."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
 from pair_fld.runtime.centre_detector import KEY_POINTS, MIRRORED
 from pair_fld.runtime.frame import Frame, frame_matrix
 from pair_fld.runtime.geometry import transform_points, warp
+from pair_fld.runtime.metadata import PIXEL_MEAN, PIXEL_STD
 
 VISIBLE = 0.65  # share of a face's box that must lie in the view to be wanted
 ANY_ROLL = 0.4  # share of the views that are turned by any angle
@@ -40,6 +42,12 @@ class View:
 def without_faces(image: np.ndarray) -> View:
     """An image (H, W, 3) that holds no face."""
     return View(image, np.zeros((0, 4)), np.zeros(0, bool), np.zeros((0, len(KEY_POINTS), 2)))
+
+
+def net_input(views: Sequence[View]) -> torch.Tensor:
+    """Views (S, S, 3) of one size as a net takes them: (B, 3, S, S) float32, -1 to 1."""
+    pixels = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2).float()
+    return pixels.sub_(PIXEL_MEAN).div_(PIXEL_STD)
 
 
 def shrunk(view: View) -> View:

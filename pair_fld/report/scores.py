@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipSample
+from pair_fld.data.sample import SkipSample, evenly_spread
 from pair_fld.evaluate.confidence import GOOD_NME
 from pair_fld.evaluate.matching import match_faces
 from pair_fld.evaluate.metrics import nme_outer_corners
@@ -29,7 +29,7 @@ def score_faces(folder: Path, truth: Truth, limit: int, progress: Progress = no_
     """
     pipeline = load_pipeline(folder)
     images = _by_image(truth)
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(limit, len(images))).astype(int))
+    chosen = evenly_spread(len(images), limit)
     scores, good = [], []
     labelled = missed = unmatched = 0
     for done, k in enumerate(chosen, 1):

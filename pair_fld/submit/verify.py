@@ -17,7 +17,7 @@ import numpy as np
 
 from pair_fld.annotators.environment import CallError, cached_environment, make_environment, run_program
 from pair_fld.data.load_face import read_face
-from pair_fld.data.sample import SkipSample
+from pair_fld.data.sample import SkipSample, evenly_spread
 from pair_fld.data.schemes import to_51
 from pair_fld.data.synthetic import render_scene
 from pair_fld.errors import GateError, PairError
@@ -157,12 +157,12 @@ def _photographs(truth: Truth, limit: int) -> tuple[list[Path], dict[str, list[n
     share = max(1, limit // len(truth.config.sources))
     for number, source in enumerate(truth.config.sources):
         samples = [sample for sample in truth.samples if sample.source == number]
-        for k in np.unique(np.linspace(0, len(samples) - 1, min(share, len(samples))).astype(int)):
-            path = samples[int(k)].path
+        for k in evenly_spread(len(samples), share):
+            path = samples[k].path
             if path.stem in faces:
                 continue  # a second image of that name would overwrite the first one's results
             try:
-                labels = read_face(samples[int(k)], source)[1]
+                labels = read_face(samples[k], source)[1]
             except SkipSample:
                 continue
             images.append(path)

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 from pair_fld.config import DataConfig, SourceConfig
+from pair_fld.data.point_map import PointMap
 from pair_fld.runtime.landmark_files import write_faces
+from pair_fld.runtime.mean_face import MEAN_FACE
 
 SIDE = 120
 
@@ -25,6 +27,15 @@ def face_image(seed: int = 0, points: np.ndarray | None = None) -> np.ndarray:
     for x, y in np.rint(face_points(seed) if points is None else points).astype(int):
         cv2.circle(image, (int(x), int(y)), 1, (255, 255, 255), -1)
     return image
+
+
+def identity_map() -> PointMap:
+    """The map of an annotator that has the 51 points themselves."""
+    same = np.zeros((2, 103, 51, 2), np.float32)
+    for point in range(51):
+        same[:, 2 * point, point, 0] = same[:, 2 * point + 1, point, 1] = 1
+    reference = np.stack([MEAN_FACE, MEAN_FACE])
+    return PointMap(reference, same, np.ones(51, bool), np.zeros(1), np.array(0.0), np.array(9))
 
 
 def save_image(path: Path, image: np.ndarray) -> None:

@@ -16,7 +16,6 @@ from pair_fld.data.annotations import write_annotation
 from pair_fld.data.conventions import estimate_convention, mean_convention, move_points, rms, symmetric
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.packing.prepare import prepare
-from pair_fld.data.point_map import PointMap
 from pair_fld.data.second_opinion import with_what_is_there
 from pair_fld.data.zero_points import face_unit
 from pair_fld.errors import PairError
@@ -27,7 +26,7 @@ from pair_fld.runtime.landmark_files import write_faces
 from pair_fld.runtime.mean_face import MEAN_FACE
 from pair_fld.runtime.scheme import FLIP
 from tests.cli.command import pairfld
-from tests.data.labelled_folders import face_image, save_image
+from tests.data.labelled_folders import face_image, identity_map, save_image
 
 ALL = np.ones(51, bool)
 BROWS = np.arange(51) < 10
@@ -146,11 +145,7 @@ def root(tmp_path: Path) -> Path:
                 labels = move_points(face(k), offset, ALL) + [0.03 * 50 * UNIT if name == "b" else 0, 0]
                 write_faces(tmp_path / name / "labels" / f"{k}.pts", [labels])
     write_json(tmp_path / "ref/run.json", {"root": str(tmp_path), "annotator": "itself"})
-    same = np.zeros((2, 103, 51, 2), np.float32)
-    for point in range(51):
-        same[:, 2 * point, point, 0] = same[:, 2 * point + 1, point, 1] = 1
-    both = np.stack([MEAN_FACE, MEAN_FACE])
-    PointMap(both, same, np.ones(51, bool), np.zeros(1), np.array(0.0), np.array(9)).save(tmp_path / "map.npz")
+    identity_map().save(tmp_path / "map.npz")
     return tmp_path
 
 

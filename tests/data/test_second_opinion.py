@@ -8,7 +8,6 @@ from pair_fld.config import DataConfig, ReferenceConfig, SecondOpinionConfig, So
 from pair_fld.data.annotations import write_annotation
 from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.data.packing.prepare import prepare
-from pair_fld.data.point_map import PointMap
 from pair_fld.data.sample import FLIPS_APART, NO_FACE
 from pair_fld.data.second_opinion import with_what_is_there
 from pair_fld.data.zero_points import face_unit
@@ -17,9 +16,8 @@ from pair_fld.io import write_json
 from pair_fld.runtime.frame import Frame, place
 from pair_fld.runtime.geometry import invert, transform_points
 from pair_fld.runtime.landmark_files import write_faces
-from pair_fld.runtime.mean_face import MEAN_FACE
 from tests.cli.command import pairfld
-from tests.data.labelled_folders import face_image, save_image
+from tests.data.labelled_folders import face_image, identity_map, save_image
 
 FACES = 4
 EYES = float(np.linalg.norm(place(Frame((60, 60), 50, 0))[28] - place(Frame((60, 60), 50, 0))[19]))
@@ -57,11 +55,7 @@ def root(tmp_path: Path) -> Path:
             bare = label(face) + (5 * (-1) ** flip * RIGHT if face == 1 else 0)
             write_annotation(tmp_path / "ref", flip, f"bare/{face}.png", bare if found else None)
     write_json(tmp_path / "ref/run.json", {"root": str(tmp_path), "annotator": "itself", "about": {"title": "itself"}})
-    same = np.zeros((2, 103, 51, 2), np.float32)
-    for point in range(51):
-        same[:, 2 * point, point, 0] = same[:, 2 * point + 1, point, 1] = 1
-    reference = np.stack([MEAN_FACE, MEAN_FACE])
-    PointMap(reference, same, np.ones(51, bool), np.zeros(1), np.array(0.0), np.array(9)).save(tmp_path / "map.npz")
+    identity_map().save(tmp_path / "map.npz")
     return tmp_path
 
 

@@ -17,9 +17,8 @@ from pair_fld.runtime.frame import fit_frame
 
 FILE = Path(__file__).parents[2] / "submissions/detector/detector.tflite"
 SEED, FACES = 77, 8  # training draws its scenes from another seed
-FOUND = (
-    0.35  # mean distance of the key points from the rendered ones, over the eyes' distance, up to which a face counts
-)
+# Mean distance of the key points from the rendered ones, over the eyes' distance, up to which a face counts.
+FOUND = 0.35
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
 from pair_fld.data.packing.report import add_label_notes, audit_labels, face_report, suspicious
 from pair_fld.data.packing.splits import Selection, select
 from pair_fld.data.packing.zero_points import shared_convention, source_placements, with_offsets
-from pair_fld.data.sample import Excluded, Sample
+from pair_fld.data.sample import Excluded, Sample, evenly_spread
 from pair_fld.data.second_opinion import consultations, open_reference, with_what_is_there
 from pair_fld.data.sources.listing import list_samples
 from pair_fld.errors import PairError
@@ -304,7 +304,7 @@ def _write_sheets(out: Path, faces: FaceTable) -> None:
         rows = np.flatnonzero(faces.split == split)
         if not len(rows):
             continue
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, SHEET_SIDE**2).astype(int))]
+        rows = rows[evenly_spread(len(rows), SHEET_SIDE**2)]
         crops = [shards[row // SHARD][row % SHARD] for row in rows]
         colours = [ORANGE if kind == LabelSource.MACHINE else GREEN for kind in faces.label[rows]]
         sheet = contact_sheet(crops, faces.points[rows], faces.point_mask[rows], SHEET_SIDE, 1.0, colours)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pair_fld.data.sample import BAD_LABELS, NO_IMAGE, WRONG_COUNT
+from pair_fld.data.sample import BAD_LABELS, NO_IMAGE, WRONG_COUNT, evenly_spread
 from pair_fld.data.sources.base import Listing
 from pair_fld.data.sources.tables import read_table
 from pair_fld.errors import PairError
@@ -57,7 +57,7 @@ def _list_video(listing: Listing, path: Path, person: str) -> None:
         listing.leave_out(path, WRONG_COUNT, f"{path.name}: expected landmarks2D (68, 2, T), found {points.shape}")
         return
     frames = points.shape[2]
-    for frame in sorted({int(f) for f in np.linspace(0, frames - 1, min(YTF_FRAMES, frames))}):
+    for frame in evenly_spread(frames, YTF_FRAMES).tolist():
         listing.add(
             path,
             points=points[:, :, frame],

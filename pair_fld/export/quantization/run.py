@@ -12,6 +12,7 @@ import numpy as np
 
 from pair_fld.config import QuantConfig
 from pair_fld.data.dataset import FaceDataset, Split
+from pair_fld.data.sample import evenly_spread
 from pair_fld.errors import PairError
 from pair_fld.evaluate.metrics import nme
 from pair_fld.evaluate.validate import TorchModel, cut, open_model
@@ -126,8 +127,10 @@ class Quantizer:
         if not len(rows):
             remedy = "Prepare data with valid_fraction above 0."
             raise PairError(dataset.folder, "validation faces to measure the files on", "none", remedy)
-        self.calibration, _, _ = cut(dataset, _spread(train_rows, config.calibration_images), self.model)
-        self.crops, self.truth, self.point_mask = cut(dataset, _spread(rows, SCORE_CROPS), self.model)
+        self.calibration, _, _ = cut(
+            dataset, train_rows[evenly_spread(len(train_rows), config.calibration_images)], self.model
+        )
+        self.crops, self.truth, self.point_mask = cut(dataset, rows[evenly_spread(len(rows), SCORE_CROPS)], self.model)
         self.float_graph = scratch / "model.onnx"
         self.int8_float_graph = self.float_graph  # the one that the int8-static files are made from
         self.trained_graph = scratch / "trained" / "model.onnx"
@@ -245,8 +248,3 @@ class Quantizer:
                 litert.write_with_litert(self.model.net, self.model.input_size, path, metadata, precision, unknown)
                 files.append(QuantizedFile(precision, "tflite", path, None))
         return sorted(files, key=lambda file: (config.precisions.index(file.precision), file.format))
-
-
-def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` rows, evenly spread over all."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
