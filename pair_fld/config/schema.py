@@ -27,6 +27,7 @@ class AugmentConfig(Strict):
     photometric: float = Field(default=0.7, ge=0, le=1)  # probability of brightness, contrast, gamma, colour changes
     grey: float = Field(default=0.1, ge=0, le=1)
     blur: float = Field(default=0.2, ge=0, le=1)
+    blur_sigma: float = Field(default=1.6, ge=0.5, le=8)  # of the strongest blur, pixels of the crop
     noise: float = Field(default=0.2, ge=0, le=1)
     occlude: float = Field(default=0.3, ge=0, le=1)
 

@@ -120,7 +120,19 @@ class Residual(nn.Module):
         self.body = nn.Sequential(conv_bn(inputs, outputs, 3, stride), conv_bn(outputs, outputs, relu=False))
         same = stride == 1 and inputs == outputs
         self.skip = nn.Identity() if same else conv_bn(inputs, outputs, 1, stride, relu=False)
+        self.thins_first = stride > 1 and inputs < 16
+        self.stride = stride
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.relu(self.skip(x) + self.body(x))
+        return self.relu(self._shortcut(x) + self.body(x))
+
+    def _shortcut(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.training and self.thins_first):
+            return self.skip(x)
+        # The same by other steps: oneDNN ends the process in the backward pass of a strided 1 x 1 convolution, channels
+        # last, of fewer than 16 channels.
+        assert isinstance(self.skip, nn.Sequential)
+        conv, norm = self.skip
+        assert isinstance(conv, nn.Conv2d)
+        return norm(F.conv2d(x[..., :: self.stride, :: self.stride], conv.weight))

@@ -20,7 +20,7 @@ from pair_fld.runtime.codec import cell_centres
 from pair_fld.runtime.metadata import PIXEL_STD
 
 FLAT, PARTNER = 1, 2  # an occluder's content: one colour, or the same place in the partner's image
-_BLUR_REACH = 3  # pixels: two standard deviations of the strongest blur
+_LEAST_BLUR = 0.5  # sigma in pixels
 _LUMA = (0.114, 0.587, 0.299)  # BGR, ITU-R BT.601
 
 
@@ -82,7 +82,8 @@ def sample_photometric(batch: int, config: AugmentConfig, rng: np.random.Generat
         centre=uniform(-0.9, 0.9, 2),
         extent=uniform(0.1, 0.45, 2),
         colour=rng.integers(0, 256, (batch, 3)).astype(np.uint8),
-        blur=np.where(bernoulli(config.blur), uniform(0.5, 1.6), 0),
+        # even in its logarithm: most views stay nearly sharp, however strong the strongest blur is
+        blur=np.where(bernoulli(config.blur), np.exp(uniform(np.log(_LEAST_BLUR), np.log(config.blur_sigma))), 0),
         grey=grey,
         gamma=np.where(lit, np.exp(uniform(-0.5, 0.5)), 1),
         gain=np.where(lit[:, None], gain, 1),
@@ -90,6 +91,11 @@ def sample_photometric(batch: int, config: AugmentConfig, rng: np.random.Generat
         noise=np.where(bernoulli(config.noise), uniform(2, 16), 0),
         noise_at=rng.random(batch),
     )
+
+
+def _blur_reach(sigma: np.ndarray) -> np.ndarray:
+    """Pixels that a kernel reaches to either side: two standard deviations, at least 3."""
+    return np.maximum(np.ceil(2 * sigma), 3).astype(np.int64)
 
 
 def occluder_partners(batch: int) -> np.ndarray:
@@ -134,7 +140,7 @@ def apply_cv2(warped: np.ndarray, params: PhotometricParams) -> torch.Tensor:
     levels = np.linspace(0, 1, 256, dtype=np.float32)
     tables = (levels ** params.gamma[:, None])[..., None] * params.gain[:, None] + params.bias[:, None, None]
     tables = np.ascontiguousarray((tables.clip(0, 1) * 2 - 1).astype(np.float32))[:, None]  # (B, 1, 256, 3)
-    partner, reach = occluder_partners(batch), 2 * _BLUR_REACH + 1
+    partner, widths = occluder_partners(batch), 2 * _blur_reach(params.blur) + 1
     partner_images = {i: warped[partner[i]].copy() for i in np.flatnonzero(params.occluder == PARTNER).tolist()}
     for i in range(batch):
         image, drawn = warped[i], out[i]
@@ -142,7 +148,8 @@ def apply_cv2(warped: np.ndarray, params: PhotometricParams) -> torch.Tensor:
             inside = _occluder_mask(params, i, size)
             image[inside] = params.colour[i] if params.occluder[i] == FLAT else partner_images[i][inside]
         if params.blur[i] > 0:
-            image = cv2.GaussianBlur(image, (reach, reach), float(params.blur[i]), borderType=cv2.BORDER_REFLECT_101)
+            width, sigma = int(widths[i]), float(params.blur[i])
+            image = cv2.GaussianBlur(image, (width, width), sigma, borderType=cv2.BORDER_REFLECT_101)
         if params.grey[i]:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         cv2.LUT(image, tables[i], dst=drawn)
@@ -177,7 +184,9 @@ def apply_torch(pixels: torch.Tensor, params: PhotometricParams) -> torch.Tensor
     rows = np.flatnonzero(params.blur)
     if len(rows):
         index = send(rows)
-        pixels[index] = _blur(pixels[index], send(params.blur[rows].astype(np.float32))).round_()
+        sigma = params.blur[rows].astype(np.float32)
+        reach = _blur_reach(sigma)
+        pixels[index] = _blur(pixels[index], send(sigma, 1), send(reach, 1), int(reach.max())).round_()
     rows = np.flatnonzero(params.grey)
     if len(rows):
         luma, index = torch.tensor(_LUMA, device=device).view(1, 3, 1, 1), send(rows)
@@ -201,11 +210,12 @@ def _normals_on(device: torch.device) -> torch.Tensor:
     return torch.from_numpy(_normals()).to(device)
 
 
-def _blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur of (n, 3, S, S), each by its own sigma (n,) in pixels."""
+def _blur(images: torch.Tensor, sigma: torch.Tensor, reach: torch.Tensor, furthest: int) -> torch.Tensor:
+    """Gaussian blur of (n, 3, S, S), each by its own sigma (n, 1) and reach (n, 1) in pixels; `furthest`: of all."""
     n, size = len(images), images.shape[-1]
-    line = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=images.device)
-    kernel = torch.softmax(-(line**2) / (2 * sigma[:, None] ** 2), dim=1).repeat_interleave(3, dim=0)
-    flat = F.pad(images, [_BLUR_REACH] * 4, mode="reflect").reshape(1, 3 * n, *[size + 2 * _BLUR_REACH] * 2)
+    line = torch.arange(-furthest, furthest + 1, device=images.device)
+    log_kernel = (-(line**2) / (2 * sigma**2)).masked_fill(line.abs() > reach, -torch.inf)
+    kernel = torch.softmax(log_kernel, dim=1).repeat_interleave(3, dim=0)
+    flat = F.pad(images, [furthest] * 4, mode="reflect").reshape(1, 3 * n, *[size + 2 * furthest] * 2)
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=3 * n)
     return F.conv2d(flat, kernel[:, None, None, :], groups=3 * n).view(n, 3, size, size)

@@ -22,7 +22,7 @@ from pair_fld.data.augment.photometric import (
 
 SIZE = 48
 OFF = AugmentConfig(photometric=0, grey=0, blur=0, noise=0, occlude=0)
-ALL = AugmentConfig(photometric=1, grey=0.5, blur=0.5, noise=0.5, occlude=1)
+ALL = AugmentConfig(photometric=1, grey=0.5, blur=0.5, blur_sigma=5, noise=0.5, occlude=1)
 
 
 def noise_images(count: int) -> np.ndarray:
@@ -56,6 +56,22 @@ def test_both_painters_draw_the_same(seed: int) -> None:
     assert apart.mean() < 0.3
     # blurred and grey values may round to neighbouring levels, which a gamma of e^-0.5 stretches in the dark
     assert (apart > 2).mean() < 0.01
+
+
+def test_the_strongest_blur_is_the_configured_one() -> None:
+    config = OFF.model_copy(update={"blur": 1.0, "blur_sigma": 6.0})
+    params = sample_photometric(400, config, np.random.default_rng(2))
+    # even in the logarithm between 0.5 and 6: a half lies below sqrt(0.5 * 6) = 1.73
+    assert 0.5 <= params.blur.min() < 0.55
+    assert 5.5 < params.blur.max() <= 6
+    assert abs((params.blur < 1.73).mean() - 0.5) < 0.08
+    # one white pixel of a black image keeps 255 / (2 pi 4^2) = 2.5 grey levels at sigma 4, and its neighbours almost
+    dot = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    dot[0, 24, 24] = 255
+    four = replace(plain(1), blur=np.array([4.0]))
+    spread = grey_levels(apply_cv2(dot, four))[0, 24, :, 0]
+    assert spread[[23, 24, 25]] == pytest.approx(2.5, abs=0.6)
+    assert (spread > 0.5).sum() > 7  # a reach of 3 pixels would leave 7
 
 
 def test_choices_are_a_function_of_the_generator() -> None:
