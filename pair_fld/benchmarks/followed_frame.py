@@ -12,7 +12,7 @@ from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
 from pair_fld.runtime.tracker import Tracker, TrackerConfig
 
 SEED, FRAMES, ROUNDS = 13, 40, 8
-FIRST = 7  # frames before it, in which a new face is detected and looked at again, do not count
+FIRST = 7  # frames before it, in which a new face is detected and searched about again, do not count
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     with unpacked(archive) as folder:
         (pipeline,) = open_pipelines(folder, archive, 1)
         for _ in range(ROUNDS):
-            never = len(frames) + 1  # frames between looks for newcomers
+            never = len(frames) + 1  # frames between searches for newcomers
             trackers = {way: Tracker(pipeline, TrackerConfig(scan_every=never, smoothing=way)) for way in times}
             for number, frame in enumerate(frames):
                 for way in sorted(times, reverse=bool(number % 2)):

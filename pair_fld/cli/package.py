@@ -45,7 +45,10 @@ def package(
     onnx: Annotated[bool, typer.Option("--onnx", help="Add the .onnx that lies beside the .tflite.")] = False,
     detector: Annotated[
         str,
-        typer.Option("--detector", help="Face detector: blazeface, or trained (by pairfld train-detector)."),
+        typer.Option(
+            "--detector",
+            help="Face detector: blazeface, trained (by pairfld train-detector), or a .tflite trained elsewhere.",
+        ),
     ] = "blazeface",
     convention: Annotated[
         str,

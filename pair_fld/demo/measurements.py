@@ -12,8 +12,9 @@ from pair_fld.errors import PairError
 from pair_fld.io import read_json
 
 FORMAT = "pairfld-demo-1"
-# of demo/page/measurements.js: a look of the detector is a crop and its network; a face is a crop, model and decoding
-STAGES = ("look", "face", "crop", "detector", "model", "decode")
+# of demo/page/measurements.js: a view is a crop and the detector's network; a face is a crop, model and decoding
+STAGES = ("view", "face", "crop", "detector", "model", "decode")
+_FORMER_STAGES = {"view": "look"}  # as the pages of earlier versions named them
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,16 @@ def read_measurements(path: Path) -> DeviceMeasurements:
         return DeviceMeasurements(
             str(path), _text(tree["device"]), None if cores is None else int(_number(cores)), _text(tree["archive"]),
             _text(tree["model_sha256"]), _text(tree["engine"]), _number(tree["load_ms"]), int(_number(tree["runs"])),
-            {name: _stage(tree["stages"][name]) for name in STAGES}, None if rate is None else _number(rate),
+            _stages(tree["stages"]), None if rate is None else _number(rate),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise PairError(path, expected, f"damaged ones ({reason})", remedy) from None
+
+
+def _stages(tree: Any) -> dict[str, StageTime]:
+    former = {name: old for name, old in _FORMER_STAGES.items() if name not in tree and old in tree}
+    return {name: _stage(tree[former.get(name, name)]) for name in STAGES}
 
 
 def _stage(tree: Any) -> StageTime:

@@ -98,7 +98,7 @@ def _candidates(
             if spreads is None:
                 raise TypeError("a model without heatmaps has no spread to learn a confidence from")
             features = face_features(points, spreads[0], frame, detection.score)
-            second = pipeline.look_again(file, points, fit_frame(points))
+            second = pipeline.second_crop_features(file, points, fit_frame(points))
         except ValueError:
             continue
         error, errors = np.inf, np.full(len(points), np.nan)

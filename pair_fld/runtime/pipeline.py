@@ -32,7 +32,7 @@ from .frame import Frame, fit_frame, frame_matrix, frame_residual, snapped
 from .geometry import invert, transform_points
 from .image_file import ImageFile
 from .metadata import metadata_errors
-from .search import SearchConfig, SearchStep, Sighting, search_steps
+from .search import FoundFace, SearchConfig, SearchStep, search_steps
 from .session import Model, load_model
 
 # Cutting the crop anew around the first result gains little with frames as steady as these, at twice the model's cost.
@@ -126,33 +126,33 @@ class Pipeline:
         return self.faces_of(ImageFile.open(path))
 
     def faces_of(self, image: ImageFile, turned: bool = True) -> list[Face]:
-        """The story of the whole package: look, coarse to fine, until a certain face makes looking further idle.
+        """The story of the whole package: search, coarse to fine, until a certain face makes further steps idle.
 
         turned: False leaves out the steps of turned views.
         """
         found: list[Face] = []
         for number, step in enumerate(self._steps(image)):
             if turned or not step.turned:
-                found = self._look_further(image, number, step, found)
+                found = self._with_step(image, number, step, found)
         return order_right_to_left([face for face in found if (face.score or 0.0) >= self.min_score])
 
     def faces_in_turn(self, image: ImageFile, turn: int, views: Sequence[Frame]) -> list[Face]:
-        """What a video's frame is looked at for while nobody is seen: the first step of `faces_of`, these views, and
-        one of the further steps, the first at turn 0 and all in turn."""
+        """The search of a video's frame while nobody is seen: the first step of `faces_of`, these views, and one of
+        the further steps, the first at turn 0 and all in turn."""
         steps = self._steps(image)
         found = self.faces_in(image, [*steps[0].views, *views])
         if len(steps) > 1:
             number = 1 + turn % (len(steps) - 1)
-            found = self._look_further(image, number, steps[number], found)
+            found = self._with_step(image, number, steps[number], found)
         return found
 
     def _steps(self, image: ImageFile) -> list[SearchStep]:
         height, width = image.reduced.shape[:2]
         return list(search_steps(width, height, self.detector))
 
-    def _look_further(self, image: ImageFile, number: int, step: SearchStep, found: list[Face]) -> list[Face]:
-        """The faces of a step, if it is wanted, and those found before."""
-        if not step.wanted([self._sighting(face, image.factor) for face in found]):
+    def _with_step(self, image: ImageFile, number: int, step: SearchStep, found: list[Face]) -> list[Face]:
+        """The faces found before, and those of a step, if it is wanted."""
+        if not step.wanted([self._found_face(face, image.factor) for face in found]):
             return found
         bounds = FURTHER_BOUNDS if number else FIRST_BOUNDS
         return distinct_faces(found + self.faces_in(image, step.views, bounds))
@@ -164,12 +164,12 @@ class Pipeline:
         frames = [image.enlarge_frame(frame) for _, frame in framed]
         return self.predict(image, frames, [d.score for d, _ in framed], bounds)
 
-    def _sighting(self, face: Face, factor: int) -> Sighting:
+    def _found_face(self, face: Face, factor: int) -> FoundFace:
         """A face for the search, in pixels of the reduced image."""
         score = face.score or 0.0
         if self.confidence is None and score >= FURTHER_BOUNDS.detector:
             score = 1.0  # a detector's own score seldom reaches what a calibrated one does for a certain face
-        return Sighting(face.frame.size / factor, face.frame.roll, score)
+        return FoundFace(face.frame.size / factor, face.frame.roll, score)
 
     def _frame(self, detection: Detection) -> Frame | None:
         try:
@@ -232,7 +232,7 @@ class Pipeline:
         pixel = np.array([frame.size for frame in frames]) * self.model.margin / size
         return points, np.asarray(spreads_crop, np.float64) * pixel[:, None]
 
-    def look_again(self, image: ImageFile, points: np.ndarray, frame: Frame) -> np.ndarray:
+    def second_crop_features(self, image: ImageFile, points: np.ndarray, frame: Frame) -> np.ndarray:
         """`confidence.second_features` (2,) of a face's points (51, 2) _img, whose frame this is."""
         (again,), spreads = self.locate(image, [second_crop(frame)])
         if spreads is None:
@@ -257,7 +257,7 @@ class Pipeline:
             return None
         presence = self.confidence.presence(features)
         if self.confidence.doubts(presence):
-            presence = self.confidence.presence_again(features, self.look_again(image, points, own))
+            presence = self.confidence.presence_again(features, self.second_crop_features(image, points, own))
         if presence < bounds.presence:
             return None
         # a score knows faces only: what may be none, or one that is seen upside down, is the less certain for it

@@ -160,8 +160,8 @@ class SearchingDetector:
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """What earlier steps found: size (_img) and roll (degrees) of a face, and its score."""
+class FoundFace:
+    """A face that an earlier step found: size (_img), roll (degrees) and score."""
 
     size: float
     roll: float
@@ -170,25 +170,25 @@ class Sighting:
 
 @dataclass(frozen=True)
 class SearchStep:
-    """Views that are looked at together.
+    """Views that belong together: all of them are searched, or none.
 
     Attributes:
         views: the squares.
         below: size (_img) of faces that this step shows better than those before it.
-        turned: whether these are the turned views of what was looked at upright before.
+        turned: whether these are the turned views of what upright ones showed before.
     """
 
     views: tuple[Frame, ...]
     below: float
     turned: bool = False
 
-    def wanted(self, seen: Sequence[Sighting]) -> bool:
-        """Whether to look, after these faces were found.
+    def wanted(self, found: Sequence[FoundFace]) -> bool:
+        """Whether its views are needed, after these faces were found.
 
         Faces of one image are of similar sizes and turned alike: finer views add nothing where all that were found
         are large, turned ones nothing where all are upright and one is certain.
         """
-        probable = [face for face in seen if face.score >= PROBABLE]
+        probable = [face for face in found if face.score >= PROBABLE]
         if not probable:
             return True
         if min(face.size for face in probable) >= self.below:

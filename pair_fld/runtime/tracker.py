@@ -24,9 +24,9 @@ from .pipeline import SAME_FACE_IOU, Pipeline, missed, order_right_to_left
 from .smoothing import FaceFilter
 
 LOCAL_VIEW = 3.5  # side of the view about a lost face, as a multiple of its size
-LOST_EVERY, UNCERTAIN_EVERY = 2, 5  # frames between looks about a lost face, and about an uncertain one
-# Frames after which the detector looks about a new face again; one that it does not see there is dropped. What looks
-# like a face in one view is often no face in the next, but the landmark model would follow it.
+LOST_EVERY, UNCERTAIN_EVERY = 2, 5  # frames between searches about a lost face, and about an uncertain one
+# Frames after which the detector searches about a new face again; one that it does not see there is dropped. What
+# resembles a face in one view often does not in the next, but the landmark model would follow it.
 CONFIRMED_AT = (2, 5)
 SPEED_MEMORY = 0.15  # seconds over which a face's speed is averaged
 MAX_STEP = 0.3  # of its size: the farthest that a face is moved on by its speed from one frame to the next
@@ -49,8 +49,8 @@ class TrackerConfig:
     """How faces are followed.
 
     Attributes:
-        scan_every: frames between looks at the whole image for newcomers, > 0.
-        uncertain: score below which the detector looks about a followed face.
+        scan_every: frames between searches of the whole image for newcomers, > 0.
+        uncertain: score below which the detector searches about a followed face.
         remember: seconds for which a lost face keeps its identity.
         smoothing: strength of the filter of points, see `smoothing.FaceFilter`; 0: none.
         cut: correlation of two images' brightness below which they are of two scenes.
@@ -82,10 +82,10 @@ class Track:
     def __init__(self, identity: int, face: Face, time: float, smoothing: float) -> None:
         self.identity, self.face, self.seen, self.lost = identity, face, time, False
         self.speed = np.zeros(2)
-        self.looked_at: Frame | None = None  # the frame in which it was followed to where it is now
+        self.followed_in: Frame | None = None  # the frame of the crop in which it was followed to where it is now
         self.colours: np.ndarray | None = None
         self.age = 0  # frames since it was first found
-        self.rechecked = 0  # frames since the detector looked about it
+        self.rechecked = 0  # frames since the detector searched about it
         self._smoothing, self._filter, self._filtered = smoothing, FaceFilter(smoothing), time
 
     def expected(self, time: float) -> Frame:
@@ -96,21 +96,21 @@ class Track:
             step = step * min(1.0, MAX_STEP * frame.size / max(float(np.hypot(*step)), 1e-9))
         return Frame((frame.centre[0] + float(step[0]), frame.centre[1] + float(step[1])), frame.size, frame.roll)
 
-    def update(self, face: Face, time: float, looked_at: Frame | None = None) -> None:
-        """The face was found in a new frame of the video; `looked_at`: where, if it was followed."""
+    def update(self, face: Face, time: float, followed_in: Frame | None = None) -> None:
+        """The face was found at this time; `followed_in`: the frame of its crop, if it was followed."""
         elapsed = max(time - self.seen, 1e-3)
         if self.lost:
             self.speed, self._filter = np.zeros(2), FaceFilter(self._smoothing)
         else:
             speed = np.subtract(face.frame.centre, self.face.frame.centre) / elapsed
             self.speed = self.speed + elapsed / (elapsed + SPEED_MEMORY) * (speed - self.speed)
-        self.face, self.seen, self.lost, self.looked_at = face, time, False, looked_at
+        self.face, self.seen, self.lost, self.followed_in = face, time, False, followed_in
 
     def smoothed(self, image: ImageFile, time: float) -> Face:
         """The face for the caller: smoothed, with its identity. Once per frame."""
         # the crop in which its points were found, unless it missed the face, need not be cut again
-        near = self.looked_at is not None and not missed(self.looked_at, self.face.frame)
-        frame = self.looked_at if near and self.looked_at is not None else self.face.frame
+        crop, own = self.followed_in, self.face.frame
+        frame = own if crop is None or missed(crop, own) else crop
         points = self._filter(image, self.face.points, frame, max(time - self._filtered, 1e-3))
         self._filtered = time
         return replace(self.face, points=points, frame=fit_frame(points), identity=self.identity)
@@ -156,7 +156,7 @@ class Tracker:
             self._tracks = []
         self._follow(image, time)
         self._part(image)
-        self._look(image, time)
+        self._detect(image, time)
         self._tracks = [t for t in self._tracks if not t.lost or time - t.seen <= self.config.remember]
         faces = [track.smoothed(image, time) for track in self._tracks if not track.lost]
         return order_right_to_left([face for face in faces if (face.score or 0.0) >= self.pipeline.min_score])
@@ -218,7 +218,7 @@ class Tracker:
             elif track.age % COLOURS_EVERY == 0:
                 track.colours = _blend(track.colours, _colours(image, track.face.frame))
 
-    def _look(self, image: ImageFile, time: float) -> None:
+    def _detect(self, image: ImageFile, time: float) -> None:
         """What the detector has to say, when it is due."""
         self._frames_since_scan += 1
         for track in self._tracks:
@@ -244,7 +244,7 @@ class Tracker:
                 track.lost = track not in seen
 
     def _is_due(self, track: Track) -> bool:
-        """Whether the detector should look about this face."""
+        """Whether the detector should search about this face."""
         if track.age in CONFIRMED_AT:
             return True
         if not track.lost and (track.face.score is None or track.face.score >= self.config.uncertain):

@@ -53,7 +53,7 @@ def main() -> None:
                 )
             server.shutdown()
     times = np.array(rounds)
-    for name, k in (("face", 0), ("look", 1)):
+    for name, k in (("face", 0), ("view", 1)):
         page_ms, python_ms = np.median(times[:, k]), np.median(times[:, k + 2])
         ratio = np.median(times[:, k] / times[:, k + 2])
         print(f"{name}: page {page_ms:.2f} ms, Python {python_ms:.2f} ms, ratio {ratio:.2f}")
@@ -71,7 +71,7 @@ def _page(page: Page) -> tuple[float, float]:
             const start = performance.now();
             await pipeline.locate(image, frame);
             const middle = performance.now();
-            await pipeline.look(image, {{ ...frame, size: 640 }}, 0.4);
+            await pipeline.detectInView(image, {{ ...frame, size: 640 }}, 0.4);
             times[0].push(middle - start);
             times[1].push(performance.now() - middle);
           }}

@@ -42,11 +42,20 @@ def test_a_device_is_a_row(tmp_path: Path) -> None:
     assert entry["load_ms"] == 1520
 
 
+def test_files_of_earlier_pages_are_read(tmp_path: Path) -> None:
+    stages = dict(GOOD["stages"])
+    stages["look"] = stages.pop("view")  # as they named it
+    done = pairfld("benchmark", "devices", saved(tmp_path, {**GOOD, "stages": stages}), "--json")
+    (entry,) = json.loads(done.out)["devices"]
+    assert entry["stages"]["view"] == {"median_ms": 1.25, "p95_ms": 2.5}
+    assert "look" not in entry["stages"]
+
+
 @pytest.mark.parametrize(
     ("change", "found"),
     [
         ({"format": "other"}, "other JSON"),
-        ({"stages": {}}, "no 'look'"),
+        ({"stages": {}}, "no 'view'"),
         ({"device": 3}, "3 where a text belongs"),
         ({"load_ms": -1}, "-1 where a number belongs"),
         ({"live": []}, "damaged ones"),

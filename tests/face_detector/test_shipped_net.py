@@ -1,19 +1,29 @@
-"""The trained net of submissions/detector: rendered faces at any roll, and nothing where no face is."""
+"""The trained net of submissions/detector: rendered faces at any roll, nothing where no face is; in an archive too."""
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pair_fld.config import BudgetConfig, load_section
 from pair_fld.data.synthetic import render_scene
 from pair_fld.data.synthetic.faceless import draw_faceless
 from pair_fld.evaluate.disturbances import turn
+from pair_fld.evaluate.matching import match_faces
+from pair_fld.export.metadata import replace_metadata
 from pair_fld.export.model_cost import model_cost
-from pair_fld.runtime.centre_detector import CentreDetector, key_points_of
+from pair_fld.face_detector.files import find_detector
+from pair_fld.inference.archive import shipped_archive
+from pair_fld.runtime.centre_detector import CentreDetector, key_points_of, mean_face_calibration
 from pair_fld.runtime.frame import fit_frame
+from pair_fld.runtime.pipeline import load_pipeline
+from pair_fld.runtime.session import read_metadata
+from pair_fld.submit.archive import package
 
 FILE = Path(__file__).parents[2] / "submissions/detector/detector.tflite"
 SEED, FACES = 77, 8  # training draws its scenes from another seed
@@ -58,3 +68,22 @@ def test_it_costs_less_than_blazeface() -> None:
     assert cost.gflops <= 0.034  # BlazeFace: 0.0615
     assert cost.size_mb <= 0.25
     assert not cost.heavy_not_int8()
+
+
+def test_an_archive_with_it_and_the_shipped_model_finds_faces(tmp_path: Path) -> None:
+    with zipfile.ZipFile(shipped_archive()) as shipped:
+        shipped.extract("model.tflite", tmp_path)
+    metadata = read_metadata(tmp_path / "model.tflite")
+    metadata["crop"]["detector_calibration"] = mean_face_calibration("centre_128").to_json()
+    replace_metadata(tmp_path / "model.tflite", metadata)
+    budget = load_section(BudgetConfig, "budget", "pair2024")
+    package([tmp_path / "model.tflite"], tmp_path / "own.zip", budget, detector=find_detector(str(FILE)))
+    shutil.unpack_archive(tmp_path / "own.zip", tmp_path / "own")
+    pipeline = load_pipeline(tmp_path / "own")
+    assert pipeline.detector.name == "centre_128"
+    scenes = [render_scene(SEED, number, 384, faces=1 + number % 3) for number in range(6)]  # 12 faces in all
+    found = [pipeline.faces(scene.image) for scene in scenes]
+    pairs = [match_faces([f.points for f in faces], scene.faces).pairs for faces, scene in zip(found, scenes)]  # noqa: B905
+    assert sum(map(len, pairs)) >= 11
+    assert sum(map(len, found)) <= 12
+    assert not pipeline.faces(draw_faceless(SEED, 0)[1])  # a clock

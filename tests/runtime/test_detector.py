@@ -16,9 +16,9 @@ from pair_fld.runtime.image import read_image
 from pair_fld.runtime.pipeline import MISSED_TURN, load_pipeline
 from pair_fld.runtime.search import (
     THIRD_TURNS,
+    FoundFace,
     SearchConfig,
     SearchingDetector,
-    Sighting,
     search_from_json,
     search_steps,
     search_to_json,
@@ -113,8 +113,8 @@ def test_views_by_hand():
 def test_steps_run_from_coarse_to_fine_and_stop_where_the_smallest_face_is_large_enough():
     network = Network(tiles=(0.6, 0.3, 0.16), smallest=0.02)
 
-    def upright(size: float, score: float = 0.99, roll: float = 0.0) -> Sighting:
-        return Sighting(size, roll, score)
+    def upright(size: float, score: float = 0.99, roll: float = 0.0) -> FoundFace:
+        return FoundFace(size, roll, score)
 
     steps = list(search_steps(1000, 1000, network))
     # views of 160 are not turned: there are 8 x 8 of them

@@ -48,28 +48,28 @@ def test_without_a_confidence_the_detector_decides_and_further_views_must_be_sur
 
 
 def test_while_nobody_is_seen_a_video_is_searched_in_turns() -> None:
-    looked: list[tuple[int, float]] = []
+    searched: list[tuple[int, float]] = []
 
     class Looker(StubDetector):
         def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
-            looked.append((len(views), views[-1].roll))
+            searched.append((len(views), views[-1].roll))
             return []
 
     detector: Any = Looker([])
     pipeline = Pipeline(detector, StubModel(spread=9.0))
     image = ImageFile.of_array(np.zeros((480, 640, 3), np.uint8))
     pipeline.faces_of(image)
-    first, *further = looked
+    first, *further = searched
     assert len(further) > 1
-    looked.clear()
+    searched.clear()
     for turn in range(len(further) + 1):
         pipeline.faces_in_turn(image, turn, [Frame((50.0, 60.0), 90.0, 7.0)])
-    assert looked[::2] == [(first[0] + 1, 7.0)] * (len(further) + 1)
-    assert looked[1::2] == [*further, further[0]]
+    assert searched[::2] == [(first[0] + 1, 7.0)] * (len(further) + 1)
+    assert searched[1::2] == [*further, further[0]]
 
 
 @pytest.mark.parametrize(("bias", "again", "found", "crops"), [(0.0, 3.0, 1, 2), (0.0, -3.0, 0, 2), (9.0, -3.0, 1, 1)])
-def test_only_a_doubtful_face_is_looked_at_again_and_that_decides(
+def test_only_a_doubtful_face_has_a_second_crop_and_that_decides(
     bias: float, again: float, found: int, crops: int
 ) -> None:
     # a presence of 1 / 2 is in doubt; then it is 1 / (1 + exp(-again)), 0.95 or 0.05, against a bound of 0.4. A bias of

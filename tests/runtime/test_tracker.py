@@ -29,9 +29,9 @@ class World:
     confidence: object = "of a model that knows a face from none"
 
     def __init__(self, frames: Sequence[Sequence[Place]]) -> None:
-        self.frames, self.whole_looks, self.near_looks = frames, [], []
+        self.frames, self.whole_searches, self.near_searches = frames, [], []
         self.turns: list[tuple[int, int, int]] = []  # frame, turn, views of lost faces
-        self.shy: set[Place] = set()  # faces that a second look does not see
+        self.shy: set[Place] = set()  # faces that a second search does not see
 
     def _faces(self, image: ImageFile) -> list[Face]:
         frames = [Frame(centre, 40.0) for centre in self.frames[int(image.whole[0, 0, 0])]]
@@ -44,7 +44,7 @@ class World:
         return [face for face in sorted(self._faces(image), key=apart)[:1] if apart(face) < 20]
 
     def faces_of(self, image: ImageFile, turned: bool = True) -> list[Face]:
-        self.whole_looks.append((int(image.whole[0, 0, 0]), turned))
+        self.whole_searches.append((int(image.whole[0, 0, 0]), turned))
         return self._faces(image)
 
     def faces_in_turn(self, image: ImageFile, turn: int, views: Sequence[Frame]) -> list[Face]:
@@ -52,7 +52,7 @@ class World:
         return self._faces(image)
 
     def faces_in(self, image: ImageFile, views: Sequence[Frame]) -> list[Face]:
-        self.near_looks.append(int(image.whole[0, 0, 0]))
+        self.near_searches.append(int(image.whole[0, 0, 0]))
         return [
             face
             for face in self._faces(image)
@@ -84,8 +84,8 @@ def identities(world: World, config: TrackerConfig = UNSMOOTHED, cut: int = 999)
 def test_the_detector_looks_when_a_face_is_new_and_every_so_often() -> None:
     world = World([[(100.0 + 3 * k, 120.0)] for k in range(25)])
     assert identities(world) == [[(1, 100.0 + 3 * k)] for k in range(25)]
-    assert world.whole_looks == [(0, True), (10, False), (20, False)]  # without turned views once there is one
-    assert world.near_looks == [2, 5]  # a new face is looked at again twice
+    assert world.whole_searches == [(0, True), (10, False), (20, False)]  # without turned views once there is one
+    assert world.near_searches == [2, 5]  # twice, about a new face
 
 
 def test_a_newcomer_is_found_at_the_next_look_at_the_whole() -> None:
@@ -98,7 +98,7 @@ def test_a_newcomer_is_found_at_the_next_look_at_the_whole() -> None:
 def test_while_nobody_is_there_the_search_goes_in_turns() -> None:
     world = World([[(100.0, 120.0)]] * 8 + [[]] * 4 + [[(100.0, 120.0)]] * 2 + [[]])
     identities(world)
-    assert world.whole_looks == [(0, True), (8, True), (14, True)]
+    assert world.whole_searches == [(0, True), (8, True), (14, True)]
     assert world.turns == [(9, 0, 1), (10, 1, 1), (11, 2, 1), (12, 3, 1)]
 
 
@@ -136,7 +136,7 @@ def test_a_model_that_sees_faces_everywhere_follows_none_for_long() -> None:
             return [Face(place(frames[0]), None, 0.9, frames[0])]
 
     found = identities(Credulous([[(100.0, 120.0)]] * 4 + [[]] * 8))
-    assert [len(faces) for faces in found] == [1] * 5 + [0] * 7  # the near look in frame 5 does not see it
+    assert [len(faces) for faces in found] == [1] * 5 + [0] * 7  # the near search in frame 5 does not see it
 
 
 def test_after_a_cut_everybody_is_new() -> None:

@@ -12,6 +12,7 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate.report import GroupScores, evaluate
 from pair_fld.export.model_cost import ModelCost
 from pair_fld.face_detector import files as detector_file
+from pair_fld.inference.archive import shipped_archive
 from pair_fld.report.documents import document_figures
 from pair_fld.submit.archive import ArchiveContents, package
 from pair_fld.submit.budget import archive_check, budget_table, files_check, model_checks
@@ -261,6 +262,26 @@ def test_detectors_by_name(tmp_path: Path):
         detector_file.find_detector("own")
     with pytest.raises(PairError, match="Run pairfld train-detector first"):
         detector_file.find_detector("trained", tmp_path / "none.tflite")
+    with pytest.raises(PairError, match="expected a face detector, found no such file"):
+        detector_file.find_detector(str(tmp_path / "none.tflite"))
+
+
+def test_a_detector_trained_elsewhere_is_given_by_its_path(tmp_path: Path):
+    shipped = Path(__file__).parents[2] / "submissions/detector/detector.tflite"
+    path, licence = detector_file.find_detector(str(shipped))
+    assert path == shipped
+    assert "trained by `pairfld train-detector`" in licence
+    with zipfile.ZipFile(shipped_archive()) as packed:
+        packed.extractall(tmp_path)
+    (tmp_path / "cut.tflite").write_bytes(shipped.read_bytes()[:-100])
+    for name, found in (
+        ("model", "found another model"),  # the landmarks'
+        ("detector", "found another file (carries no pair_fld metadata"),  # BlazeFace
+        ("cut", "cut short"),
+    ):
+        with pytest.raises(PairError, match="expected a face detector of pairfld train-detector") as error:
+            detector_file.find_detector(str(tmp_path / f"{name}.tflite"))
+        assert found in str(error.value)
 
 
 def test_the_report_shows_its_figures(models, detector, budget, scores, tmp_path: Path):

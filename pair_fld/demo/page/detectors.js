@@ -19,7 +19,7 @@ import { sigmoid } from "./detection.js";
  * @param {Network} network @param {DetectorSpec} spec @param {Uint8Array} view (S, S, 3) red, green, blue
  * @param {number} threshold @returns {Promise<Seen[]>}
  */
-export async function look(network, spec, view, threshold) {
+export async function infer(network, spec, view, threshold) {
   const outputs = await network.run(toInput(view, spec.input, network.inputType));
   return spec.kind === "blazeface" ? blazeFace(outputs, spec, threshold) : centreMap(outputs[0], threshold);
 }

@@ -22,7 +22,7 @@ export async function measure(pipeline) {
   try {
     for (let k = 0; k < WARM_UP + RUNS; k++) {
       if (k === WARM_UP) pipeline.timing = timing;
-      await pipeline.timing.measureAsync("look", () => pipeline.look(image, whole, 1));
+      await pipeline.timing.measureAsync("view", () => pipeline.detectInView(image, whole, 1));
       await pipeline.timing.measureAsync("face", () => pipeline.locate(image, frame));
       pipeline.timing.frame(1);
       if (k % 10 === 0) await new Promise((resolve) => setTimeout(resolve)); // the page stays alive
@@ -60,9 +60,9 @@ export function offer(place, result) {
   link.download = "pairfld-measurements.json";
   link.textContent = link.download;
   link.href = URL.createObjectURL(new Blob([JSON.stringify(result, null, 1)], { type: "application/json" }));
-  const { face, look } = result.stages;
+  const { face, view } = result.stages;
   place.replaceChildren(
-    `A face takes ${face.median_ms.toFixed(2)} ms, one look of the detector ${look.median_ms.toFixed(2)} ms. `,
+    `A face takes ${face.median_ms.toFixed(2)} ms, a view of the detector ${view.median_ms.toFixed(2)} ms. `,
     link,
   );
 }

@@ -23,7 +23,7 @@ import { decode, toInput } from "./codec.js";
 import { deviations, doubts, faceFeatures, presence, presenceAgain, score, secondCrop, secondFeatures } from "./confidence.js";
 import { CONSTANTS } from "./constants.js";
 import { boxIou, weightedNms } from "./detection.js";
-import { look } from "./detectors.js";
+import { infer } from "./detectors.js";
 import { Network } from "./engine.js";
 import { fitFrame, frameFromBox, frameMatrix, missed, moveFrame, snapped, turn } from "./frame.js";
 import { invert, pointsBox, transformPoints, warp } from "./geometry.js";
@@ -59,7 +59,7 @@ export class Pipeline {
     let found = /** @type {Face[]} */ ([]);
     let bounds = P.first_bounds;
     for (const step of this.searchSteps(image)) {
-      if (turned || !step.turned) found = await this.lookFurther(image, step, bounds, found);
+      if (turned || !step.turned) found = await this.withStep(image, step, bounds, found);
       bounds = P.further_bounds;
     }
     return found
@@ -68,7 +68,7 @@ export class Pipeline {
   }
 
   /**
-   * What a video's frame is looked at for while nobody is seen: the first step of the search, these views, and one of
+   * The search of a video's frame while nobody is seen: the first step of `faces`, these views, and one of
    * the further steps, the first at turn 0 and all in turn.
    *
    * @param {ImageFile} image @param {number} turn @param {Frame[]} views
@@ -77,18 +77,18 @@ export class Pipeline {
     const [first, ...further] = this.searchSteps(image);
     const found = await this.facesIn(image, [...first.views, ...views]);
     if (!further.length) return found;
-    return this.lookFurther(image, further[turn % further.length], P.further_bounds, found);
+    return this.withStep(image, further[turn % further.length], P.further_bounds, found);
   }
 
-  /** The faces of a step, if it is wanted, and those found before. @param {ImageFile} image
+  /** The faces found before, and those of a step, if it is wanted. @param {ImageFile} image
    * @param {import("./search.js").Step} step @param {Bounds} bounds @param {Face[]} found */
-  async lookFurther(image, step, bounds, found) {
-    const sightings = found.map((face) => this.sighting(face, image.factor));
-    if (!wanted(step, sightings)) return found;
+  async withStep(image, step, bounds, found) {
+    const known = found.map((face) => this.foundFace(face, image.factor));
+    if (!wanted(step, known)) return found;
     return distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
   }
 
-  /** Where to look, coarse to fine. @param {ImageFile} image */
+  /** The views of a search, coarse to fine. @param {ImageFile} image */
   searchSteps({ reduced: { width, height } }) {
     const { search, side, calibration } = this.archive.detector;
     return searchSteps(width, height, search, side, calibration.reference.length > 0);
@@ -112,7 +112,7 @@ export class Pipeline {
   }
 
   /** A face for the search, in pixels of the reduced image. @param {Face} face @param {number} factor */
-  sighting({ frame, score }, factor) {
+  foundFace({ frame, score }, factor) {
     // a detector's own score seldom reaches what a calibrated one does for a certain face
     const certain = !this.archive.model.confidence && score >= P.further_bounds.detector;
     return { size: frame.size / factor, roll: frame.roll, score: certain ? 1 : score };
@@ -123,7 +123,7 @@ export class Pipeline {
   async detectIn(image, views) {
     const { search } = this.archive.detector;
     const seen = /** @type {Detection[]} */ ([]);
-    for (const view of views) seen.push(...(await this.look(image, view, search.first_threshold)));
+    for (const view of views) seen.push(...(await this.detectInView(image, view, search.first_threshold)));
     const confirmed = /** @type {Detection[]} */ ([]);
     for (const first of weightedNms(seen, search.overlap)) {
       const [x0, y0, x1, y1] = first.box;
@@ -133,7 +133,7 @@ export class Pipeline {
         size: Math.max(x1 - x0, y1 - y0) * search.second_view,
         roll: raw ? raw.roll : first.roll,
       });
-      const near = (await this.look(image, view, search.second_threshold)).filter(
+      const near = (await this.detectInView(image, view, search.second_threshold)).filter(
         (detection) => boxIou(first.box, detection.box) >= search.overlap,
       );
       weightedNms(near, search.overlap).forEach((detection, number) => {
@@ -147,13 +147,13 @@ export class Pipeline {
 
   /** Detections in one view, in pixels of the reduced image. @param {ImageFile} image @param {Frame} view @param {number} threshold
    * @returns {Promise<Detection[]>} */
-  async look(image, view, threshold) {
+  async detectInView(image, view, threshold) {
     const { side } = this.archive.detector;
     view = snapped(view);
     const matrix = frameMatrix(view, side, 1);
     const crop = this.timing.measure("crop", () => warp(image.reduced, matrix, side));
     const seen = await this.timing.measureAsync("detector", () =>
-      look(this.detector, this.archive.detector, crop, threshold),
+      infer(this.detector, this.archive.detector, crop, threshold),
     );
     const back = invert(matrix);
     // a fraction f of the side is pixel f S - 1/2

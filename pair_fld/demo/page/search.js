@@ -2,8 +2,8 @@
  * Where a detector looks, as pair_fld/runtime/search.py: square views, from coarse to fine, upright and turned.
  *
  * @typedef {import("./frame.js").Frame} Frame
- * @typedef {{size: number, roll: number, score: number}} Sighting what earlier steps found
- * @typedef {{views: Frame[], below: number, turned: boolean}} Step views looked at together; see `wanted`
+ * @typedef {{size: number, roll: number, score: number}} FoundFace a face that an earlier step found
+ * @typedef {{views: Frame[], below: number, turned: boolean}} Step views that belong together; see `wanted`
  * @typedef {{zooms: number[], tiles: number[], smallest: number, turned: string, first_threshold: number,
  *   second_threshold: number, second_view: number, overlap: number}} SearchConfig
  */
@@ -12,9 +12,9 @@ import { CONSTANTS } from "./constants.js";
 
 const S = CONSTANTS.search;
 
-/** Whether a step is worth its time, after these faces were found. @param {Step} step @param {Sighting[]} seen */
-export function wanted(step, seen) {
-  const probable = seen.filter((face) => face.score >= S.probable);
+/** Whether a step is worth its time, after these faces were found. @param {Step} step @param {FoundFace[]} found */
+export function wanted(step, found) {
+  const probable = found.filter((face) => face.score >= S.probable);
   if (!probable.length) return true;
   if (Math.min(...probable.map((face) => face.size)) >= step.below) return false;
   const certain = Math.max(...probable.map((face) => face.score)) >= S.certain;

@@ -38,10 +38,10 @@ class Track {
     this.colours = null;
     /** Frames since it was first found. */
     this.age = 0;
-    /** Frames since the detector looked about it. */
+    /** Frames since the detector searched about it. */
     this.rechecked = 0;
-    /** The frame in which it was followed to where it is now. @type {Frame | null} */
-    this.lookedAt = null;
+    /** The frame of the crop in which it was followed to where it is now. @type {Frame | null} */
+    this.followedIn = null;
     this.smoothing = smoothing;
     this.filter = new FaceFilter(smoothing);
     this.filtered = time;
@@ -61,8 +61,8 @@ class Track {
   }
 
   /** The face was found in a new frame of the video. @param {Face} face @param {number} time
-   * @param {Frame | null} [lookedAt] where, if it was followed */
-  update(face, time, lookedAt = null) {
+   * @param {Frame | null} [followedIn] the frame of its crop, if it was followed */
+  update(face, time, followedIn = null) {
     const elapsed = Math.max(time - this.seen, 1e-3);
     if (this.lost) {
       this.speed = [0, 0];
@@ -74,7 +74,7 @@ class Track {
         return speed + share * (now - speed);
       });
     }
-    Object.assign(this, { face, seen: time, lost: false, lookedAt });
+    Object.assign(this, { face, seen: time, lost: false, followedIn });
   }
 
   /** The face for the screen: smoothed, with its identity. Once per frame. @param {ImageFile} image
@@ -82,7 +82,7 @@ class Track {
   smoothed(image, time) {
     const { points: found, frame: own } = this.face;
     // the crop in which its points were found, unless it missed the face, need not be cut again
-    const near = this.lookedAt && !missed(this.lookedAt, own) ? this.lookedAt : own;
+    const near = this.followedIn && !missed(this.followedIn, own) ? this.followedIn : own;
     const points = this.filter.smooth(image, found, near, Math.max(time - this.filtered, 1e-3));
     this.filtered = time;
     const frame = fitFrame(points) ?? this.face.frame;
@@ -123,7 +123,7 @@ export class Tracker {
     if (this.isCut(frame)) this.tracks = [];
     await this.follow(image, time);
     this.part(image);
-    await this.look(image, time);
+    await this.detect(image, time);
     this.tracks = this.tracks.filter((track) => !track.lost || time - track.seen <= this.config.remember);
     return this.live()
       .map((track) => this.pipeline.timing.measure("smooth", () => track.smoothed(image, time)))
@@ -201,7 +201,7 @@ export class Tracker {
   }
 
   /** What the detector has to say, when it is due. @param {ImageFile} image @param {number} time */
-  async look(image, time) {
+  async detect(image, time) {
     this.framesSinceScan += 1;
     for (const track of this.tracks) track.age += 1;
     const followed = this.live().length > 0;
@@ -227,7 +227,7 @@ export class Tracker {
     for (const track of this.live()) track.lost = !seen.has(track);
   }
 
-  /** Whether the detector should look about this face. @param {Track} track */
+  /** Whether the detector should search about this face. @param {Track} track */
   isDue(track) {
     if (T.confirmed_at.includes(track.age)) return true;
     if (!track.lost && track.face.score >= this.config.uncertain) return false;
