@@ -11,12 +11,14 @@ from rich.text import Text
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
+    SMALLEST,
     DataOption,
     JsonOption,
     Overrides,
     OverwriteOption,
     RecipeOption,
     ResumeOption,
+    Turned,
     WorkOption,
     out,
     print_json,
@@ -57,6 +59,28 @@ def package(
             help="Label convention of the points: neutral, a name of `pairfld configs list convention`, or a .yaml.",
         ),
     ] = "neutral",
+    turned: Annotated[
+        Turned | None,
+        typer.Option("--turned", help="Rotated views that run_model.py detects in.", show_default="the detector's"),
+    ] = None,
+    smallest: Annotated[
+        float | None,
+        typer.Option(
+            "--smallest",
+            min=SMALLEST,
+            max=1.0,
+            help="Smallest face that run_model.py finds: box of its points as a share of the image's longer side.",
+            show_default="the detector's",
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option("--min-score", min=0.0, max=1.0, help="run_model.py leaves faces below this score out."),
+    ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option("--refine", min=0, max=100, help="Refinement passes of run_model.py."),
+    ] = None,
     recipe: RecipeOption = DEFAULT_RECIPE,
     work: WorkOption = None,
     data: DataOption = None,
@@ -79,7 +103,8 @@ def package(
     budget report and a technical report. Exit code 1 when a bound of configs/budget is broken or --verify fails.
 
     A contest scores its labels as they stand: --convention pair2024 adds their mean shift, learnt on the contest's
-    training faces, to the model's points.
+    training faces, to the model's points. It calls run_model.py without options: --turned, --smallest, --min-score and
+    --refine are kept in the model's metadata and hold where the call says nothing else.
 
     Example: `pairfld package --recipe synthetic --verify`
     """
@@ -87,6 +112,7 @@ def package(
     from pair_fld.face_detector.files import find_detector
     from pair_fld.io import read_json
     from pair_fld.runs import finished, fresh_folder
+    from pair_fld.runtime.pipeline import PipelineOptions
     from pair_fld.submit.build import ArchiveSpec, build
 
     place = workspace(recipe, work, overrides)
@@ -99,7 +125,7 @@ def package(
     spec = ArchiveSpec(
         place.recipe, title, tflite, tflite.with_suffix(".onnx") if onnx else None,
         find_detector(detector, place.folder / "detector" / "detector.tflite"), place.teacher / "best.pt",
-        convention,
+        convention, PipelineOptions(refine, turned, smallest, min_score),
     )  # fmt: skip
     spec.check()
     archive = target / f"{title}.zip"

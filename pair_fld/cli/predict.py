@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from pair_fld.cli.console import ArchiveOption, complain, progress, say, say_passed_over
+from pair_fld.cli.console import SMALLEST, ArchiveOption, Turned, complain, progress, say, say_passed_over
 
 DEFAULT_OUT = Path("landmarks")
-Turned = Literal["auto", "always", "never"]
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +77,7 @@ def predict(
         float | None,
         typer.Option(
             "--smallest",
-            min=0.002,
+            min=SMALLEST,
             max=1.0,
             help="Smallest face to find: box of its points as a share of the image's longer side.",
             show_default="the model's",

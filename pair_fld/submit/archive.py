@@ -134,6 +134,8 @@ def package(
     files |= images
 
     of_model, of_files = model_checks(costs, budget), files_check([*files, *TEXTS], budget)
+    asked = {name: metadata["search"][name] for name in ("turned", "smallest") if name in metadata.get("search", {})}
+    opened.search = replace(opened.search, **asked)
     views = len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, opened)).views)
     refine = int(metadata["crop"].get("refine", DEFAULT_REFINE))
     table = budget_table(costs, [*of_model, of_files], budget, views, refine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from pair_fld.runtime.confidence import Confidence
 from pair_fld.runtime.detector import open_detector
 from pair_fld.runtime.label_convention import NEUTRAL
 from pair_fld.runtime.metadata import has_heatmaps
-from pair_fld.runtime.pipeline import Pipeline
+from pair_fld.runtime.pipeline import Pipeline, PipelineOptions
 from pair_fld.runtime.session import load_model, read_metadata
 from pair_fld.submit.archive import PackageReport, package, runtime_hash
 
@@ -88,6 +88,7 @@ class ArchiveSpec:
         detector: .tflite and licence text of the face detector.
         teacher: a checkpoint that the recipe's teacher section may describe.
         convention: whose labels the points follow: neutral, or a name or path of configs/convention.
+        options: what the archive does where its call says nothing; None leaves it to the detector and the runtime.
     """
 
     recipe: RecipeConfig
@@ -97,6 +98,7 @@ class ArchiveSpec:
     detector: tuple[Path, str]
     teacher: Path | None = None
     convention: str = NEUTRAL
+    options: PipelineOptions = field(default_factory=PipelineOptions)
 
     @property
     def inputs(self) -> list[Path]:
@@ -126,6 +128,7 @@ class ArchiveSpec:
             "detector": file_hash(self.detector[0]),
             "runtime": runtime_hash(),
             "convention": self.convention,
+            "options": asdict(self.options),
         }
 
 
@@ -166,7 +169,7 @@ def build(
         say(f"learning where the labels of {source.name} lie, on its training faces")
         convention = learn_convention(open_model(spec.tflite, threads=2), source)
     files = [file for file in (spec.tflite, spec.onnx) if file is not None]
-    models = [_calibrated(file, calibration, confidence, convention, out) for file in files]
+    models = [with_metadata(file, calibration, confidence, convention, spec.options, out) for file in files]
     say("measuring the released file on the test faces")
     truth = labelled_faces(dataset.config)
     faces = load_faces(truth)
@@ -192,18 +195,26 @@ def build(
     return Built(report, result)
 
 
-def _calibrated(
+def with_metadata(
     file: Path, calibration: DetectorCalibration, confidence: Confidence | None, convention: LabelConvention | None,
-    out: Path,
+    options: PipelineOptions, out: Path,
 ) -> Path:  # fmt: skip
-    """A copy of a model file in `out` that carries the detector's calibration, its own confidence and a convention."""
+    """A copy of a model file in `out` that carries the detector's calibration, its own confidence, a convention and
+    the options."""
     metadata = read_metadata(file)
     metadata["crop"]["detector_calibration"] = calibration.to_json()
     if confidence is not None:
         metadata["confidence"] = confidence.to_json()
-    metadata.pop("convention", None)  # of an archive that is packed again
+    for earlier in ("convention", "search"):  # of an archive that is packed again
+        metadata.pop(earlier, None)
+    metadata["crop"].pop("refine", None)
     if convention is not None:
         metadata["convention"] = convention.to_json()
+    chosen = {name: value for name, value in asdict(options).items() if value is not None}
+    if "refine" in chosen:
+        metadata["crop"]["refine"] = chosen.pop("refine")
+    if chosen:
+        metadata["search"] = chosen
     copy = out / file.name
     shutil.copyfile(file, copy)
     replace_metadata(copy, metadata)
@@ -235,6 +246,7 @@ def _record(
     if here is None or trained.get("teacher") != here:
         config.pop("teacher")
     record = provenance(config, seed=trained.get("seed"), data_hash=dataset.data_hash)
-    about = {"trained_at_commit": trained.get("commit"), "teacher_sha256": trained.get("teacher")}
+    about = {"trained_at_commit": trained.get("commit"), "trained_data_hash": trained.get("data_hash")}
+    about |= {"teacher_sha256": trained.get("teacher")}
     about |= {"annotators": trained.get("annotators", [])}
     return record | about | {"data_report": {"sources": dataset.record["report"]["sources"]}}

@@ -98,7 +98,7 @@ class ModelCard:
             f"- Input: {size} x {size} BGR crop, the square of {margin:g} times the size of the face "
             "frame (`runtime/frame.py`), turned upright.\n"
             f"- Output: {self.metadata['output']['kind']}, decoded by `runtime/session.py` into crop pixels.\n"
-            f"- Points: {_convention(self.metadata)}.\n"
+            f"- Points: {_convention(self.metadata)}.\n{_runner(self.metadata)}"
             f"- Weights: {_weights(self.metadata)}.",
             "## Data",
             "Not recorded." if self.data is None else _data_table(self.data),
@@ -122,8 +122,11 @@ class ModelCard:
 
 
 def data_rows(record: Mapping[str, Any]) -> list[DataRow]:
-    """The sources of a record: faces from record["data_report"], weights from record["config"]; KeyError if absent."""
-    weights = {source["name"]: source["weight"] for source in record["config"]["data"]["sources"]}
+    """The sources of a record: faces from record["data_report"], weights from record["config"], where those of the
+    student's training come before the data's; KeyError if absent."""
+    config = record["config"]
+    weights = {source["name"]: source["weight"] for source in config["data"]["sources"]}
+    weights |= config["student"]["train"].get("source_weights", {}) if "student" in config else {}
     return [
         DataRow(
             *(s["name"], s["kind"], s["labels"], s["train"], s["valid"], s["test"]),
@@ -148,8 +151,15 @@ def training_lines(record: Mapping[str, Any]) -> list[str]:
                 f"batch {train['batch_size']}, learning rate {train['lr']:g}, losses {losses}"
             )
     lines += annotator_lines(record)
-    labels = {"commit": "code", "data_hash": "data hash", "seed": "seed", "python": "Python"}
-    lines += [f"{label}: {record[key]}" for key, label in labels.items() if record[key] is not None]
+    for key, label, trained in (
+        ("commit", "code", "trained_at_commit"),
+        ("data_hash", "data hash", "trained_data_hash"),
+        ("seed", "seed", ""),
+        ("python", "Python", ""),
+    ):
+        now, then = record[key], record.get(trained)
+        if now is not None:
+            lines.append(f"{label}: {now}" + (f" when packed, {then} when trained" if then not in (None, now) else ""))
     lines.append("packages: " + ", ".join(f"{name} {version}" for name, version in sorted(record["packages"].items())))
     return lines
 
@@ -220,6 +230,19 @@ def _convention(metadata: Mapping[str, Any]) -> str:
         f"faces and is added to the model's points (`runtime/label_convention.py`); on faces that the shift did not "
         f"see it takes NME (outer corners) from {nme['neutral']:.2f} to {min(nme['common'], nme['per_point']):.2f} %"
     )
+
+
+def _runner(metadata: Mapping[str, Any]) -> str:
+    """A line on what `run_model.py` does unless told otherwise, where that differs from what it does by itself."""
+    search = metadata.get("search", {})
+    parts = [f"turned views {search['turned']}"] if "turned" in search else []
+    if "smallest" in search:
+        parts.append(f"faces from {100 * search['smallest']:g} % of the image's longer side upward")
+    if "min_score" in search:
+        parts.append(f"scores from {search['min_score']:g} upward")
+    if "refine" in metadata["crop"]:
+        parts.append(f"refinement passes: {metadata['crop']['refine']}")
+    return f"- `run_model.py` without options: {'; '.join(parts)}.\n" if parts else ""
 
 
 def _weights(metadata: Mapping[str, Any]) -> str:

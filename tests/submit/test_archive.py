@@ -30,6 +30,7 @@ RECORD = {
         "sources": [{"name": "photos", "kind": "ibug", "labels": "human", "train": 805, "valid": 20, "test": 112}]
     },
 }
+METADATA = {"input": {"size": 96}, "crop": {"margin": 1.45}, "output": {"kind": "coords"}}
 
 
 @pytest.fixture(scope="module")
@@ -97,25 +98,33 @@ def test_the_card_states_data_figures_limits_and_licence(archive: Path):
     assert "Research use only" in card
 
 
+def test_the_card_tells_training_from_packing() -> None:
+    train = {"epochs": 2, "batch_size": 8, "lr": 0.1, "losses": {}, "source_weights": {"photos": 3.5}}
+    config = {"data": RECORD["config"]["data"], "student": {"model": {"arch": "n", "input_size": 96}, "train": train}}
+    record = RECORD | {"config": config, "trained_data_hash": "48b0"}
+    card = ModelCard.of("tiny", METADATA, record, {}, "").markdown()
+    assert "| photos | ibug | human | 805 | 20 | 112 | 3.5 |" in card
+    assert "- data hash: fa94 when packed, 48b0 when trained\n" in card
+    assert "- code: 0123456789ab\n" in card
+
+
 def test_a_figure_that_nobody_measured_is_not_shown_as_a_dash(scores: dict[str, GroupScores]):
-    metadata = {"input": {"size": 96}, "crop": {"margin": 1.45}, "output": {"kind": "coords"}}
     truth = np.random.default_rng(0).uniform(0, 100, (1, 51, 2))
     blind = np.arange(51)[None] != 19  # without an outer eye corner two normalisers have no unit
     unscored = evaluate(truth, truth, blind, ["x"], ["1"]).groups()
-    card = ModelCard.of("tiny", metadata, RECORD, unscored, "").markdown()
+    card = ModelCard.of("tiny", METADATA, RECORD, unscored, "").markdown()
     assert "| x | 0 | outer_corners | not scored | not scored |" in card
     assert "| x | 1 | box | 0.00 |" in card
     damaged = {**RECORD, "data_report": {"sources": [{"name": "photos", "kind": "ibug", "labels": "human"}]}}
     with pytest.raises(PairError, match="expected an entry 'train' for the model card"):
-        ModelCard.of("tiny", metadata, damaged, scores, "")
+        ModelCard.of("tiny", METADATA, damaged, scores, "")
 
 
 def test_the_card_says_whose_labels_the_points_follow(scores: dict[str, GroupScores]):
-    metadata = {"input": {"size": 96}, "crop": {"margin": 1.45}, "output": {"kind": "coords"}}
-    assert "Points: neutral" in ModelCard.of("tiny", metadata, RECORD, scores, "").markdown()
+    assert "Points: neutral" in ModelCard.of("tiny", METADATA, RECORD, scores, "").markdown()
     nme = {"neutral": 3.178, "common": 2.861, "per_point": 2.779}
     entry = {"name": "mine", "faces": 1811, "per_point": True, "cross_validated_nme_outer_corners_percent": nme}
-    card = ModelCard.of("tiny", metadata | {"convention": entry}, RECORD, scores, "").markdown()
+    card = ModelCard.of("tiny", METADATA | {"convention": entry}, RECORD, scores, "").markdown()
     assert "Points: as the labels of mine lie, by a mean shift (each point its own) that was learnt on 1811" in card
     assert "from 3.18 to 2.78 %." in card
 
