@@ -38,5 +38,20 @@ class PairError(Exception):
         return type(self), (self.subject, self.expected, self.found, self.remedy), {"message": self.message}
 
 
+def missing_package(error: ImportError) -> PairError:
+    """What stands in the place of an import that failed: another package, or a library of the system that it needs.
+
+    >>> print(missing_package(ModuleNotFoundError("No module named 'typer'", name="typer")))
+    pairfld needs the package typer, which is not installed. Run make setup, or pip install . in the project's folder.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        name = error.name.partition(".")[0]
+        message = f"pairfld needs the package {name}, which is not installed."
+        remedy = "Run make setup, or pip install . in the project's folder."
+        return PairError("installation", message=message, remedy=remedy)
+    remedy = "Run make setup, or pip install what is missing (opencv-python-headless needs no display libraries)."
+    return PairError("installation", "packages that Python can import", str(error), remedy)
+
+
 class GateError(Exception):
     """A measurement broke a bound (budget, parity, NME): exit code 1. The message names bound and value."""

@@ -40,7 +40,8 @@ from pair_fld.cli import (
     verify,
 )
 from pair_fld.cli.console import complain, say
-from pair_fld.errors import GateError, PairError
+from pair_fld.cli.option_values import check_option_values
+from pair_fld.errors import GateError, PairError, missing_package
 
 RENAMED_VERBS = {
     "bench": "benchmark models",
@@ -151,6 +152,7 @@ for verb in (
     configs,
 ):
     verb.register(app)
+check_option_values(app)
 
 
 def main() -> None:
@@ -177,8 +179,7 @@ def main() -> None:
     except ImportError as error:  # another package is missing, or a library of the system that it needs
         if os.environ.get("PAIRFLD_TRACEBACK") or (error.name or "").partition(".")[0] == "pair_fld":
             raise
-        remedy = "Run make setup, or pip install what is missing (opencv-python-headless needs no display libraries)."
-        complain("error", PairError("installation", "packages that Python can import", str(error), remedy))
+        complain("error", missing_package(error))
         sys.exit(2)
     except ValueError as error:
         # the runtime package knows no PairError: its errors are ValueErrors that name a file

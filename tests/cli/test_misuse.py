@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,46 @@ def test_old_names_are_answered_with_the_new_ones(call: str, sentence: str) -> N
     assert done.code == 2
     assert sentence in " ".join(done.err.split())
     assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "value"),
+    [
+        (["predict", "faces", "--json", "--draw", "drawn"], "--json", "--draw"),
+        (["predict", "faces", "-o", "--json"], "--out", "--json"),
+        (["predict", "faces", "--csv=-x.csv"], "--csv", "-x.csv"),
+        (["validate", "--ensemble", "a.pt", "--ensemble", "--flip"], "--ensemble", "--flip"),
+        (["prepare", "--recipe", "--resume"], "--recipe", "--resume"),
+        (["benchmark", "inference", "--archive", "--json"], "--archive", "--json"),
+        (["runs", "--folder", "--json"], "--folder", "--json"),
+    ],
+)
+def test_an_option_is_not_the_value_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], option: str, value: str
+) -> None:
+    (tmp_path / "faces").mkdir()
+    monkeypatch.chdir(tmp_path)
+    done = pairfld(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert f"{option} needs a value, and {value} looks like another option." in " ".join(done.err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
+def test_a_dash_alone_is_still_stdout_and_a_negative_number_a_number(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = pairfld("predict", str(tmp_path / "empty"), "--json", "-")
+    assert "needs a value" not in done.err
+    done = pairfld("validate", "--min-measured", "-3", "--work", str(tmp_path / "w"))
+    assert (done.code, "needs a value" in done.err) == (2, False)
+
+
+@pytest.mark.parametrize("package", ["typer", "rich", "pydantic"])
+def test_a_missing_package_is_named(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; from pair_fld.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, check=False)
+    sentence = f"error pairfld needs the package {package}, which is not installed."
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{sentence} Run make setup, or pip install . in the project's folder.\n"
 
 
 def test_validate_refuses_what_is_no_model(tmp_path: Path, dot_pack: Path) -> None:
