@@ -87,7 +87,7 @@ def validate(
         typer.Option(
             "--ensemble",
             help="Further model whose predictions are averaged with MODEL's; repeatable. One may be a folder of "
-            "pairfld annotate with its map.npz.",
+            "pairfld annotate with its map.npz; its answers are brought to the convention of WORK/data.",
         ),
     ] = None,
     flip: Annotated[

@@ -21,6 +21,7 @@ from pair_fld.runtime.scheme import FLIP, NUM_POINTS
 
 # What counts, percent of the face unit: answers on both flips at most so far apart, labels at most so far from them.
 FLIPS_APART, FARTHEST = 4.0, 12.0
+CONVENTION_FACES = 1000  # of a source, evenly spread: a point's median is then known to 0.1 % of the eye distance
 LEAST_FACES = 20  # a point that fewer faces show has no offset; a source with fewer has no zero point either
 
 

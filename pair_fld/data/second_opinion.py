@@ -27,10 +27,14 @@ AGREEING = 0.5  # share of a face's labelled points that must agree before the r
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """An annotator's answers and the map that leads from them to the 51 points."""
+    """An annotator's answers and the map that leads from them to the 51 points.
+
+    convention: (51, 2) as in `conventions`, by which all answers are moved; None: they stay where the map puts them.
+    """
 
     labels: Annotations
     point_map: PointMap
+    convention: np.ndarray | None = None
 
     def answer(self, key: str, path: Path | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """The answer on a face: (51, 2) _img, and how far the answers on both flips lie apart, (51,) pixels.
@@ -42,8 +46,10 @@ class Reference:
         merged = None if annotation is None else self.point_map.merge(annotation)
         if merged is None:
             return None
-        mask = self.point_map.mask
-        return np.where(mask[:, None], merged[0], np.nan), np.where(mask, merged[1], np.nan)
+        mask, points = self.point_map.mask, merged[0]
+        if self.convention is not None:
+            points = move_points(points, self.convention, mask)
+        return np.where(mask[:, None], points, np.nan), np.where(mask, merged[1], np.nan)
 
 
 def open_reference(config: ReferenceConfig) -> Reference:
@@ -150,10 +156,8 @@ def consult(sample: Sample, labels: Labels | None, wish: Consultation) -> Consul
     Raises:
         SkipSample: it must be relabelled, and the reference misses it or contradicts itself on its flips.
     """
-    answer = open_reference(wish.reference).answer(sample.key, sample.path)
-    if answer is not None and wish.convention is not None:
-        points, apart = answer
-        answer = move_points(points, wish.convention, np.asarray(np.isfinite(points).all(axis=1))), apart
+    reference = replace(open_reference(wish.reference), convention=wish.convention)
+    answer = reference.answer(sample.key, sample.path)
     if wish.relabel:
         return _relabelled(sample, answer, wish.setting)
     if labels is None:

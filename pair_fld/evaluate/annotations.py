@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pair_fld.config import ReferenceConfig
-from pair_fld.data.annotations import MAP
+from pair_fld.data.annotator_convention import own_convention
 from pair_fld.data.sample import NO_FACE, Excluded, Sample
-from pair_fld.data.second_opinion import open_reference
 from pair_fld.errors import PairError
 from pair_fld.evaluate.report import Result
 from pair_fld.evaluate.validate import TEXT_CROP, TEXT_MARGIN, Truth, load_crops, score_faces, stated_visibility
@@ -26,7 +24,7 @@ def validate_annotations(folder: Path, truth: Truth, progress: Progress = no_pro
     Raises:
         PairError: there is no map, or no answer on any of the faces.
     """
-    reference = open_reference(ReferenceConfig(labels=str(folder), scheme=str(folder / MAP)))
+    reference = own_convention(folder)
     predicted, points, valid, visibility = [], [], [], []
     kept: list[Sample] = []
     left_out = list(truth.left_out)

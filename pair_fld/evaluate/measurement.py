@@ -9,11 +9,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from pair_fld.config import ReferenceConfig
-from pair_fld.data.annotations import MAP, is_annotator
+from pair_fld.data.annotations import is_annotator
+from pair_fld.data.annotator_convention import AnnotatorConvention, convention_of_dataset, own_convention
 from pair_fld.data.dataset import FaceDataset, Split
 from pair_fld.data.sample import NO_LABELS, Excluded
-from pair_fld.data.second_opinion import open_reference
+from pair_fld.data.second_opinion import Reference
 from pair_fld.data.sources.files import passed_over_sentence
 from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate import validate
@@ -41,7 +41,7 @@ class MeasurementSpec:
             folder alone, of contest text files or of pairfld annotate.
         images: folders of images with .pts labels, or .csv tables, that the user named; else the recipe's faces count.
         faces: lists the labelled faces.
-        dataset: the packed folder, for `split` valid of the recipe's faces.
+        dataset: the packed folder, for `split` valid of the recipe's faces; an annotator is brought to its convention.
         flip: average the predictions on each crop and on its mirror image.
         threads: of the model runtime.
         protocol: the published split whose faces these are.
@@ -125,13 +125,14 @@ class MeasurementSpec:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The scores, and what could not be scored."""
+    """The scores, what could not be scored, and how an annotator's answers were moved before they were averaged."""
 
     spec: MeasurementSpec
     result: Result
     left_out: list[Excluded]
     disturbed: tuple[DisturbedScore, ...] = ()
     slices: tuple[SliceScore, ...] = ()
+    convention: AnnotatorConvention | None = None
 
     @property
     def measured_faces(self) -> int:
@@ -153,6 +154,8 @@ class Measurement:
             tree["disturbed_frames"] = [asdict(score) for score in self.disturbed]
         if self.slices:
             tree["slices"] = [asdict(score) for score in self.slices]
+        if self.convention is not None:
+            tree["annotator_convention"] = self.convention.to_json()
         if (protocol := self.spec.protocol) is not None:
             found = len(protocol.truth.samples)
             tree["protocol"] = {"name": protocol.name, "faces": protocol.faces, "found_faces": found}
@@ -189,17 +192,27 @@ def measure(spec: MeasurementSpec, progress: Progress, say: Say) -> Measurement:
     if spec.split == "valid" and not spec.images:
         return Measurement(spec, validate.validate_dataset(model, FaceDataset(spec.dataset), Split.VALID, progress), [])
     truth = _truth(spec, say)
-    adjust = None
+    adjust = convention = None
     if spec.annotators:
-        labels = spec.annotators[0]
-        reference = open_reference(ReferenceConfig(labels=str(labels), scheme=str(labels / MAP)))
+        reference, convention = _annotator(spec, say)
         adjust = partial(towards_annotator, annotator=reference)
     result, left_out = validate.validate_model(model, truth, progress, adjust)
     scores: tuple[DisturbedScore, ...] = ()
     if spec.disturbed:
         scores = disturbed_scores(model, truth, detector_covariance(spec.models[0], spec.dataset))
     slices = slice_scores(model, truth) if spec.slices else ()
-    return Measurement(spec, result, left_out, scores, slices)
+    return Measurement(spec, result, left_out, scores, slices, convention)
+
+
+def _annotator(spec: MeasurementSpec, say: Say) -> tuple[Reference, AnnotatorConvention | None]:
+    """The annotator in the convention of the workspace's dataset; in its own where there is no dataset."""
+    folder = spec.annotators[0]
+    if not (spec.dataset / RECORD).is_file():
+        say(f"{folder}: its answers stay in its own convention, since {spec.dataset} holds no dataset")
+        return own_convention(folder), None
+    reference, convention = convention_of_dataset(folder, FaceDataset(spec.dataset))
+    say(f"{folder}: {convention}")
+    return reference, convention
 
 
 def _model(spec: MeasurementSpec) -> validate.Predictor:

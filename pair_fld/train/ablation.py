@@ -168,7 +168,7 @@ def _check(stage: StageConfig, dataset: FaceDataset, seeds: int, teacher: Landma
 def _claim(stage: StageConfig, dataset: FaceDataset, teachers: Sequence[Path], run: RunSpec) -> None:
     plan: dict[str, Any] = {
         "config": stage.model_dump(mode="json"),
-        "teacher": teacher_id(teachers),
+        "teacher": teacher_id(teachers, dataset),
         "data_hash": dataset.data_hash,
     }
     extra = provenance(plan["config"], data_hash=dataset.data_hash)

@@ -3,21 +3,20 @@
     LABELS/run.json, points/, mirrored/   of pairfld annotate
     LABELS/map.npz                        of pairfld fit-scheme --from LABELS ... --out LABELS/map.npz
 
-Its predictions stand beside those of checkpoints. It is as uncertain as its answers on an image and on its mirror image
-differ; a face that it did not find, or was not asked about, it leaves to the others.
+Its predictions stand beside those of checkpoints, in the dataset's convention. It is as uncertain as its answers on an
+image and on its mirror image differ; a face that it did not find, or was not asked about, it leaves to the others.
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pair_fld.data.annotations import MAP, RECORD, Annotations
+from pair_fld.data.annotator_convention import convention_of_dataset
 from pair_fld.data.dataset import FaceDataset
-from pair_fld.data.point_map import load_point_map
+from pair_fld.data.second_opinion import Reference
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.geometry import transform_points
 from pair_fld.runtime.scheme import NUM_POINTS
@@ -30,24 +29,21 @@ FLOOR, SINGLE = 0.012, 0.04
 CHUNK = 256
 
 
-def annotator_sha256(folder: Path) -> str:
-    """sha256 of what its predictions follow from: its record and its map. PairError without a map."""
-    load_point_map(folder / MAP)
-    return hashlib.sha256((folder / RECORD).read_bytes() + (folder / MAP).read_bytes()).hexdigest()
+def annotator_about(folder: Path, dataset: FaceDataset) -> dict[str, Any]:
+    """What the record of a training says of it: title, licence and warning, where it has any, and how its answers were
+    brought to the dataset's convention."""
+    reference, convention = convention_of_dataset(folder, dataset)
+    return {**reference.labels.record.get("about", {}), "convention": convention.summary()}
 
 
-def annotator_about(folder: Path) -> dict[str, Any]:
-    """What a card says of it: title, licence, warning; empty for labels of an annotator that says nothing."""
-    return dict(Annotations(folder).record.get("about", {}))
-
-
-def annotator_predictions(folder: Path, dataset: FaceDataset, progress: Progress = no_progress) -> LandmarkPredictions:
+def annotator_predictions(
+    reference: Reference, dataset: FaceDataset, progress: Progress = no_progress
+) -> LandmarkPredictions:
     """Its predictions on the whole dataset.
 
     A face that it did not find gets the middle of its frame with the deviation of the whole crop: that weighs nothing
     in training (`distill.half_weight_sigma`), fills no gap in a label, and `mixture` passes it over.
     """
-    labels, point_map = Annotations(folder), load_point_map(folder / MAP)
     faces, root = dataset.faces, Path(dataset.config.root)
     size = faces.frame[:, 2].astype(np.float64)
     points = np.tile(faces.frame[:, None, :2], (1, NUM_POINTS, 1)).astype(np.float32)
@@ -56,15 +52,14 @@ def annotator_predictions(folder: Path, dataset: FaceDataset, progress: Progress
         if row % CHUNK == 0:
             progress(row, len(dataset))
         key = str(faces.path[row])
-        annotation = labels.find(key, root / key.partition("#")[0])
-        merged = None if annotation is None else point_map.merge(annotation)
-        if merged is None or not point_map.mask.all():
+        answer = reference.answer(key, root / key.partition("#")[0])
+        if answer is None or not np.isfinite(answer[0]).all():
             continue
         matrix = faces.matrix[row]
-        points[row] = transform_points(matrix, merged[0])
+        points[row] = transform_points(matrix, answer[0])
         scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
         # two answers d apart: each lies d / 2 from their mean, along one direction of two
-        apart = merged[1] * scale / np.sqrt(8)
+        apart = answer[1] * scale / np.sqrt(8)
         deviation[row] = np.where(np.isnan(apart), SINGLE * size[row], np.hypot(apart, FLOOR * size[row]))
     progress(len(dataset), len(dataset))
     covariance = (deviation**2)[..., None, None] * np.eye(2)

@@ -82,8 +82,8 @@ def distill(
         teachers, dataset, cache or run.out.parent, views=stage.distill.teacher_views, device=run.device,
         progress=progress,
     )  # fmt: skip
-    about = tuple(annotator_about(path) for path in teachers if is_annotator(path))
-    teaching = Teaching(predictions, teacher_id(teachers), model, about)
+    about = tuple(annotator_about(path, dataset) for path in teachers if is_annotator(path))
+    teaching = Teaching(predictions, teacher_id(teachers, dataset), model, about)
     return train_landmarks(
         stage, dataset, run, teaching=teaching, init_from=init_from, grow_from=grow_from, report=report, say=say
     )

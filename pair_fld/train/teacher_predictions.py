@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,26 +10,33 @@ from pathlib import Path
 import numpy as np
 
 from pair_fld.data.annotations import is_annotator
+from pair_fld.data.annotator_convention import annotator_sha256, convention_of_dataset, convention_sources
 from pair_fld.data.dataset import FaceDataset, LabelSource
 from pair_fld.errors import PairError
-from pair_fld.io import atomic_path, file_hash
+from pair_fld.io import atomic_path, file_hash, write_json
 from pair_fld.models import LandmarkNet
 from pair_fld.models.checkpoint import load_model
 from pair_fld.progress import Progress, no_progress
 from pair_fld.runtime.frame import fit_frames
 from pair_fld.runtime.scheme import NUM_POINTS
-from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256
+from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions
 from pair_fld.train.distributed import Distributed, pick_device
 from pair_fld.train.predict_dataset import LandmarkPredictions, predict_dataset
 
 
-def teacher_id(teachers: Sequence[Path]) -> str:
-    """How a student's record names its teachers: their sha256, joined by + when there are several."""
-    return "+".join(sorted(_sha256(path) for path in teachers))
+def teacher_id(teachers: Sequence[Path], dataset: FaceDataset) -> str:
+    """How a student's record names its teachers: their sha256, joined by + when there are several.
+
+    An annotator's covers the sources that the dataset's convention is learnt from: its predictions follow from them.
+    """
+    return "+".join(sorted(_sha256(path, dataset) for path in teachers))
 
 
-def _sha256(teacher: Path) -> str:
-    return annotator_sha256(teacher) if is_annotator(teacher) else file_hash(teacher)
+def _sha256(teacher: Path, dataset: FaceDataset) -> str:
+    if not is_annotator(teacher):
+        return file_hash(teacher)
+    text = "\n".join([annotator_sha256(teacher), *convention_sources(dataset)])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def teacher_predictions(
@@ -49,7 +57,8 @@ def teacher_predictions(
     Args:
         teachers: their checkpoints, or folders of `pairfld annotate` (see `annotator_teacher`).
         dataset: the faces.
-        cache: folder of the cached predictions, one file per teacher.
+        cache: folder of the cached predictions, one file per teacher; beside an annotator's lies how its answers were
+            brought to the dataset's convention.
         views: views of each face that are averaged, see `predict_dataset`.
         device: see `pick_device`.
         progress: called with the number of faces done.
@@ -61,10 +70,13 @@ def teacher_predictions(
     distributed = Distributed.init(torch_device)
     every = []
     for teacher in teachers:
-        path = _cache_path(_sha256(teacher), dataset, cache, views)
+        path = _cache_path(_sha256(teacher, dataset), dataset, cache, views)
         if not distributed.broadcast(_read(path, len(dataset)) is not None):
             if is_annotator(teacher):
-                predictions = annotator_predictions(teacher, dataset, progress)
+                reference, convention = convention_of_dataset(teacher, dataset)
+                predictions = annotator_predictions(reference, dataset, progress)
+                if distributed.is_main:
+                    write_json(path.with_suffix(".json"), convention.to_json())
             else:
                 model = load_model(teacher)[0].to(torch_device)
                 predictions = _predict_all(model, dataset, views, distributed, progress)

@@ -8,10 +8,11 @@ from pair_fld.annotators.images import data_of
 from pair_fld.annotators.pairs import lookup_of, read_pairs
 from pair_fld.config import DataConfig, SourceConfig
 from pair_fld.data.annotations import annotation_path, is_annotator
+from pair_fld.data.annotator_convention import annotator_sha256, own_convention
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.errors import PairError
-from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions, annotator_sha256
+from pair_fld.train.annotator_teacher import NO_PREDICTION, annotator_predictions
 from pair_fld.train.predict_dataset import LandmarkPredictions
 from pair_fld.train.teacher_predictions import mixture, teacher_predictions
 from tests.annotators.shapes import write_annotations, write_set
@@ -44,7 +45,7 @@ def row_of(dataset: FaceDataset, seed: int) -> int:
 
 def test_its_predictions_are_its_points_and_its_doubt(data: tuple[Path, FaceDataset]):
     labels, dataset = data
-    found = annotator_predictions(labels, dataset)
+    found = annotator_predictions(own_convention(labels), dataset)
     lost, single, good = (row_of(dataset, seed) for seed in (4, 6, 8))
     assert found.sigma[lost].min() >= NO_PREDICTION
     # the labels are what it learnt from: within a pixel of the packed crop
@@ -56,7 +57,7 @@ def test_its_predictions_are_its_points_and_its_doubt(data: tuple[Path, FaceData
 
 def test_a_checkpoints_predictions_stand_where_it_has_none(data: tuple[Path, FaceDataset]):
     labels, dataset = data
-    annotator = annotator_predictions(labels, dataset)
+    annotator = annotator_predictions(own_convention(labels), dataset)
     other = LandmarkPredictions(
         dataset.faces.points + np.float32(2),
         np.tile(np.eye(2, dtype=np.float32), (len(dataset), 51, 1, 1)),

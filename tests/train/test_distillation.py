@@ -107,8 +107,8 @@ def test_several_teachers_answer_together(dot_pack: Path, teachers: list[Path], 
     expected = (a.covariance + b.covariance) / 2 + off[..., :, None] * off[..., None, :]
     np.testing.assert_allclose(both.covariance, expected, atol=1e-3)
     student = train_student(stage(TINY, epochs=1, losses={"kd_wing": 1.0}), dataset, teachers[:2], tmp_path / "student")
-    assert load_checkpoint(student)["record"]["teacher"] == teacher_id(teachers[:2])
-    assert teacher_id(teachers[:2]) == teacher_id(teachers[1::-1])
+    assert load_checkpoint(student)["record"]["teacher"] == teacher_id(teachers[:2], dataset)
+    assert teacher_id(teachers[:2], dataset) == teacher_id(teachers[1::-1], dataset)
 
 
 def unsure(dataset: FaceDataset, sigma: float) -> LandmarkPredictions:

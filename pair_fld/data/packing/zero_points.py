@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pair_fld.config import DataConfig, PercentOffset, SourceConfig
-from pair_fld.data.conventions import LEAST_FACES, PointConvention, estimate_convention, mean_convention
+from pair_fld.data.conventions import (
+    CONVENTION_FACES,
+    LEAST_FACES,
+    PointConvention,
+    estimate_convention,
+    mean_convention,
+)
 from pair_fld.data.load_face import to_labels
 from pair_fld.data.sample import Sample, SkipSample, evenly_spread
 from pair_fld.data.second_opinion import Reference, open_reference
@@ -17,7 +23,6 @@ from pair_fld.data.zero_points import Shift, estimate_shift, eye_distance
 from pair_fld.errors import PairError
 from pair_fld.runtime.landmark_files import read_one_face
 
-FACES = 1000  # of a source, evenly spread: a point's median is then known to 0.1 % of the eye distance
 _BY_REFERENCE = ("auto", "convention")  # values of `offset` that a reference puts into numbers
 
 
@@ -104,7 +109,7 @@ def _placement(samples: Sequence[Sample], source: SourceConfig, reference: Refer
         return None
     as_stands = source.model_copy(update={"offset": "keep"}) if source.offset in _BY_REFERENCE else source
     points, mask, answers, apart = [], [], [], []
-    for k in evenly_spread(len(samples), FACES):
+    for k in evenly_spread(len(samples), CONVENTION_FACES):
         sample = samples[k]
         answer = reference.answer(sample.key, sample.path)
         if answer is None:

@@ -105,7 +105,7 @@ def predictions_of(
     if cached is not None:
         return cached
     missing = [str(path) for path in teachers if not path.is_file()]
-    if missing or teacher_id(teachers) != wanted:
+    if missing or teacher_id(teachers, dataset) != wanted:
         named = ", ".join(map(str, teachers))
         what = f"no file {', '.join(missing)}" if missing else f"{named}, which is another one"
         remedy = "Name it with --teacher, or quantize without --qat."
