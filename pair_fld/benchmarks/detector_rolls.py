@@ -54,7 +54,7 @@ class RollRow:
 
 
 @dataclass(frozen=True)
-class ThresholdRow:
+class RollThresholdRow:
     """One detector at one threshold: faces found upright and over all rolls, images without a face with a detection."""
 
     detector: str
@@ -75,7 +75,7 @@ class Hit:
 
 def measure_rolls(
     file: Path, calibration: DetectorCalibration, faces: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> tuple[list[RollRow], list[ThresholdRow]]:
+) -> tuple[list[RollRow], list[RollThresholdRow]]:
     """Turn each face by `ROLLS`, detect it, and count.
 
     Args:
@@ -99,7 +99,7 @@ def measure_rolls(
     upright = [hit.score for hit in hits if hit.roll == 0]
     every = [hit.score for hit in hits]
     thresholds = [
-        ThresholdRow(detector.name, t, _percent(upright, t), _percent(every, t), _percent(alarms, t))
+        RollThresholdRow(detector.name, t, _percent(upright, t), _percent(every, t), _percent(alarms, t))
         for t in THRESHOLDS
     ]
     return rolls, thresholds

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.benchmarks.detector_rolls import RollRow, ThresholdRow, measure_rolls, time_views
+from pair_fld.benchmarks.detector_rolls import RollRow, RollThresholdRow, measure_rolls, time_views
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.load_face import read_face
 from pair_fld.data.sample import Sample, SkipSample, evenly_spread
@@ -114,7 +114,7 @@ class Comparison:
     sets: list[SetRow]
     costs: list[CostRow]
     rolls: list[RollRow]
-    thresholds: list[ThresholdRow]
+    thresholds: list[RollThresholdRow]
     view_times: list[float]
 
     def to_json(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def compare_detectors(
         rolled: labelled faces that are turned, at most.
         say: takes sentences on the progress.
     """
-    rows, costs, rolls, thresholds = list[SetRow](), list[CostRow](), list[RollRow](), list[ThresholdRow]()
+    rows, costs, rolls, thresholds = list[SetRow](), list[CostRow](), list[RollRow](), list[RollThresholdRow]()
     for path in files:
         detector = CountingDetector(open_detector(path))
         calibration = measured_calibration(dataset, path, cache / f"calibration-{detector.name}.json", say)

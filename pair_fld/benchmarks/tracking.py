@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pair_fld.data.synthetic.video import FPS, FaceTruth, VideoFrame
+from pair_fld.data.synthetic.video import FPS, FaceTruth, RenderedFrame
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.pipeline import Pipeline
 from pair_fld.runtime.scheme import OUTER_EYE_CORNERS
@@ -89,7 +89,7 @@ class SceneScores:
 
 
 def measure_scene(
-    scene: str, frames: Iterable[VideoFrame], pipeline: Pipeline, config: TrackerConfig, rate: float = FPS
+    scene: str, frames: Iterable[RenderedFrame], pipeline: Pipeline, config: TrackerConfig, rate: float = FPS
 ) -> tuple[SceneScores, list[Found]]:
     """Run both ways over a clip of `rate` frames per second. Returns its scores, and the faces that they come from."""
     tracker, found, count = Tracker(pipeline, config), [], 0

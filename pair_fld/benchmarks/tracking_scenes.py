@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.data.synthetic.video import FPS, HEIGHT, Actor, Motion, Video
+from pair_fld.data.synthetic.video import FPS, HEIGHT, Actor, Motion, RenderedVideo
 
 
 def swing(middle: float, reach: float, hertz: float, phase: float = 0.0) -> Callable[[float], float]:
@@ -22,13 +22,13 @@ def blink(time: float, every: float = 1.3) -> float:
     return abs(rest - 0.075) / 0.075 if rest < 0.15 else 1.0
 
 
-def still(seed: int, frames: int) -> Video:
+def still(seed: int, frames: int) -> RenderedVideo:
     """A face that does not move, and the noise of a camera."""
     motion = Motion((320, 220), 1.2 + 0.2 * (seed % 3), 12.0 * (seed % 3 - 1), 4.0 * (seed % 2), 6.0 * (seed % 3 - 1))
-    return Video((Actor(seed, lambda time: motion),), frames, seed)
+    return RenderedVideo((Actor(seed, lambda time: motion),), frames, seed)
 
 
-def moving(seed: int, frames: int, pace: float = 1.0, **more: Any) -> Video:
+def moving(seed: int, frames: int, pace: float = 1.0, **more: Any) -> RenderedVideo:
     """A head that moves, turns, nods, talks and blinks."""
     x, y = swing(320, 110, 0.5 * pace, 0.1 * seed), swing(220, 40, 0.7 * pace, 0.2 * seed)
     yaw, pitch, roll = swing(0, 32, 0.4 * pace), swing(0, 12, 0.6 * pace, 0.3), swing(0, 20, 0.45 * pace, 0.5)
@@ -37,20 +37,20 @@ def moving(seed: int, frames: int, pace: float = 1.0, **more: Any) -> Video:
     def motion(time: float) -> Motion:
         return Motion((x(time), y(time)), size(time), yaw(time), pitch(time), roll(time), jaw(time), blink(time))
 
-    return replace(Video((Actor(seed, motion),), frames, seed), **more)
+    return replace(RenderedVideo((Actor(seed, motion),), frames, seed), **more)
 
 
-def sitting(seed: int, frames: int) -> Video:
+def sitting(seed: int, frames: int) -> RenderedVideo:
     """Somebody before a camera, who sways and talks a little."""
     x, y, yaw, jaw = swing(320, 12, 0.25), swing(220, 5, 0.35), swing(0, 8, 0.2), swing(2, 2, 1.5)
 
     def motion(time: float) -> Motion:
         return Motion((x(time), y(time)), 1.3, yaw(time), 0.0, 0.3 * yaw(time), jaw(time), blink(time, 2.0))
 
-    return Video((Actor(seed, motion),), frames, seed)
+    return RenderedVideo((Actor(seed, motion),), frames, seed)
 
 
-def occluded(seed: int, frames: int) -> Video:
+def occluded(seed: int, frames: int) -> RenderedVideo:
     """A moving head; a board passes before it from a third of the time on, and covers it wholly for a while."""
     video = moving(seed, frames, 0.4)
     seconds = frames / FPS
@@ -65,33 +65,33 @@ def occluded(seed: int, frames: int) -> Video:
     return replace(video, occluder=board)
 
 
-def leaving(seed: int, frames: int) -> Video:
+def leaving(seed: int, frames: int) -> RenderedVideo:
     """A head that leaves the image to the right and comes back at half of the time."""
     seconds = frames / FPS
     x = swing(430, 340, 1 / seconds)
-    return Video((Actor(seed, lambda time: Motion((x(time), 220), 1.3, yaw=10, roll=5)),), frames, seed)
+    return RenderedVideo((Actor(seed, lambda time: Motion((x(time), 220), 1.3, yaw=10, roll=5)),), frames, seed)
 
 
-def arriving(seed: int, frames: int) -> Video:
+def arriving(seed: int, frames: int) -> RenderedVideo:
     """Nobody for two thirds of the time, then somebody who lies: the face is turned by 110 degrees."""
     begin = frames // 3 * 2 / FPS - 0.5 / FPS
 
     def motion(time: float) -> Motion | None:
         return None if time < begin else Motion((320, 240), 1.2, roll=110.0)
 
-    return Video((Actor(seed, motion),), frames, seed)
+    return RenderedVideo((Actor(seed, motion),), frames, seed)
 
 
-def crossing(seed: int, frames: int) -> Video:
+def crossing(seed: int, frames: int) -> RenderedVideo:
     """Two people who change places, one behind the other, and change back."""
     seconds = frames / FPS
     x = swing(320, 190, 1 / seconds, 0.25)
     front = Actor(seed, lambda time: Motion((x(time), 240), 1.25, yaw=15, depth=0))
     back = Actor(seed + 50, lambda time: Motion((640 - x(time), 205), 1.0, yaw=-15, depth=1))
-    return Video((front, back), frames, seed)
+    return RenderedVideo((front, back), frames, seed)
 
 
-def scenes(seed: int, frames: int) -> dict[str, Sequence[Video]]:
+def scenes(seed: int, frames: int) -> dict[str, Sequence[RenderedVideo]]:
     """One clip of each kind, by name: scenes with a cut between each two. seed: other people. frames: of a clip."""
     return {
         "still": [still(seed, frames)],

@@ -23,7 +23,7 @@ from pair_fld.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from pair_fld.benchmarks.detector_rolls import RollRow, ThresholdRow
+    from pair_fld.benchmarks.detector_rolls import RollRow, RollThresholdRow
     from pair_fld.benchmarks.detectors import CostRow
 
 
@@ -114,7 +114,7 @@ def _roll_table(rolls: Sequence[RollRow]) -> Table:
     return table
 
 
-def _threshold_table(thresholds: Sequence[ThresholdRow]) -> Table:
+def _threshold_table(thresholds: Sequence[RollThresholdRow]) -> Table:
     table = Table(title="detectors alone, by threshold")
     for heading in ("detector", "threshold", "recall %, upright", "recall %, all rolls", "images without a face, %"):
         table.add_column(heading)

@@ -126,8 +126,8 @@ def predict(
     """
     from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked, weight_files
     from pair_fld.inference.inputs import collect
-    from pair_fld.inference.outputs import Outputs
-    from pair_fld.inference.run import Prediction
+    from pair_fld.inference.outputs import ResultFiles
+    from pair_fld.inference.run import PredictionRun
     from pair_fld.runtime.main import default_threads
     from pair_fld.runtime.pipeline import PipelineOptions
     from pair_fld.runtime.tracker import TrackerConfig
@@ -137,8 +137,8 @@ def predict(
         out = DEFAULT_OUT
     source, found = archive or shipped_archive(), collect(inputs)
     say_passed_over(found.passed_over)
-    run = Prediction(
-        found, Outputs(out, draw, sheet, json, csv, coco, labelme, stills), inputs=weight_files(source),
+    run = PredictionRun(
+        found, ResultFiles(out, draw, sheet, json, csv, coco, labelme, stills), inputs=weight_files(source),
         resume=resume, overwrite=overwrite, every=every, limit=limit,
         tracking=None if per_frame else TrackerConfig(scan_every, smoothing=smoothing), say=say,
     )  # fmt: skip

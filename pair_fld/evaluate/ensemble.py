@@ -26,7 +26,39 @@ ROOM = 1.25  # the farthest corner of these views lies 1.06 (cos 8 + sin 8) = 1.
 ANNOTATOR_WEIGHT, FLIPS_APART, AGREEMENT = 0.35, 4.0, 10.0
 
 
-class Views:
+class MirrorAverage:
+    """A Predictor whose answer is the mean of another's on each crop and on its mirror image.
+
+    The shift of a model's label convention is one of the image's axes: it is not mirrored.
+    """
+
+    def __init__(self, model: Predictor) -> None:
+        self.model, self.input_size, self.margin = model, model.input_size, model.margin
+        self.label_shift = label_shift_of(model)
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        there = self.model.predict(np.ascontiguousarray(crops[:, :, ::-1])) - self.label_shift
+        there = there[:, list(FLIP)]
+        there[..., 0] = self.input_size - 1 - there[..., 0]
+        return (self.model.predict(crops) + there + self.label_shift) / 2
+
+
+class ModelAverage:
+    """A Predictor whose answer is the mean of several on the same crops; PairError when they want different ones."""
+
+    def __init__(self, models: Sequence[Predictor]) -> None:
+        self.models, self.input_size, self.margin = models, models[0].input_size, models[0].margin
+        self.label_shift = np.mean([label_shift_of(model) for model in models], axis=0)
+        crops = sorted({(model.input_size, model.margin) for model in models})
+        if len(crops) > 1:
+            found = ", ".join(f"{size} px at margin {margin:g}" for size, margin in crops)
+            raise PairError("models to average", "equal crops", found, "Average models of one input_size and margin.")
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        return np.mean([model.predict(crops) for model in self.models], axis=0)
+
+
+class ViewAverage:
     """A Predictor whose answer is the mean of several models', each on several views of the face.
 
     All views are cut from one crop, wider than those of the models and as fine as the finest of them, so the models

@@ -19,7 +19,7 @@ from pair_fld.errors import GateError, PairError
 from pair_fld.evaluate import validate
 from pair_fld.evaluate.annotations import validate_annotations
 from pair_fld.evaluate.disturbed_frames import DisturbedScore, detector_covariance, disturbed_scores
-from pair_fld.evaluate.ensemble import Views, towards_annotator
+from pair_fld.evaluate.ensemble import MirrorAverage, ModelAverage, ViewAverage, towards_annotator
 from pair_fld.evaluate.protocol import Protocol
 from pair_fld.evaluate.report import Result, ced_plot, write_csv
 from pair_fld.evaluate.slices import SliceScore, slice_scores
@@ -47,7 +47,7 @@ class MeasurementSpec:
         protocol: the published split whose faces these are.
         disturbed: also measure on crops whose frames are off as a detector's are.
         slices: also measure on disturbed copies: dark, soft, occluded, turned, small.
-        views: views of each face whose predictions are averaged, see `ensemble.Views`.
+        views: views of each face whose predictions are averaged, see `ensemble.ViewAverage`.
     """
 
     models: tuple[Path, ...]
@@ -219,9 +219,9 @@ def _model(spec: MeasurementSpec) -> validate.Predictor:
     """The models as one. Those of equal crops are averaged on them, as ever; others, and views, on a wider crop."""
     models = [validate.open_model(path, spec.threads) for path in spec.models if path not in spec.annotators]
     if spec.views > 1 or len({(model.input_size, model.margin) for model in models}) > 1:
-        return Views(models, max(spec.views, 2 if spec.flip else 1))
-    model = models[0] if len(models) == 1 else validate.Averaged(models)
-    return validate.Mirrored(model) if spec.flip else model
+        return ViewAverage(models, max(spec.views, 2 if spec.flip else 1))
+    model = models[0] if len(models) == 1 else ModelAverage(models)
+    return MirrorAverage(model) if spec.flip else model
 
 
 def _truth(spec: MeasurementSpec, say: Say) -> validate.Truth:

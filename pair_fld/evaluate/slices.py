@@ -21,7 +21,7 @@ SMALL_FACE = 24  # size of the face in pixels before it is enlarged again
 
 
 @dataclass(frozen=True)
-class View:
+class LooseCrop:
     """A loose crop around a face: (S, S, 3) uint8 BGR, its points (51, 2) _crop, and the face's frame in it."""
 
     image: np.ndarray
@@ -29,7 +29,7 @@ class View:
     frame: Frame
 
 
-Disturbance = Callable[[View, np.ndarray, np.random.Generator], View]
+Disturbance = Callable[[LooseCrop, np.ndarray, np.random.Generator], LooseCrop]
 
 
 @dataclass(frozen=True)
@@ -44,42 +44,44 @@ class SliceScore:
         return f"slice {self.name}: NME (outer corners) {self.nme_outer_corners_percent:.2f} % of {self.faces} faces"
 
 
-def dark(view: View, mask: np.ndarray, rng: np.random.Generator) -> View:
+def dark(loose: LooseCrop, mask: np.ndarray, rng: np.random.Generator) -> LooseCrop:
     """An eighth of the light, and a sensor's noise."""
-    levels = view.image * DARK_GAIN + rng.normal(0, DARK_NOISE, view.image.shape)
-    return View(np.rint(levels).clip(0, 255).astype(np.uint8), view.points, view.frame)
+    levels = loose.image * DARK_GAIN + rng.normal(0, DARK_NOISE, loose.image.shape)
+    return LooseCrop(np.rint(levels).clip(0, 255).astype(np.uint8), loose.points, loose.frame)
 
 
-def soft(view: View, mask: np.ndarray, rng: np.random.Generator) -> View:
+def soft(loose: LooseCrop, mask: np.ndarray, rng: np.random.Generator) -> LooseCrop:
     """Out of focus."""
-    return View(cv2.GaussianBlur(view.image, (0, 0), SOFT_SIGMA * view.frame.size), view.points, view.frame)
+    return LooseCrop(cv2.GaussianBlur(loose.image, (0, 0), SOFT_SIGMA * loose.frame.size), loose.points, loose.frame)
 
 
-def occluded(view: View, mask: np.ndarray, rng: np.random.Generator) -> View:
+def occluded(loose: LooseCrop, mask: np.ndarray, rng: np.random.Generator) -> LooseCrop:
     """One or two patches over the face, see `disturbances.occlude`."""
-    labelled = np.where(mask[:, None], view.points, np.nan)
-    return View(occlude(view.image, labelled, rng), view.points, view.frame)
+    labelled = np.where(mask[:, None], loose.points, np.nan)
+    return LooseCrop(occlude(loose.image, labelled, rng), loose.points, loose.frame)
 
 
-def turned(view: View, mask: np.ndarray, rng: np.random.Generator) -> View:
+def turned(loose: LooseCrop, mask: np.ndarray, rng: np.random.Generator) -> LooseCrop:
     """Turned in the image by any angle; the frame follows."""
     degrees = float(rng.uniform(-180, 180))
-    centres = np.vstack([view.points, [view.frame.centre]])
-    image, moved = turn(view.image, centres, degrees)
-    return View(image, moved[:-1], Frame((moved[-1, 0], moved[-1, 1]), view.frame.size, view.frame.roll + degrees))
+    centres = np.vstack([loose.points, [loose.frame.centre]])
+    image, moved = turn(loose.image, centres, degrees)
+    return LooseCrop(
+        image, moved[:-1], Frame((moved[-1, 0], moved[-1, 1]), loose.frame.size, loose.frame.roll + degrees)
+    )
 
 
-def small(view: View, mask: np.ndarray, rng: np.random.Generator) -> View:
+def small(loose: LooseCrop, mask: np.ndarray, rng: np.random.Generator) -> LooseCrop:
     """A face of 24 pixels; the model's crop enlarges it."""
-    side = max(8, round(len(view.image) * SMALL_FACE / view.frame.size))
-    image = cv2.resize(view.image, (side, side), interpolation=cv2.INTER_AREA)
-    scale = side / len(view.image)
+    side = max(8, round(len(loose.image) * SMALL_FACE / loose.frame.size))
+    image = cv2.resize(loose.image, (side, side), interpolation=cv2.INTER_AREA)
+    scale = side / len(loose.image)
 
     def place(points: np.ndarray) -> np.ndarray:  # a pixel's centre, not its corner, is its coordinate
         return (points + 0.5) * scale - 0.5
 
-    x, y = place(np.array(view.frame.centre))
-    return View(image, place(view.points), Frame((x, y), view.frame.size * scale, view.frame.roll))
+    x, y = place(np.array(loose.frame.centre))
+    return LooseCrop(image, place(loose.points), Frame((x, y), loose.frame.size * scale, loose.frame.roll))
 
 
 SLICES: dict[str, Disturbance] = {"dark": dark, "soft": soft, "occluded": occluded, "turned": turned, "small": small}
@@ -100,11 +102,11 @@ def slice_scores(model: Predictor, truth: Truth, seed: int = 0) -> tuple[SliceSc
             crops, labels = list[np.ndarray](), list[np.ndarray]()
             for crop in loaded:
                 x, y, side, roll = (float(v) for v in crop.frame)
-                view = View(crop.image, crop.points.astype(np.float64), Frame((x, y), side, roll))
-                view = disturbance(view, crop.point_mask, generators[name])
-                matrix = frame_matrix(view.frame, size, model.margin)
-                crops.append(warp(view.image, matrix, size))
-                labels.append(transform_points(matrix, view.points))
+                loose = LooseCrop(crop.image, crop.points.astype(np.float64), Frame((x, y), side, roll))
+                loose = disturbance(loose, crop.point_mask, generators[name])
+                matrix = frame_matrix(loose.frame, size, model.margin)
+                crops.append(warp(loose.image, matrix, size))
+                labels.append(transform_points(matrix, loose.points))
             errors[name] += nme(model.predict(np.stack(crops)), np.stack(labels), masks).tolist()
     return tuple(_score(name, np.array(values)) for name, values in errors.items())
 

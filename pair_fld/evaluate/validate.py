@@ -31,7 +31,7 @@ from pair_fld.runtime.frame import frame_from_row, frame_matrix
 from pair_fld.runtime.geometry import from_norm, invert, transform_points, warp
 from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.metadata import model_metadata, normalise
-from pair_fld.runtime.scheme import FLIP, NUM_POINTS
+from pair_fld.runtime.scheme import NUM_POINTS
 
 BATCH = 32
 TEXT_CROP, TEXT_MARGIN = 64, 1.45  # any crop will do where only the checked labels are wanted
@@ -81,38 +81,6 @@ class TorchModel:
         raw = self.net(x)
         points = from_norm(self.net.points(raw).numpy(), self.input_size).astype(np.float32)
         return points, session.decode(raw.float().numpy(), metadata)[1]
-
-
-class Mirrored:
-    """A Predictor whose answer is the mean of another's on each crop and on its mirror image.
-
-    The shift of a model's label convention is one of the image's axes: it is not mirrored.
-    """
-
-    def __init__(self, model: Predictor) -> None:
-        self.model, self.input_size, self.margin = model, model.input_size, model.margin
-        self.label_shift = label_shift_of(model)
-
-    def predict(self, crops: np.ndarray) -> np.ndarray:
-        there = self.model.predict(np.ascontiguousarray(crops[:, :, ::-1])) - self.label_shift
-        there = there[:, list(FLIP)]
-        there[..., 0] = self.input_size - 1 - there[..., 0]
-        return (self.model.predict(crops) + there + self.label_shift) / 2
-
-
-class Averaged:
-    """A Predictor whose answer is the mean of several on the same crops; PairError when they want different ones."""
-
-    def __init__(self, models: Sequence[Predictor]) -> None:
-        self.models, self.input_size, self.margin = models, models[0].input_size, models[0].margin
-        self.label_shift = np.mean([label_shift_of(model) for model in models], axis=0)
-        crops = sorted({(model.input_size, model.margin) for model in models})
-        if len(crops) > 1:
-            found = ", ".join(f"{size} px at margin {margin:g}" for size, margin in crops)
-            raise PairError("models to average", "equal crops", found, "Average models of one input_size and margin.")
-
-    def predict(self, crops: np.ndarray) -> np.ndarray:
-        return np.mean([model.predict(crops) for model in self.models], axis=0)
 
 
 def label_shift_of(model: Predictor) -> np.ndarray:

@@ -21,7 +21,7 @@ _FRAME_BYTES = 12  # of "_" and a frame's number
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ResultFiles:
     """What is to be written; None: not wanted.
 
     texts, drawings, labelme: folders with one file per image; in `drawings` one per video, unless `stills`. `drawings`

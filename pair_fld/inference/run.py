@@ -15,7 +15,7 @@ from pair_fld.errors import PairError
 from pair_fld.inference.drafts import Draft, write_coco, write_labelme
 from pair_fld.inference.drawing import FaceSheet, check_image_format, draw_faces, write_image
 from pair_fld.inference.inputs import Collected, Video, frame_count, frame_rate, frames
-from pair_fld.inference.outputs import DRAWING, STDOUT, TEXT, Outputs, frame_name, frame_numbers
+from pair_fld.inference.outputs import DRAWING, STDOUT, TEXT, ResultFiles, frame_name, frame_numbers
 from pair_fld.inference.video_file import VideoWriter, check_video_format, write_video
 from pair_fld.inference.writers import ImageResult, write_csv, write_json, write_json_lines
 from pair_fld.outputs import OutputGuard
@@ -34,7 +34,7 @@ _ADVICE = "Choose another place, --resume to do only what is missing, or --overw
 
 
 @dataclass
-class Prediction:
+class PredictionRun:
     """One run over images and videos.
 
     Args:
@@ -50,7 +50,7 @@ class Prediction:
     """
 
     found: Collected
-    outputs: Outputs
+    outputs: ResultFiles
     inputs: Sequence[Path] = ()
     resume: bool = False
     overwrite: bool = False

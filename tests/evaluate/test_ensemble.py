@@ -14,7 +14,7 @@ from pair_fld.config import DataConfig, ModelConfig, SourceConfig
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.sample import Crop, Sample
 from pair_fld.data.second_opinion import Reference
-from pair_fld.evaluate.ensemble import MAX_VIEWS, Views, towards_annotator
+from pair_fld.evaluate.ensemble import MAX_VIEWS, ViewAverage, towards_annotator
 from pair_fld.models import build_model
 from pair_fld.models.checkpoint import save_checkpoint
 from tests.cli.command import pairfld
@@ -42,7 +42,7 @@ def blob(size: int, x: float, y: float) -> np.ndarray:
 
 
 def test_every_view_of_every_model_leads_back_to_the_same_place() -> None:
-    both = Views([Blob(64), Blob(96)], MAX_VIEWS)
+    both = ViewAverage([Blob(64), Blob(96)], MAX_VIEWS)
     # as fine as the 96 px model's crop and 1.25 times as wide
     assert (both.input_size, both.margin) == (120, pytest.approx(1.8125))
     for x, y in ((60.0, 60.0), (45.0, 70.0)):
@@ -51,7 +51,7 @@ def test_every_view_of_every_model_leads_back_to_the_same_place() -> None:
 
 def test_a_shift_of_the_label_convention_neither_turns_nor_is_mirrored() -> None:
     # 2 of 48 pixels of the model's crop, which is as fine as the wider crop: 2 pixels to the right in every view
-    found = Views([Blob(48, shift=2.0)], MAX_VIEWS).predict(blob(60, 28.0, 33.0))[0]
+    found = ViewAverage([Blob(48, shift=2.0)], MAX_VIEWS).predict(blob(60, 28.0, 33.0))[0]
     np.testing.assert_allclose(found, np.tile([30.0, 33.0], (51, 1)), atol=0.1)
 
 

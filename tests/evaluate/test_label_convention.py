@@ -9,8 +9,9 @@ import pytest
 
 from pair_fld.errors import PairError
 from pair_fld.evaluate import label_convention
+from pair_fld.evaluate.ensemble import MirrorAverage, ModelAverage
 from pair_fld.evaluate.label_convention import Residuals, learn_convention, mean_shift, open_convention
-from pair_fld.evaluate.validate import Averaged, Mirrored, open_model
+from pair_fld.evaluate.validate import open_model
 from pair_fld.export.metadata import replace_metadata
 from pair_fld.runtime.frame import fit_frame
 from pair_fld.runtime.mean_face import MEAN_FACE
@@ -119,10 +120,10 @@ def test_the_runtime_adds_it(models: dict[str, Path], shifted: Path) -> None:
 def test_mirrored_and_averaged_predictions_keep_the_shift(models: dict[str, Path], shifted: Path) -> None:
     crop = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     plain, moved = open_model(models["tflite"]), open_model(shifted)
-    gained = Mirrored(moved).predict(crop) - Mirrored(plain).predict(crop)
+    gained = MirrorAverage(moved).predict(crop) - MirrorAverage(plain).predict(crop)
     assert gained[0, 1] == pytest.approx([0.32, 0.0], abs=1e-5)
     # of two models of which one has the convention: half of it
-    gained = Mirrored(Averaged([plain, moved])).predict(crop) - Mirrored(plain).predict(crop)
+    gained = MirrorAverage(ModelAverage([plain, moved])).predict(crop) - MirrorAverage(plain).predict(crop)
     assert gained[0, 1] == pytest.approx([0.16, 0.0], abs=1e-5)
 
 

@@ -12,7 +12,7 @@ import pytest
 from pair_fld.errors import PairError
 from pair_fld.evaluate import slices
 from pair_fld.evaluate.measurement import MeasurementSpec
-from pair_fld.evaluate.slices import SLICES, View, slice_scores
+from pair_fld.evaluate.slices import SLICES, LooseCrop, slice_scores
 from pair_fld.evaluate.validate import labelled_folder
 from pair_fld.io import write_json
 from pair_fld.runtime.frame import Frame, fit_frame, place
@@ -22,13 +22,13 @@ from tests.evaluate.test_disturbed_frames import folder as folder  # the fixture
 SEEN = np.ones(51, bool)
 
 
-def view() -> View:
+def loose() -> LooseCrop:
     """A grey crop of 120 with a white dot on the right outer eye corner of a face of 60, its frame turned by 10."""
     frame = Frame((58.0, 61.0), 60.0, 10.0)
     points = place(frame)
     image = np.full((120, 120, 3), 100, np.uint8)
     cv2.circle(image, tuple(int(v) for v in np.rint(points[28])), 3, (255, 255, 255), -1)
-    return View(image, points, frame)
+    return LooseCrop(image, points, frame)
 
 
 def brightest(image: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def brightest(image: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["turned", "small", "soft"])
 def test_labels_and_frame_follow_the_image(name: str) -> None:
-    before, after = view(), SLICES[name](view(), SEEN, np.random.default_rng(3))
+    before, after = loose(), SLICES[name](loose(), SEEN, np.random.default_rng(3))
     scale = after.frame.size / before.frame.size
     dot = brightest(before.image) - before.points[28]  # half a pixel, from rounding
     assert np.linalg.norm(brightest(after.image) - after.points[28]) < np.linalg.norm(dot) * scale + 0.35
@@ -52,18 +52,18 @@ def test_labels_and_frame_follow_the_image(name: str) -> None:
 
 def test_a_small_face_has_24_pixels() -> None:
     # 120 px for a face of 60: 48 px for one of 24
-    assert SLICES["small"](view(), SEEN, np.random.default_rng(0)).image.shape == (48, 48, 3)
+    assert SLICES["small"](loose(), SEEN, np.random.default_rng(0)).image.shape == (48, 48, 3)
 
 
 def test_the_dark_has_an_eighth_of_the_light() -> None:
-    image = SLICES["dark"](view(), SEEN, np.random.default_rng(0)).image
+    image = SLICES["dark"](loose(), SEEN, np.random.default_rng(0)).image
     # 100 x 0.12 = 12, noise of 3
     assert np.median(image) == pytest.approx(12, abs=1)
     assert 2 < image[:20].std() < 4
 
 
 def test_an_unlabelled_point_does_not_move_the_patches() -> None:
-    face, mask = view(), SEEN.copy()
+    face, mask = loose(), SEEN.copy()
     mask[50] = False
     face.points[50] = 0.0
     hidden = SLICES["occluded"](face, mask, np.random.default_rng(0)).image

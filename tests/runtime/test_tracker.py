@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from pair_fld.data.synthetic.video import Actor, Motion, Video, render_video
+from pair_fld.data.synthetic.video import Actor, Motion, RenderedVideo, render_video
 from pair_fld.inference.archive import open_pipelines, shipped_archive, unpacked
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, place
@@ -182,6 +182,8 @@ def test_another_person_elsewhere_is_somebody_else() -> None:
     second = Actor(8, lambda time: Motion((420, 240), 1.0) if time > 0.89 else None)
     with unpacked(shipped_archive()) as folder:
         tracker = Tracker(open_pipelines(folder, shipped_archive(), 1)[0])
-        frames = [frame for frame in render_video(Video((first, second), 29, 7)) if not 0.08 < frame.time < 0.89]
+        frames = [
+            frame for frame in render_video(RenderedVideo((first, second), 29, 7)) if not 0.08 < frame.time < 0.89
+        ]
         found = [[face.identity for face in tracker(frame.image, frame.time)] for frame in frames]
     assert found == [[1], [1], [], [2], [2]]

@@ -62,7 +62,7 @@ class FaceTruth:
 
 
 @dataclass(frozen=True)
-class VideoFrame:
+class RenderedFrame:
     """image: (H, W, 3) uint8 BGR. time: seconds. faces: those that are there, hidden ones included."""
 
     image: np.ndarray
@@ -71,7 +71,7 @@ class VideoFrame:
 
 
 @dataclass(frozen=True)
-class Video:
+class RenderedVideo:
     """What a video shows.
 
     Attributes:
@@ -93,17 +93,17 @@ class Video:
     noise: float = NOISE
 
 
-def render_videos(scenes: Sequence[Video]) -> Iterator[VideoFrame]:
+def render_videos(scenes: Sequence[RenderedVideo]) -> Iterator[RenderedFrame]:
     """The frames of several videos with a cut between each two; everybody in a later one is somebody else."""
     start, people = 0, 0
     for scene in scenes:
         for frame in render_video(scene):
             faces = tuple(replace(face, actor=face.actor + people) for face in frame.faces)
-            yield VideoFrame(frame.image, frame.time + start / FPS, faces)
+            yield RenderedFrame(frame.image, frame.time + start / FPS, faces)
         start, people = start + scene.frames, people + len(scene.actors)
 
 
-def render_video(video: Video) -> Iterator[VideoFrame]:
+def render_video(video: RenderedVideo) -> Iterator[RenderedFrame]:
     """The frames of a video. The bytes depend on it alone (and on the versions of NumPy and OpenCV)."""
     scene = background((HEIGHT, WIDTH), np.random.default_rng((video.seed, 77)))
     noise = np.random.default_rng((video.seed, 78))
@@ -114,10 +114,10 @@ def render_video(video: Video) -> Iterator[VideoFrame]:
         images = [_draw(video, scene, moment) for moment in times]
         image = np.mean([i for i, _ in images], axis=0) * video.light(time)
         image = image + noise.normal(0, video.noise, image.shape)
-        yield VideoFrame(np.clip(np.rint(image), 0, 255).astype(np.uint8), time, images[len(images) // 2][1])
+        yield RenderedFrame(np.clip(np.rint(image), 0, 255).astype(np.uint8), time, images[len(images) // 2][1])
 
 
-def _draw(video: Video, scene: np.ndarray, time: float) -> tuple[np.ndarray, tuple[FaceTruth, ...]]:
+def _draw(video: RenderedVideo, scene: np.ndarray, time: float) -> tuple[np.ndarray, tuple[FaceTruth, ...]]:
     canvas = scene.copy()
     there = [(k, actor, motion) for k, actor in enumerate(video.actors) if (motion := actor.motion(time)) is not None]
     faces: list[FaceTruth] = []

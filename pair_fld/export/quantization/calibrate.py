@@ -39,7 +39,7 @@ _OPTIONS: dict[Method, tuple[CalibrationMethod, dict[str, Any]]] = {
 }
 
 
-class _Crops(CalibrationDataReader):
+class _CropReader(CalibrationDataReader):
     """Normalised NCHW batches of uint8 crops."""
 
     def __init__(self, name: str, crops: np.ndarray, metadata: dict[str, Any], batch: int) -> None:
@@ -86,7 +86,7 @@ def quantize_static_qdq(
         quantize_static(
             source,
             target,
-            _Crops(name, calibration[:1], metadata, 1),  # the ranges are given; this only satisfies the interface
+            _CropReader(name, calibration[:1], metadata, 1),  # the ranges are given; this only satisfies the interface
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -110,7 +110,7 @@ def activation_ranges(
         for start in range(0, len(crops), _BATCH):
             # one small batch at a time: the calibrators keep every activation of what they are given
             part = crops[start : start + _BATCH]
-            calibrator.collect_data(_Crops(name, part, metadata, _BATCH if batched else 1))
+            calibrator.collect_data(_CropReader(name, part, metadata, _BATCH if batched else 1))
         data = calibrator.compute_data()
     ranges = {value: found.range_value for value, found in data.items()}
     return {value: (float(np.min(low)), float(np.max(high))) for value, (low, high) in ranges.items()}
