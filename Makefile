@@ -27,10 +27,10 @@ endif
 STAGE    = --recipe "$(RECIPE)" --work "$(WORK)" $(if $(FRESH),--overwrite,--resume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all labels prepare teacher teacher-second student quantize validate package test matrix lint clean distclean
+.PHONY: help setup all labels prepare teacher teacher-second student quantize validate package nano tiny small test matrix lint clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  variables: RECIPE=name TEACHER=teacher-second DATA=folder WORK=folder SET='key=value ...' FRESH=1 PYTHON=python3 PYTHONS='python3.12 ...' TORCH_INDEX= JOBS=2"
 
 setup: $(DONE) ## install everything into .venv (once); says first how much there is to download
@@ -71,6 +71,18 @@ validate: setup ## measure NME of the shipped file on the test faces
 
 package: setup ## build the submission zip and prove it in a fresh environment
 	$(PAIRFLD) package $(STAGE) --verify $(SET)
+
+# The students that ship learn from labels alone, so each is trained as a teacher is, all on one dataset. Without DATA:
+# on rendered faces.
+nano tiny small: RECIPE = $(if $(DATA),family,synthetic)
+nano tiny small: WORK = runs/$(RECIPE)-$@
+nano tiny small: FACES = --dataset "runs/$(RECIPE)/data"
+nano tiny small: ON = $(STAGE) student=$@ teacher=configs/student/$@.yaml $(if $(DATA),"data.root=$(DATA)") $(SET)
+nano tiny small: $(if $(DATA),labels,setup) ## train, quantize and package a student that ships
+	$(PAIRFLD) prepare $(ON) --out "runs/$(RECIPE)/data"
+	$(PAIRFLD) train-teacher $(ON) $(FACES) --out "$(WORK)/student"
+	$(PAIRFLD) quantize $(ON) $(FACES)
+	$(PAIRFLD) package $(ON) $(FACES) --name $@ --verify
 
 test: setup ## run the test suite
 	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

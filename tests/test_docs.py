@@ -68,15 +68,37 @@ def test_imported_names_exist(page: Path) -> None:
 
 
 def test_the_readme_has_the_peers_figures() -> None:
-    """LFPW, HELEN, 300-W and WFLW with the shift removed; a star for sets that a model learnt from."""
+    """LFPW, HELEN, 300-W, AFLW and WFLW with the shift removed; a star for sets that a model learnt from."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     for peer in load_peers().peers:
         start = peer.name.partition(" (")[0]
-        (line,) = [line for line in lines if line.startswith(f"| {start}") and line.count("|") == 8][:1]
+        (line,) = [line for line in lines if line.startswith(f"| {start}") and line.count("|") == 9][:1]
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        expected = [f"{peer.nme[s][0]:.2f}" + "*" * (s in peer.learnt) for s in ("lfpw", "helen", "w300", "wflw")]
-        assert cells[3:] == expected
+        lfpw, helen, w300, wflw = (
+            f"{peer.nme[s][0]:.2f}" + "*" * (s in peer.learnt) for s in ("lfpw", "helen", "w300", "wflw")
+        )
+        assert cells[3:] == [lfpw, helen, w300, f"{peer.aflw:.2f}", wflw]
         assert float(cells[1]) == peer.mb
+
+
+def test_the_readme_has_the_figures_of_the_shipped_archives() -> None:
+    """Its first table with the shift removed, its second as the labels stand: what `package` stored."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    stored = {
+        name: json.loads((ROOT / "submissions" / name / "metrics.json").read_text(encoding="utf-8"))
+        for name in ("small", "tiny", "nano")
+    }
+    for name, tree in stored.items():
+        figures = [
+            f"{tree['metrics'][f'{source}-valid']['nme_outer_corners_shift_removed_percent']:.2f}"
+            for source in ("lfpw", "helen", "w300", "aflw", "wflw")
+        ]
+        row = rf"^\| \*\*{name}\*\*, int8 \| {tree['package']['costs']['model.tflite']['size_mb']:.3f} \| [\d.]+ \| "
+        assert re.search(row + re.escape(" | ".join(figures)), text, re.MULTILINE), (name, figures)
+    for source in ("contest", "lfpw", "helen", "w300", "wflw"):
+        scores = [tree["metrics"][f"{source}-valid"] for tree in stored.values()]
+        cells = [str(scores[0]["faces"]), *(f"{score['nme_outer_corners_percent']:.2f}" for score in scores)]
+        assert re.search(rf"^\| {source}-valid.*\| {re.escape(' | '.join(cells))} \|$", text, re.MULTILINE), cells
 
 
 def test_troubleshooting_quotes_sentences_of_the_code() -> None:

@@ -32,6 +32,10 @@ def open_protocol(name: str, folder: Path | None = None) -> Protocol:
         PairError: no such protocol; no such data; or a part of the data set that the split cannot be found in.
     """
     config = load_section(ProtocolConfig, "protocol", name)
+    if folder is None and not (own := Path(config.root) / (config.source.path or "")).exists():
+        raise PairError(
+            f"protocol {Path(name).stem}", f"its faces in {own}", "none", "Name their folder with --images."
+        )
     source = config.source if folder is None else config.source.model_copy(update={"path": str(folder.absolute())})
     truth = listed_truth(DataConfig(sources=[source], root=config.root))
     there = len(truth.samples) + len(truth.left_out)

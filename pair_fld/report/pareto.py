@@ -27,12 +27,14 @@ _MOST_SETS = 2  # of which figures are drawn
 
 @dataclass(frozen=True)
 class Peer:
-    """Another team's model. nme: by set, (shift removed, as the labels stand). time: ratio to yuhs1's."""
+    """Another team's model. nme: by set, (shift removed, as the labels stand). aflw: shift removed. time: ratio to
+    yuhs1's."""
 
     name: str
     mb: float
     time: float
     nme: Mapping[str, tuple[float, float]]
+    aflw: float
     learnt: tuple[str, ...]
 
 
@@ -63,7 +65,14 @@ def load_peers() -> Peers:
     """Read the figures of other models."""
     tree = yaml.safe_load(Path(__file__).with_name("peers.yaml").read_text(encoding="utf-8"))
     peers = tuple(
-        Peer(p["name"], p["mb"], p["time"], {k: (v[0], v[1]) for k, v in p["nme"].items()}, tuple(p["learnt"]))
+        Peer(
+            p["name"],
+            p["mb"],
+            p["time"],
+            {k: (v[0], v[1]) for k, v in p["nme"].items()},
+            p["aflw"],
+            tuple(p["learnt"]),
+        )
         for p in tree["peers"]
     )
     return Peers(peers, tree["sets"], tree["tiny_time"])

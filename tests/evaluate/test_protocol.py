@@ -65,3 +65,10 @@ def test_the_papers_split_has_444_faces_of_4437() -> None:
 
 def test_the_shared_part_of_the_papers_split(shared_data: Path) -> None:
     assert str(open_protocol("pair2024", shared_data / "contest_valid")) == "protocol pair2024: 352 of its 444 faces"
+
+
+def test_without_its_own_folder_a_protocol_asks_for_one(protocol: str) -> None:
+    with pytest.raises(
+        PairError, match=r"protocol mine: expected its faces in nowhere/x, found none. Name .* --images"
+    ):
+        open_protocol(protocol)
