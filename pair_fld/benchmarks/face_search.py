@@ -6,7 +6,6 @@ Every figure is end to end, from an image to the faces of an archive. Folders of
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 import time
@@ -66,12 +65,13 @@ def nearest(faces: Sequence[Face], label: np.ndarray) -> tuple[Face, float] | No
     return face, float(nme(face.points[None], np.nan_to_num(label)[None], valid[None])[0])
 
 
-def turned(pipeline: Pipeline, folder: Path, step: int, limit: int | None) -> dict[str, Any]:
-    """Share found and NME of the faces found, at every angle."""
+def turned(pipeline: Pipeline, folder: Path, angles: Sequence[int], limit: int | None) -> dict[str, Any]:
+    """Share found and NME of the faces found, upright and at every angle (degrees)."""
+    images = list(labelled_images(folder, limit))
     rows = []
-    for degrees in range(0, 360, step):
+    for degrees in dict.fromkeys((0, *angles)):
         errors, missed = [], 0
-        for image, label in labelled_images(folder, limit):
+        for image, label in images:
             image, label = turn(image, label, degrees) if degrees else (image, label)
             found = nearest(pipeline.faces(image), label)
             if found is None:
@@ -96,7 +96,7 @@ def turned(pipeline: Pipeline, folder: Path, step: int, limit: int | None) -> di
 def small(pipeline: Pipeline, folder: Path, sizes: Sequence[int], scratch: Path, seed: int = 1) -> dict[str, Any]:
     """Twelve faces pasted into an image of 4000 x 3000: how many are found, by the longer side of their boxes."""
     rng = np.random.default_rng(seed)
-    chosen = list(itertools.islice(labelled_images(folder), 0, None))
+    chosen = list(labelled_images(folder))
     found = {}
     for size in sizes:
         canvas = cv2.resize(rng.integers(60, 190, (6, 8, 3)).astype(np.uint8), (4000, 3000), interpolation=3)
@@ -250,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--archive", type=Path, help="archive of pairfld package (default: tiny)")
     parser.add_argument("--limit", type=int, help="images per folder")
     parser.add_argument("--step", type=int, default=15, help="turned: degrees between the angles")
+    parser.add_argument("--angles", type=int, nargs="*", help="turned: these degrees, and 0, in place of --step")
     parser.add_argument("--sizes", type=int, nargs="*", default=[80, 120, 160, 240, 320], help="small: box sides, px")
     parser.add_argument("--count", type=int, default=200, help="faceless: images")
     parser.add_argument("--seed", type=int, default=FACELESS_SEED)
@@ -257,8 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--min-score", type=float)
     options = parser.parse_args(arguments)
     archive = options.archive or shipped_archive()
+    angles = range(0, 360, options.step) if options.angles is None else options.angles
     measure: dict[str, Callable[[Pipeline], Any]] = {
-        "turned": lambda p: {str(f): turned(p, f, options.step, options.limit) for f in options.paths},
+        "turned": lambda p: {str(f): turned(p, f, angles, options.limit) for f in options.paths},
         "small": lambda p: {
             str(f): [small(p, f, options.sizes, options.scratch, seed) for seed in (1, 2, 3)] for f in options.paths
         },
