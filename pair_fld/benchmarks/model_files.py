@@ -15,7 +15,8 @@ import numpy as np
 
 from pair_fld.errors import PairError
 from pair_fld.evaluate.validate import Truth, open_model, validate_model
-from pair_fld.export.model_cost import model_cost, oldest_runtime, stored_bytes
+from pair_fld.export.model_cost import model_cost, stored_bytes
+from pair_fld.export.needed_runtime import oldest_runtime
 from pair_fld.io import atomic_path
 from pair_fld.progress import Progress, no_progress
 

@@ -45,62 +45,6 @@ _SETTINGS = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "Resize": (1,
     "MatMulInteger": (2, 3),
 }
 
-# TensorFlow release in which a TFLite operator first had version 1, 2, 3, ...
-_RELEASES = {
-    "ADD": "1.5 1.14 2.4 2.6",
-    "AVERAGE_POOL_2D": "1.5 1.14 2.3",
-    "BATCH_MATMUL": "2.3 2.3 2.4 2.5",
-    "BROADCAST_TO": "2.5 2.5 2.5",
-    "CAST": "1.5 2.7 2.8 2.9 2.12",
-    "CONCATENATION": "1.5 1.14 2.3",
-    "CONV_2D": "1.5 1.14 1.14 2.3 2.4 2.9 2.11",
-    "DEPTHWISE_CONV_2D": "1.5 1.12 1.14 2.2 2.3 2.3",
-    "DEPTH_TO_SPACE": "2.1 2.5",
-    "DEQUANTIZE": "1.13 1.14 1.15 2.2 2.7",
-    "DIV": "1.6 2.3",
-    "EXP": "1.7",
-    "EXPAND_DIMS": "1.10",
-    "FULLY_CONNECTED": "1.5 1.10 1.14 1.14 2.0 2.1 2.3 2.3 2.3 2.11",
-    "GATHER": "1.6 1.14 1.15 2.4 2.5",
-    "GELU": "2.9 2.9",
-    "HARD_SWISH": "1.15",
-    "LEAKY_RELU": "1.13 2.3",
-    "LOGISTIC": "1.14 1.14 2.3",
-    "MAXIMUM": "1.14 1.14 2.3 2.3",
-    "MAX_POOL_2D": "1.5 1.14 2.3",
-    "MEAN": "1.6 1.14 2.4",
-    "MINIMUM": "1.14 1.14 2.3 2.3",
-    "MUL": "1.5 1.14 1.15 2.3 2.6 2.11",
-    "PACK": "1.11 1.14 2.3",
-    "PAD": "1.5 1.14 2.4 2.6",
-    "PADV2": "1.9 1.14 2.4 2.6",
-    "PRELU": "1.8",
-    "QUANTIZE": "1.14 1.15 2.7",
-    "REDUCE_MAX": "1.11 1.14 2.5",
-    "RELU": "1.5 2.1 2.5",
-    "RELU6": "1.5 1.14 2.5",
-    "RESHAPE": "1.5",
-    "RESIZE_BILINEAR": "1.7 1.14 2.2 2.5",
-    "RESIZE_NEAREST_NEIGHBOR": "1.13 1.14 2.3 2.4",
-    "RSQRT": "1.10 2.5",
-    "SHAPE": "1.10",
-    "SLICE": "1.14 1.14 1.14 2.4 2.5",
-    "SOFTMAX": "1.5 1.14 2.3",
-    "SPLIT": "1.5 1.14 1.14 2.3",
-    "SQRT": "1.5",
-    "SQUARED_DIFFERENCE": "1.13 2.5",
-    "SQUEEZE": "1.6 2.5",
-    "STRIDED_SLICE": "1.6 1.14 2.1 2.2 2.5 2.6",
-    "SUB": "1.6 1.14 2.3 2.4 2.4",
-    "SUM": "1.10 1.15",
-    "TANH": "1.14 1.14 2.3",
-    "TRANSPOSE": "1.6 1.14 1.15 2.3 2.4 2.12",
-    "TRANSPOSE_CONV": "1.9 2.2 2.3",
-}
-
-# The first runtime that was seen to find weights stored behind the flatbuffer; 2.11 "lacks data" for them.
-_OUTSIDE = (2, 14)
-
 
 @dataclass(frozen=True)
 class ModelCost:
@@ -165,26 +109,6 @@ def stored_bytes(path: Path) -> int:
     """Bytes of a model file, and of the files beside it in which an .onnx keeps weights; PairError as `count`."""
     beside = external_files(path) if path.suffix.lower() == ".onnx" else []
     return sum(file.stat().st_size for file in (path, *beside))
-
-
-def oldest_runtime(path: Path) -> str:
-    """The oldest runtime for a file.
-
-    "TFLite 1.14": the TensorFlow release that first had all its operator versions (and, where it has any, read weights
-    outside the flatbuffer), "unknown" if one of them is not in our table. For ONNX the operator set, "opset 18".
-    """
-    if path.suffix.lower() == ".onnx":
-        opsets = [entry.version for entry in load_onnx(path).opset_import if entry.domain in ("", "ai.onnx")]
-        return f"opset {max(opsets)}" if opsets else "unknown"
-    model = read_tflite(path)
-    newest = _OUTSIDE if any((buffer.offset or 0) > 1 for buffer in model.buffers) else (1, 5)
-    for code in model.operatorCodes:
-        releases = _RELEASES.get(_operator_name(code), "").split()
-        if not 0 < code.version <= len(releases):
-            return "unknown"
-        major, minor = releases[code.version - 1].split(".")
-        newest = max(newest, (int(major), int(minor)))
-    return f"TFLite {newest[0]}.{newest[1]}"
 
 
 def _count_onnx(path: Path, dynamic: int) -> tuple[int, int, Counter[tuple[str, str]]]:
@@ -262,7 +186,7 @@ def _count_tflite(path: Path) -> tuple[int, int, Counter[tuple[str, str]]]:
     for graph in model.subgraphs:
         biases: set[int] = set()
         for operator in graph.operators:
-            name = _operator_name(model.operatorCodes[operator.opcodeIndex])
+            name = operator_name(model.operatorCodes[operator.opcodeIndex])
             operands = [graph.tensors[i] for i in operator.inputs if i >= 0]
             results = [graph.tensors[i] for i in operator.outputs]
             ops[name, _tflite_type(name, operands, results)] += 1
@@ -273,7 +197,8 @@ def _count_tflite(path: Path) -> tuple[int, int, Counter[tuple[str, str]]]:
     return macs, params, ops
 
 
-def _operator_name(code: Any) -> str:
+def operator_name(code: Any) -> str:
+    """TFLite's name of a model's operator code, "unknown" for one that is not in its schema."""
     return OPERATOR_NAMES.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
 
 

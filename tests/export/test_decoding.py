@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pair_fld.errors import PairError
 from pair_fld.export.decoding import with_decoding
-from pair_fld.export.model_cost import model_cost, oldest_runtime
+from pair_fld.export.model_cost import model_cost
+from pair_fld.export.needed_runtime import oldest_runtime
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.parity import compare
 from pair_fld.export.quantization.formats import QuantizedFile, quantize

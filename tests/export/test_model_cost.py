@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from pair_fld.errors import PairError
-from pair_fld.export.model_cost import ModelCost, model_cost, oldest_runtime
+from pair_fld.export.model_cost import ModelCost, model_cost
+from pair_fld.export.needed_runtime import oldest_runtime
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.export.tflite.flatbuffer import FlatBuilder, save_tflite
 from tests.export.conftest import Export

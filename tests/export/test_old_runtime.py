@@ -18,7 +18,7 @@ import torch
 
 from pair_fld.config import StageConfig, load_section
 from pair_fld.data.synthetic import render_face
-from pair_fld.export.model_cost import oldest_runtime
+from pair_fld.export.needed_runtime import oldest_runtime
 from pair_fld.export.onnx import export_onnx
 from pair_fld.export.quantization.formats import quantize
 from pair_fld.export.tflite.flatbuffer import read_tflite

@@ -25,8 +25,8 @@ from pair_fld.config import DataConfig, current_keys
 from pair_fld.data.annotations import RECORD as ANNOTATION_RECORD
 from pair_fld.data.conventions import rms
 from pair_fld.data.dataset import SHARD, SPLITS, FaceTable, LabelSource
-from pair_fld.data.packing.chunks import LoadedFaces, PartJob, damaged_part, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.contact_sheet import GREEN, ORANGE, contact_sheet
+from pair_fld.data.packing.parts import LoadedFaces, PartJob, damaged_part, make_jobs, read_rows, run_parts
 from pair_fld.data.packing.report import add_label_notes, audit_labels, face_report, suspicious
 from pair_fld.data.packing.splits import Selection, select
 from pair_fld.data.packing.zero_points import shared_convention, source_placements, with_offsets
@@ -94,10 +94,9 @@ def prepare(
     loading = time.monotonic() - started
     rows, unusable = read_rows(jobs)
     left_out += unusable
-    if not len(rows):
-        raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
-    rows, doubtful = audit_labels(config, samples, rows)
-    left_out += doubtful
+    if len(rows):
+        rows, doubtful = audit_labels(config, samples, rows)
+        left_out += doubtful
     if not len(rows):
         raise PairError(out, "at least one usable face", f"none: {_common(left_out)}", "Check the sources.")
     selection = select(config, samples, rows)
@@ -107,11 +106,7 @@ def prepare(
     report["warnings"], report["list_warnings"] = suspicious(config, samples, rows, selection)
     add_label_notes(report, config, placements, offsets, asked, samples, rows, selection)
     if convention is not None:
-        report["convention"] = {
-            "sources": config.convention,
-            "rms_percent": round(rms(convention), 3),
-            "points_percent": np.round(convention, 3).tolist(),
-        }
+        report["convention"] = _convention_report(config, convention)
     report["passed_over"] = dict(sum(listed.passed_over, Counter()))
     with _writing_errors(out):
         _write_shards(out, jobs, rows, selection.kept)
@@ -128,6 +123,15 @@ def prepare(
         write_json(out / RECORD, {**record, "report": report})
         shutil.rmtree(out / PARTS)
     return report
+
+
+def _convention_report(config: DataConfig, convention: np.ndarray) -> dict[str, Any]:
+    """The convention (51, 2), % of the eye distance, and the sources whose mean it is."""
+    return {
+        "sources": config.convention,
+        "rms_percent": round(rms(convention), 3),
+        "points_percent": np.round(convention, 3).tolist(),
+    }
 
 
 def _load(jobs: list[PartJob], workers: int, progress: Progress) -> int:

@@ -14,7 +14,7 @@ from pair_fld.config import DataConfig
 from pair_fld.data.annotations import Annotations
 from pair_fld.data.audit import CERTAIN, check_shapes, image_points
 from pair_fld.data.dataset import LABEL_SOURCES, SPLITS, FaceTable, LabelSource
-from pair_fld.data.packing.chunks import LoadedFaces
+from pair_fld.data.packing.parts import LoadedFaces
 from pair_fld.data.packing.splits import Selection
 from pair_fld.data.packing.zero_points import Placement
 from pair_fld.data.sample import BEHIND, SELF_HIDDEN, STORED_FRAME, Excluded, Sample

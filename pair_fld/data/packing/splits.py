@@ -21,8 +21,8 @@ import numpy as np
 
 from pair_fld.config import DataConfig
 from pair_fld.data.dataset import SPLITS, Split
-from pair_fld.data.packing.chunks import LoadedFaces
 from pair_fld.data.packing.duplicates import SAME_IMAGE, choose_drops, find_exact, find_near
+from pair_fld.data.packing.parts import LoadedFaces
 from pair_fld.data.sample import (
     ACROSS_SPLITS,
     EXACT_DUPLICATE,

@@ -79,70 +79,77 @@ def occlude(image: np.ndarray, points: np.ndarray, camera: Camera, look: Look, r
         (h, w) uint8, 255 where the face is hidden.
     """
     mask = np.zeros(image.shape[:2], np.uint8)
-    k = camera.scale
-    kind = ("hand", "strands", "block", "microphone", "mask")[pick(rng, (0.3, 0.25, 0.25, 0.1, 0.1))]
-    exposure = look.exposure
-    tone = look.skin * exposure * rng.uniform(0.8, 1.05)
-    low, high = points.min(axis=0), points.max(axis=0)
-    if kind == "hand":
-        at = low + rng.uniform(0, 1, 2) * (high - low) * (1, 0.8) + (0, 30 * k)
-        lean = rng.uniform(-0.6, 0.6)
-        turn = np.array([(np.cos(lean), np.sin(lean)), (-np.sin(lean), np.cos(lean))])
-        palm = np.array([(-38, 10), (-30, -18), (30, -18), (40, 20), (34, 200), (-30, 200)]) * k
-        fill(mask, at + spline(palm, closed=True) @ turn, 255)
-        for j in range(int(rng.integers(2, 5))):
-            root, length = -27 + 18 * j, rng.uniform(30, 65)
-            finger = (
-                np.array(
-                    [
-                        (root - 8, 0),
-                        (root - 7, -length),
-                        (root, -length - 9),
-                        (root + 7, -length),
-                        (root + 8, 0),
-                    ]
-                )
-                * k
-            )
-            fill(mask, at + spline(finger) @ turn, 255)
-    elif kind == "strands":
-        count = int(rng.integers(5, 40))
-        start = np.stack(
-            [rng.uniform(low[0] - 20 * k, high[0] + 20 * k, count), np.full(count, low[1] - 45 * k)], axis=1
-        )
-        centre = start.mean(axis=0)
-        start = centre + (start - centre) * rng.uniform(0.2, 0.7)
-        bend = rng.normal(0, 25, 2) * (k, 0)
-        end = start + bend * 2 + np.array([0, rng.uniform(50, 150) * k]) + rng.normal(0, 6, (count, 2)) * k
-        middle = (start + end) / 2 + bend * 0.6 + rng.normal(0, 4, (count, 2)) * k
-        for a, b, c in zip(start, middle, end, strict=True):
-            stroke(mask, spline(np.stack([a, b, c])), 235, rng.uniform(0.4, 1.6) * k)
-        tone = look.hair * exposure * 0.9
-    elif kind == "microphone":
-        at = points[40] + rng.normal(0, 8, 2) * k + (0, 28 * k)
-        disc(mask, at, (17 * k, 20 * k), 255)
-        stroke(mask, np.stack([at, at + (rng.normal(0, 40) * k, 150 * k)]), 255, 16 * k)
-        tone = np.full(3, rng.uniform(15, 90))
-    elif kind == "mask":
-        c = [
-            points[11],
-            points[14] + (-36 * k, -8 * k),
-            points[31] + (-28 * k, 8 * k),
-            points[40] + (-22 * k, 38 * k),
-            points[40] + (22 * k, 38 * k),
-            points[37] + (28 * k, 8 * k),
-            points[18] + (36 * k, -8 * k),
-        ]
-        fill(mask, spline(np.array(c), closed=True), 255)
-        tone = np.array([(225, 205, 170), (235, 235, 235), (30, 30, 32)])[rng.integers(3)] * exposure
-    else:
-        at = low + rng.uniform(-0.1, 1.1, 2) * (high - low)
-        span = rng.uniform(12, 55, 2) * k
-        lean = rng.uniform(0, np.pi)
-        turn = np.array([(np.cos(lean), np.sin(lean)), (-np.sin(lean), np.cos(lean))])
-        fill(mask, at + (np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * span) @ turn, 255)
-        tone = np.clip(rng.uniform(10, 240) + rng.normal(0, 40, 3), 0, 255)
-    soft = soften(mask, 0.6 * k + 0.2)
+    draw = (_hand, _strands, _block, _microphone, _surgical_mask)[pick(rng, (0.3, 0.25, 0.25, 0.1, 0.1))]
+    # drawn for every kind, so that a seed stands for the same draws
+    tone = look.skin * look.exposure * rng.uniform(0.8, 1.05)
+    own_tone = draw(mask, points, camera.scale, look, rng)
+    tone = tone if own_tone is None else own_tone
+    soft = soften(mask, 0.6 * camera.scale + 0.2)
     level = 1 + 0.09 * crop("soft", mask.shape, rng)
     _overlay(image, soft, level[..., None] * np.asarray(tone, np.float32))
     return mask
+
+
+# Each of these fills the mask with one thing before a face with these points, k pixels per millimetre. It returns the
+# thing's colour (BGR), or None where that is the skin's.
+
+
+def _hand(mask: np.ndarray, points: np.ndarray, k: float, look: Look, rng: np.random.Generator) -> None:
+    low, high = points.min(axis=0), points.max(axis=0)
+    at = low + rng.uniform(0, 1, 2) * (high - low) * (1, 0.8) + (0, 30 * k)
+    turn = _turn(rng.uniform(-0.6, 0.6))
+    palm = np.array([(-38, 10), (-30, -18), (30, -18), (40, 20), (34, 200), (-30, 200)]) * k
+    fill(mask, at + spline(palm, closed=True) @ turn, 255)
+    for j in range(int(rng.integers(2, 5))):
+        root, length = -27 + 18 * j, rng.uniform(30, 65)
+        outline = [(root - 8, 0), (root - 7, -length), (root, -length - 9), (root + 7, -length), (root + 8, 0)]
+        fill(mask, at + spline(np.array(outline) * k) @ turn, 255)
+
+
+def _strands(mask: np.ndarray, points: np.ndarray, k: float, look: Look, rng: np.random.Generator) -> np.ndarray:
+    low, high = points.min(axis=0), points.max(axis=0)
+    count = int(rng.integers(5, 40))
+    start = np.stack([rng.uniform(low[0] - 20 * k, high[0] + 20 * k, count), np.full(count, low[1] - 45 * k)], axis=1)
+    centre = start.mean(axis=0)
+    start = centre + (start - centre) * rng.uniform(0.2, 0.7)
+    bend = rng.normal(0, 25, 2) * (k, 0)
+    end = start + bend * 2 + np.array([0, rng.uniform(50, 150) * k]) + rng.normal(0, 6, (count, 2)) * k
+    middle = (start + end) / 2 + bend * 0.6 + rng.normal(0, 4, (count, 2)) * k
+    for a, b, c in zip(start, middle, end, strict=True):
+        stroke(mask, spline(np.stack([a, b, c])), 235, rng.uniform(0.4, 1.6) * k)
+    return look.hair * look.exposure * 0.9
+
+
+def _block(mask: np.ndarray, points: np.ndarray, k: float, look: Look, rng: np.random.Generator) -> np.ndarray:
+    low, high = points.min(axis=0), points.max(axis=0)
+    at = low + rng.uniform(-0.1, 1.1, 2) * (high - low)
+    span = rng.uniform(12, 55, 2) * k
+    turn = _turn(rng.uniform(0, np.pi))
+    fill(mask, at + (np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * span) @ turn, 255)
+    return np.clip(rng.uniform(10, 240) + rng.normal(0, 40, 3), 0, 255)
+
+
+def _microphone(mask: np.ndarray, points: np.ndarray, k: float, look: Look, rng: np.random.Generator) -> np.ndarray:
+    at = points[40] + rng.normal(0, 8, 2) * k + (0, 28 * k)
+    disc(mask, at, (17 * k, 20 * k), 255)
+    stroke(mask, np.stack([at, at + (rng.normal(0, 40) * k, 150 * k)]), 255, 16 * k)
+    return np.full(3, rng.uniform(15, 90))
+
+
+def _surgical_mask(mask: np.ndarray, points: np.ndarray, k: float, look: Look, rng: np.random.Generator) -> np.ndarray:
+    outline = [
+        points[11],
+        points[14] + (-36 * k, -8 * k),
+        points[31] + (-28 * k, 8 * k),
+        points[40] + (-22 * k, 38 * k),
+        points[40] + (22 * k, 38 * k),
+        points[37] + (28 * k, 8 * k),
+        points[18] + (36 * k, -8 * k),
+    ]
+    fill(mask, spline(np.array(outline), closed=True), 255)
+    return np.array([(225, 205, 170), (235, 235, 235), (30, 30, 32)])[rng.integers(3)] * look.exposure
+
+
+def _turn(angle: float) -> np.ndarray:
+    """(2, 2), for points as rows; radians."""
+    return np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])

@@ -26,7 +26,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Camera:
-    """turn: (3, 3) of the head. body: (3, 3) of neck and shoulders. distance: millimetres. scale: pixels a
+    """turn: (3, 3) of the head. body: (3, 3) of neck and shoulders. distance: millimetres. scale: pixels per
     millimetre at the eyes' depth. origin: (2,) pixels where the pivot lies."""
 
     turn: np.ndarray

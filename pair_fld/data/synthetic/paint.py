@@ -1,6 +1,6 @@
 """The head seen from the front as a flat image: every feature is drawn through the 51 points.
 
-Texture frame: x right and y down from the head frame's (-84, 126), `scale` pixels a millimetre.
+Texture frame: x right and y down from the head frame's (-84, 126), `scale` pixels per millimetre.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pytest
 from pair_fld.config import DataConfig, SourceConfig, load_section
 from pair_fld.data import dataset as pack_module
 from pair_fld.data.dataset import FaceDataset, LabelSource, Split
-from pair_fld.data.packing import chunks as parts
+from pair_fld.data.packing import parts
 from pair_fld.data.packing import prepare as stage
 from pair_fld.data.packing.prepare import prepare
 from pair_fld.data.packing.splits import split_of
@@ -378,7 +378,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 from pair_fld.config import DataConfig
-from pair_fld.data.packing import chunks as parts
+from pair_fld.data.packing import parts
 from pair_fld.data.packing import prepare as stage
 if sys.argv[3] == "slow":
     do_part = parts._do_part

@@ -94,7 +94,7 @@ def run_parts(jobs: list[PartJob], workers: int) -> Iterator[int]:
 
 
 def _keep_busy(pool: ProcessPoolExecutor, jobs: list[PartJob], workers: int) -> Iterator[int]:
-    """Hand out jobs, two a process at a time, so that a long list is not pickled at once."""
+    """Hand out jobs, two per process, so that a long list is not pickled at once."""
     waiting = iter(jobs)
     running: dict[Future[None], PartJob] = {}
     while True:
@@ -109,7 +109,7 @@ def _keep_busy(pool: ProcessPoolExecutor, jobs: list[PartJob], workers: int) -> 
 
 
 def _start_worker() -> None:
-    """One OpenCV thread a process, and an end of the process when its parent is killed."""
+    """One OpenCV thread per process, which ends when its parent is killed."""
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -143,7 +143,7 @@ def _do_part(job: PartJob) -> None:
 
 @dataclass(frozen=True)
 class LoadedFaces:
-    """The loaded faces of some chunks, one row per face, in the order of the samples.
+    """The loaded faces of some parts, one row per face, in the order of the samples.
 
     Attributes:
         index: (n,) int64, number of the face's sample.
@@ -162,7 +162,7 @@ class LoadedFaces:
         hash: (n,) str, sha256 of the crop's bytes.
         near_hash: (n,) uint64, difference hash of the crop.
         thumb: (n, THUMB * THUMB) uint8, thumbnail of the crop.
-        part: (n,) number of the chunk that holds the crop.
+        part: (n,) number of the part that holds the crop.
         place: (n,) the crop's index there.
     """
 
@@ -196,7 +196,7 @@ class LoadedFaces:
 
     @classmethod
     def of_crops(cls, crops: list[Crop], index: list[int], part: int) -> LoadedFaces:
-        """The rows of a chunk's crops."""
+        """The rows of a part's crops."""
 
         def column(values: list[Any], shape: tuple[int, ...], kind: type | str) -> np.ndarray:
             return np.array(values, kind).reshape(len(crops), *shape)
