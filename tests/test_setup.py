@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,20 @@ def test_make_quotes_every_path(tmp_path: Path) -> None:
     assert subprocess.run(asked, cwd=REPOSITORY, capture_output=True, timeout=60).returncode == 1
     (folder / ".done").touch()
     assert subprocess.run(asked, cwd=REPOSITORY, capture_output=True, timeout=60).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+@pytest.mark.parametrize("name", ["nano", "tiny", "small"])
+def test_each_student_that_ships_has_one_command(name: str) -> None:
+    call = ["make", "-n", name, "DATA=faces"]
+    plan = subprocess.run(call, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60).stdout
+    stages = re.findall(r'pairfld" ([a-z-]+) (.*)', plan.replace("\\\n", " "))
+    assert [verb for verb, _ in stages][-4:] == ["prepare", "train-teacher", "quantize", "package"]
+    for verb, options in stages[-4:]:
+        assert f"student={name} teacher=configs/student/{name}.yaml" in options, verb
+        assert '--recipe "family"' in options, verb
+        assert '"data.root=faces"' in options, verb
+    assert (REPOSITORY / f"configs/student/{name}.yaml").is_file()
 
 
 def test_an_editable_installation_of_any_path_lets_python_start(tmp_path: Path) -> None:
