@@ -110,14 +110,17 @@ def measure_scene(
         raw = {track.identity: track.face.points for track in tracker.tracks if not track.lost}
         for truth in frame.faces:
             if truth.seen >= VISIBLE:
-                one, other = _nearest(faces["by_frame"], truth), _nearest(faces["tracked"], truth)
+                detected, followed = _nearest(faces["by_frame"], truth), _nearest(faces["tracked"], truth)
                 found.append(
                     Found(
-                        count, truth, None if one is None else one.points,
-                        None if other is None else raw[other.identity or 0],
-                        None if other is None else other.points, None if other is None else other.identity,
+                        count,
+                        truth,
+                        None if detected is None else detected.points,
+                        None if followed is None else raw[followed.identity or 0],
+                        None if followed is None else followed.points,
+                        None if followed is None else followed.identity,
                     )
-                )  # fmt: skip
+                )
         count += 1
     times = {way: 1e3 * float(np.mean(values)) for way, values in seconds.items()}
     scores = SceneScores(

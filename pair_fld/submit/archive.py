@@ -38,6 +38,7 @@ from pair_fld.submit.pdf import write_pdf
 
 MB = 1e6
 TEMPLATE = Path(__file__).parent / "template"
+OWN_FILES = ("run_model.py", "requirements.txt")  # of the template
 TEXTS = ("model_card.md", "budget.md", "report.md", "report.pdf", "metrics.json")
 _TIME_STAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: equal contents give equal archives
 
@@ -123,22 +124,18 @@ def package(
     costs = {archived: model_cost(path) for archived, path in models.items()}
     costs["detector.tflite"] = model_cost(detector_path)
 
-    files = {archived: path.read_bytes() for archived, path in models.items()}
-    files["detector.tflite"] = detector_path.read_bytes()
+    copied = models | {"detector.tflite": detector_path}
     if detector_onnx is not None:
-        files["detector.onnx"] = detector_onnx.read_bytes()
-    files["LICENSE-detector.txt"] = licence.encode()
-    files |= {path.name: path.read_bytes() for path in (TEMPLATE / "run_model.py", TEMPLATE / "requirements.txt")}
-    files |= runtime_files()
+        copied["detector.onnx"] = detector_onnx
+    copied |= {name: TEMPLATE / name for name in OWN_FILES}
+    files = {archived: path.read_bytes() for archived, path in copied.items()}
+    files |= {"LICENSE-detector.txt": licence.encode(), **runtime_files()}
     images = {f"{plate.name}.png": plate.png() for plate in figures}
     files |= images
 
     of_model, of_files = model_checks(costs, budget), files_check([*files, *TEXTS], budget)
-    asked = {name: metadata["search"][name] for name in ("turned", "smallest") if name in metadata.get("search", {})}
-    opened.search = replace(opened.search, **asked)
-    views = len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, opened)).views)
     refine = int(metadata["crop"].get("refine", DEFAULT_REFINE))
-    table = budget_table(costs, [*of_model, of_files], budget, views, refine)
+    table = budget_table(costs, [*of_model, of_files], budget, _first_views(opened, metadata), refine)
     card = ModelCard.of(name, metadata, record, scores or {}, table, remarks)
     card = replace(card, figures=tuple(plate.title for plate in figures)).markdown()
     report = technical_report(name, card, {file: len(data) for file, data in sorted(files.items())},
@@ -165,6 +162,13 @@ def package(
     return PackageReport(out_zip, archive_mb, checks, costs, contents.sha256())
 
 
+def _first_views(detector: FaceDetector, metadata: Mapping[str, Any]) -> int:
+    """Views that the detector sees first in an image of `IMAGE_SIDE` pixels, searched as the archive searches."""
+    own = metadata.get("search", {})
+    detector.search = replace(detector.search, **{name: own[name] for name in ("turned", "smallest") if name in own})
+    return len(next(search_steps(IMAGE_SIDE, IMAGE_SIDE, detector)).views)
+
+
 def runtime_files() -> dict[str, bytes]:
     """The runtime package, byte for byte, under runtime/."""
     folder = Path(pair_fld.runtime.__file__).parent
@@ -173,7 +177,7 @@ def runtime_files() -> dict[str, bytes]:
 
 def runtime_hash() -> str:
     """sha256 over an archive's files other than models and texts; it differs for an archive of older code."""
-    own = [(TEMPLATE / name).read_bytes() for name in ("run_model.py", "requirements.txt")]
+    own = [(TEMPLATE / name).read_bytes() for name in OWN_FILES]
     digest = hashlib.sha256()
     for data in (*runtime_files().values(), *own):
         digest.update(hashlib.sha256(data).digest())

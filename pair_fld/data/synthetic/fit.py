@@ -17,6 +17,7 @@ from pair_fld.errors import PairError
 from pair_fld.runtime.scheme import FLIP, NUM_POINTS
 
 MODES = 12
+RIGID_ROUNDS = 5  # of the fit, in which the mean alone is fitted
 EYE_SPAN_MM = 90.0  # distance of the outer eye corners; fixes the unit of every length in this package
 
 # Depth towards the viewer in millimetres, relative to the outer eye corners; left half and middle line.
@@ -57,6 +58,37 @@ def _pose(flat: np.ndarray, solid: np.ndarray) -> np.ndarray:
     return s.mean() * u @ vt
 
 
+def _coefficients(left: np.ndarray, cameras: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    """How much of each mode (MODES, 51, 3) every face has: (n, MODES), of mean 0 and deviation 1 over the faces.
+
+    A ridge regression of what the mean leaves over (n, 51, 2), seen through each face's camera (n, 2, 3).
+    """
+    count = len(left)
+    basis = np.einsum("nij,kpj->npik", cameras, modes).reshape(count, -1, MODES)
+    normal = np.einsum("nak,nal->nkl", basis, basis) + 0.02 * np.eye(MODES)
+    found = np.linalg.solve(normal, np.einsum("nak,na->nk", basis, left.reshape(count, -1))[..., None])[..., 0]
+    found -= found.mean(axis=0)
+    found /= found.std(axis=0)
+    return found
+
+
+def _solve_solids(data: np.ndarray, cameras: np.ndarray, coefficients: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """Mean and modes (1 + K, 51, 3) together: per point a ridge regression of its places in the faces (n, 51, 2) on
+    (1, coefficients) x camera, tied to the template's depth, since faces seen from the front do not show theirs."""
+    count = len(data)
+    weights = np.column_stack([np.ones(count), coefficients])
+    design = np.einsum("nk,nij->nikj", weights, cameras).reshape(2 * count, -1)
+    ridge = np.tile([0.002, 0.002, 0.05], weights.shape[1]) * count
+    ridge[:3] = np.array([0.0, 0.0, 0.05]) * count
+    target = np.zeros((design.shape[1], NUM_POINTS))
+    target[2] = template
+    solved = np.linalg.solve(
+        design.T @ design + np.diag(ridge),
+        design.T @ data.transpose(0, 2, 1).reshape(2 * count, NUM_POINTS) + ridge[:, None] * target,
+    )
+    return solved.reshape(-1, 3, NUM_POINTS).transpose(0, 2, 1)
+
+
 def fit(shapes: np.ndarray, rounds: int = 60) -> dict[str, np.ndarray]:
     """Factorise mirrored-and-original shapes (n, 51, 2).
 
@@ -80,37 +112,20 @@ def fit(shapes: np.ndarray, rounds: int = 60) -> dict[str, np.ndarray]:
         solids = mean + np.einsum("nk,kpd->npd", coefficients, modes)
         cameras = np.array([_pose(x, s) for x, s in zip(data, solids, strict=True)])
         left = data - np.einsum("nij,pj->npi", cameras, mean)
-        if step == 5:  # start the modes from the principal components of what the rigid mean leaves over
+        if step == RIGID_ROUNDS:  # start the modes from the principal components of what the rigid mean leaves over
             lifted = np.einsum("nij,npi->npj", cameras, left) / (cameras**2).sum((1, 2))[:, None, None] * 2
             _, _, vt = np.linalg.svd(lifted.reshape(count, -1), full_matrices=False)
             modes = vt[:MODES].reshape(-1, NUM_POINTS, 3) * 0.2
-        if step >= 5:
-            basis = np.einsum("nij,kpj->npik", cameras, modes).reshape(count, -1, MODES)
-            normal = np.einsum("nak,nal->nkl", basis, basis) + 0.02 * np.eye(MODES)
-            coefficients = np.linalg.solve(normal, np.einsum("nak,na->nk", basis, left.reshape(count, -1))[..., None])
-            coefficients = coefficients[..., 0]
-            coefficients -= coefficients.mean(axis=0)
-            coefficients /= coefficients.std(axis=0)
-        # Mean and modes together: per point a ridge regression on (1, c) x camera, tied to the template's depth.
-        weights = np.column_stack([np.ones(count), coefficients])
-        design = np.einsum("nk,nij->nikj", weights, cameras).reshape(2 * count, -1)
-        ridge = np.tile([0.002, 0.002, 0.05], weights.shape[1]) * count
-        ridge[:3] = np.array([0.0, 0.0, 0.05]) * count
-        target = np.zeros((design.shape[1], NUM_POINTS))
-        target[2] = template
-        solved = np.linalg.solve(
-            design.T @ design + np.diag(ridge),
-            design.T @ data.transpose(0, 2, 1).reshape(2 * count, NUM_POINTS) + ridge[:, None] * target,
-        )
-        solved = solved.reshape(-1, 3, NUM_POINTS).transpose(0, 2, 1)
+        if step >= RIGID_ROUNDS:
+            coefficients = _coefficients(left, cameras, modes)
+        solved = _solve_solids(data, cameras, coefficients, template)
         mean, modes = solved[0], solved[1:]
         mean = (mean + mean[flip] * (-1, 1, 1)) / 2
         mean = mean - mean.mean(axis=0)
     left = data - np.einsum("nij,npj->npi", cameras, mean + np.einsum("nk,kpd->npd", coefficients, modes))
     rotation = cameras / np.linalg.norm(cameras, axis=2, keepdims=True)
-    rows = np.einsum("k,kpd->kpd", np.ones(len(modes)), modes)
-    variation = coefficients @ rows.reshape(len(modes), -1)
-    _, s, vt = np.linalg.svd(variation, full_matrices=False)
+    # the modes span the shapes' variation in any directions: turn them into its principal components
+    _, s, vt = np.linalg.svd(coefficients @ modes.reshape(len(modes), -1), full_matrices=False)
     modes = (s[:MODES, None] / np.sqrt(count) * vt[:MODES]).reshape(-1, NUM_POINTS, 3)
     unit = EYE_SPAN_MM / np.linalg.norm(mean[28] - mean[19])
     return {
