@@ -20,3 +20,12 @@ def no_progress(done: int, total: int, note: str = "") -> None:
 
 def say_nothing(sentence: str) -> None:
     """A `Say` that shows nothing."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and a noun that agree.
+
+    >>> counted(1, "face"), counted(0, "face")
+    ('1 face', '0 faces')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pair_fld.cli.console import SMALLEST, ArchiveOption, Turned, complain, progress, say, say_passed_over
+from pair_fld.progress import counted
 
 DEFAULT_OUT = Path("landmarks")
 
@@ -147,7 +148,7 @@ def predict(
         run.run(open_pipelines(folder, source, threads or default_threads(), options), bar)
     run.write_summaries()
     written = ", ".join(map(str, run.outputs.written))
-    done = f"{run.images - run.failed} of {run.images} images, {run.faces} faces"
+    done = f"{run.images - run.failed} of {counted(run.images, 'image')}, {counted(run.faces, 'face')}"
     say(done + (f"; written: {written}" if written else ""))
     if run.failed:
         complain("error", f"{run.failed} of {run.images} failed, see above")

@@ -19,7 +19,7 @@ from pair_fld.inference.outputs import DRAWING, STDOUT, TEXT, ResultFiles, frame
 from pair_fld.inference.video_file import VideoWriter, check_video_format, write_video
 from pair_fld.inference.writers import ImageResult, write_csv, write_json, write_json_lines
 from pair_fld.outputs import OutputGuard
-from pair_fld.progress import Progress, Say, say_nothing
+from pair_fld.progress import Progress, Say, counted, say_nothing
 from pair_fld.runtime.face import Face
 from pair_fld.runtime.landmark_files import read_faces, write_faces
 from pair_fld.runtime.main import make_writable
@@ -134,7 +134,7 @@ class PredictionRun:
 
         def finish(response: Response) -> None:
             self._finish(response)
-            progress(self.images, max(total, self.images), f"{self.faces} faces")
+            progress(self.images, max(total, self.images), counted(self.faces, "face"))
 
         with ExitStack() as stack:
             if self._is_stream and out.json is not None:
