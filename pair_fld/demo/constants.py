@@ -63,6 +63,7 @@ def constants() -> dict[str, Any]:
         "pipeline": {
             "first_bounds": vars(confidence.FIRST_BOUNDS),
             "further_bounds": vars(confidence.FURTHER_BOUNDS),
+            "turned_bounds": vars(confidence.TURNED_BOUNDS),
             "missed_shift": pipeline.MISSED_SHIFT,
             "missed_growth": pipeline.MISSED_GROWTH,
             "missed_turn": pipeline.MISSED_TURN,

@@ -18,6 +18,7 @@ from .calibration import DetectorCalibration, calibration_from_json
 from .confidence import (
     FIRST_BOUNDS,
     FURTHER_BOUNDS,
+    TURNED_BOUNDS,
     Confidence,
     FaceBounds,
     confidence_from_json,
@@ -154,7 +155,7 @@ class Pipeline:
         """The faces found before, and those of a step, if it is wanted."""
         if not step.wanted([self._found_face(face, image.factor) for face in found]):
             return found
-        bounds = FURTHER_BOUNDS if number else FIRST_BOUNDS
+        bounds = TURNED_BOUNDS if step.turned else FURTHER_BOUNDS if number else FIRST_BOUNDS
         return distinct_faces(found + self.faces_in(image, step.views, bounds))
 
     def faces_in(self, image: ImageFile, views: Sequence[Frame], bounds: FaceBounds = FIRST_BOUNDS) -> list[Face]:

@@ -84,3 +84,29 @@ def test_only_a_doubtful_face_has_a_second_crop_and_that_decides(
     options = PipelineOptions(turned="never")
     assert len(Pipeline(detector, model, options).faces(np.full((100, 200, 3), 9, np.uint8))) == found
     assert len(model.seen) == crops
+
+
+class OnlyFine(StubDetector):
+    """Finds its boxes in fine upright views only, those of less than half the image's longer side."""
+
+    def detect_in(self, image_bgr: np.ndarray, views: Sequence[Frame]) -> list[Detection]:
+        fine = all(view.roll == 0 and view.size < max(image_bgr.shape[:2]) / 2 for view in views)
+        return super().detect_in(image_bgr, views) if fine else []
+
+
+@pytest.mark.parametrize(
+    ("kind", "presence", "found"),
+    [
+        (StubDetector, 0.5, 1), (StubDetector, 0.3, 0), (OnlyFine, 0.85, 1), (OnlyFine, 0.7, 0),
+        (OnlyTurned, 0.95, 1), (OnlyTurned, 0.85, 0),
+    ],
+)  # fmt: skip
+def test_further_views_must_be_surer_of_a_face_and_turned_ones_surer_still(
+    kind: type[StubDetector], presence: float, found: int
+) -> None:
+    # bounds of 0.4, 0.8 and 0.9
+    none, bias = np.zeros(len(FEATURES)), float(np.log(presence / (1 - presence)))
+    confidence = Confidence(none, 9.0, none, bias, gain=1.0, power=1.0)
+    model = StubModel(spread=1.0, confidence=confidence.to_json())
+    detector: Any = kind([[50, 20, 150, 120]])
+    assert len(Pipeline(detector, model).faces(np.full((600, 800, 3), 9, np.uint8))) == found

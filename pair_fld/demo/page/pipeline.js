@@ -57,10 +57,8 @@ export class Pipeline {
    */
   async faces(image, turned = true) {
     let found = /** @type {Face[]} */ ([]);
-    let bounds = P.first_bounds;
-    for (const step of this.searchSteps(image)) {
-      if (turned || !step.turned) found = await this.withStep(image, step, bounds, found);
-      bounds = P.further_bounds;
+    for (const [number, step] of [...this.searchSteps(image)].entries()) {
+      if (turned || !step.turned) found = await this.withStep(image, number, step, found);
     }
     return found
       .filter((face) => face.score >= this.archive.model.min_score)
@@ -74,17 +72,19 @@ export class Pipeline {
    * @param {ImageFile} image @param {number} turn @param {Frame[]} views
    */
   async facesInTurn(image, turn, views) {
-    const [first, ...further] = this.searchSteps(image);
-    const found = await this.facesIn(image, [...first.views, ...views]);
-    if (!further.length) return found;
-    return this.withStep(image, further[turn % further.length], P.further_bounds, found);
+    const steps = [...this.searchSteps(image)];
+    const found = await this.facesIn(image, [...steps[0].views, ...views]);
+    if (steps.length < 2) return found;
+    const number = 1 + (turn % (steps.length - 1));
+    return this.withStep(image, number, steps[number], found);
   }
 
   /** The faces found before, and those of a step, if it is wanted. @param {ImageFile} image
-   * @param {import("./search.js").Step} step @param {Bounds} bounds @param {Face[]} found */
-  async withStep(image, step, bounds, found) {
+   * @param {number} number of the step @param {import("./search.js").Step} step @param {Face[]} found */
+  async withStep(image, number, step, found) {
     const known = found.map((face) => this.foundFace(face, image.factor));
     if (!wanted(step, known)) return found;
+    const bounds = step.turned ? P.turned_bounds : number ? P.further_bounds : P.first_bounds;
     return distinctFaces([...found, ...(await this.facesIn(image, step.views, bounds))]);
   }
 
