@@ -52,17 +52,24 @@ class Choice:
     depth: float
     head: str
     block: str
+    placement: str = "given"
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.input_size}px-{self.head}-{self.block}-width{self.width:g}-depth{self.depth:g}"
+        name = f"{self.input_size}px-{self.head}-{self.block}-width{self.width:g}-depth{self.depth:g}"
+        return name if self.placement == "given" else f"{name}-{self.placement}"
 
     def model(self, config: ParetoConfig) -> ModelConfig:
-        """Channels are multiples of 8, as vector units like them; a stage keeps a block at least."""
+        """Channels are multiples of 8, as vector units like them; a stage keeps a block at least.
+
+        Raises:
+            PairError: as `placed`.
+        """
+        counts = placed([max(1, round(blocks * self.depth)) for _, _, blocks, _ in config.stages], self.placement)
         stages = [
-            [expand, max(8, 8 * round(outputs * self.width / 8)), max(1, round(blocks * self.depth)), stride]
-            for expand, outputs, blocks, stride in config.stages
+            [expand, max(8, 8 * round(outputs * self.width / 8)), blocks, stride]
+            for (expand, outputs, _, stride), blocks in zip(config.stages, counts, strict=True)
         ]
         neck = max(8, 8 * round(config.neck * self.width / 8))
         options: dict[str, Any] = {"stages": stages, "block": self.block}
@@ -74,6 +81,27 @@ class Choice:
         losses = {**config.train.losses, **_OWN_LOSSES[self.head]}
         train = config.train.model_copy(update={"epochs": 1, "steps_per_epoch": config.steps, "losses": losses})
         return StageConfig(model=self.model(config), train=train)
+
+
+def placed(blocks: Sequence[int], placement: str) -> list[int]:
+    """Blocks of each stage after one has been moved to the first stage (early), to the last (late), or none (given).
+
+    The stage at the other end gives it; if that has one block only, the stage next to it does, and so on.
+
+    Raises:
+        PairError: no stage but the one that gets the block has two.
+    """
+    if placement == "given":
+        return list(blocks)
+    ordered = list(blocks) if placement == "early" else list(blocks)[::-1]
+    givers = [number for number in range(1, len(ordered)) if ordered[number] > 1]
+    if not givers:
+        end = "first" if placement == "early" else "last"
+        expected = f"a stage of two blocks or more beside the {end} one"
+        raise PairError(f"placements: {placement}", expected, f"blocks {list(blocks)}", "Leave it out, or add blocks.")
+    ordered[0] += 1
+    ordered[givers[-1]] -= 1
+    return ordered if placement == "early" else ordered[::-1]
 
 
 @dataclass(frozen=True)
@@ -119,7 +147,7 @@ class ParetoSpec:
 def choices(config: ParetoConfig) -> list[Choice]:
     """The grid in order, the base first."""
     axes: list[list[Any]] = [config.input_sizes, config.widths, config.depths, config.heads, config.blocks]
-    combinations: list[tuple[Any, ...]] = list(itertools.product(*axes))
+    combinations: list[tuple[Any, ...]] = list(itertools.product(*axes, config.placements))
     if config.vary == "each":
         base = combinations[0]
         combinations = [one for one in combinations if sum(a != b for a, b in zip(one, base, strict=True)) <= 1]
@@ -173,8 +201,10 @@ def with_front(points: Sequence[Point]) -> list[Point]:
 
 
 def _claim(config: ParetoConfig, dataset: FaceDataset, spec: ParetoSpec) -> None:
+    # studies begun before there were placements name none: those can be resumed
+    unnamed = {"placements"} if config.placements == ["given"] else None
     plan: dict[str, Any] = {
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude=unnamed),
         "data_hash": dataset.data_hash,
         "reference": file_hash(spec.reference),
     }

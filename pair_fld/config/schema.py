@@ -104,6 +104,9 @@ class ParetoConfig(Strict):
 
     vary: `each` takes the base and one change at a time, `all` every combination.
     stages: of the base net, see `models.nets`; widths and depths multiply their channels and blocks.
+    placements: where the blocks lie. `given`: as `stages` says; `early`: one moves from the last stage to the first, at
+    a higher resolution; `late`: one moves from the first to the last. A stage keeps one block: if it has no other, the
+    next stage gives one.
     neck: channels of the layer before the head. train: of every point, for `steps` steps; each head adds its own loss.
     """
 
@@ -116,6 +119,7 @@ class ParetoConfig(Strict):
     depths: list[Annotated[float, Field(gt=0, le=8)]] = Field(default=[1.0], min_length=1)
     heads: list[Literal["heatmap", "simcc", "coordinate"]] = Field(default=["heatmap"], min_length=1)
     blocks: list[Literal["depthwise", "branched", "dense"]] = Field(default=["depthwise"], min_length=1)
+    placements: list[Literal["given", "early", "late"]] = Field(default=["given"], min_length=1)
     train: TrainConfig
     calibration_images: Count = Field(default=128, ge=1)
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from pair_fld.benchmarks import pareto as studies
-from pair_fld.benchmarks.pareto import OUTPUTS, Choice, ParetoSpec, Point, choices, pareto, with_front
+from pair_fld.benchmarks.pareto import OUTPUTS, Choice, ParetoSpec, Point, choices, pareto, placed, with_front
 from pair_fld.config import ParetoConfig, load_section
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.errors import PairError
@@ -67,6 +67,49 @@ def test_width_and_depth_multiply_channels_and_blocks(config: ParetoConfig) -> N
     assert Choice(64, 0.1, 0.1, "simcc", "depthwise").model(config).options["stages"][0] == [2, 8, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("blocks", "early", "late"),
+    [
+        ([2, 3, 4, 3], [3, 3, 4, 2], [1, 3, 4, 4]),
+        ([2, 3, 4, 1], [3, 3, 3, 1], [1, 3, 4, 2]),  # the last stage keeps its only block: the third gives one
+        ([1, 1, 2], [2, 1, 1], None),  # nothing but the last stage, which would get the block, has one to give
+    ],
+)
+def test_a_block_moves_to_the_first_or_the_last_stage(
+    blocks: list[int], early: list[int], late: list[int] | None
+) -> None:
+    assert placed(blocks, "given") == blocks
+    assert placed(blocks, "early") == early
+    if late:
+        assert placed(blocks, "late") == late
+    else:
+        with pytest.raises(PairError, match="a stage of two blocks or more beside the last one, found blocks"):
+            placed(blocks, "late")
+
+
+def test_blocks_move_after_depth_has_multiplied_them_and_the_name_says_so(config: ParetoConfig) -> None:
+    early = Choice(64, 1.0, 1.5, "heatmap", "depthwise", "early")
+    # blocks 1, 1, 2 x 1.5 = 1.5, 1.5, 3 -> 2 (even), 2, 3; one moves from the last stage to the first: 3, 2, 2
+    assert early.model(config).options["stages"] == [[2, 16, 3, 2], [2, 16, 2, 2], [2, 24, 2, 2]]
+    assert early.name == "64px-heatmap-depthwise-width1-depth1.5-early"
+    assert Choice(64, 1.0, 1.5, "heatmap", "depthwise").name == "64px-heatmap-depthwise-width1-depth1.5"
+
+
+def test_placements_are_one_more_axis(config: ParetoConfig) -> None:
+    names = [c.name for c in choices(config.model_copy(update={"placements": ["given", "early"]}))]
+    base = "64px-heatmap-depthwise-width1-depth1"
+    assert names == [base, f"{base}-early", "64px-coordinate-depthwise-width1-depth1"]
+
+
+def test_a_placement_that_no_stage_allows_is_told_before_the_study_begins(
+    config: ParetoConfig, dot_pack: Path, tmp_path: Path
+) -> None:
+    study = spec(tmp_path)
+    with pytest.raises(PairError, match="placements: late"):
+        pareto(config.model_copy(update={"placements": ["given", "late"]}), FaceDataset(dot_pack), study)
+    assert not study.run.out.exists()
+
+
 def test_every_net_of_the_configured_study_can_be_built() -> None:
     config = load_section(ParetoConfig, "pareto", "tiny")
     assert len({build_model(choice.model(config)).output_kind for choice in choices(config)}) == 3
@@ -99,6 +142,8 @@ def test_a_study_is_measured_written_and_resumed(
     assert "3 steps of 8 faces" in (out / "pareto.md").read_text()
     with pytest.raises(PairError, match="an earlier run of pareto"):
         pareto(config, dataset, study)
+    # as in the records of studies from before there were placements
+    assert "placements" not in json.loads((out / "run.json").read_text())["config"]
     # a study that goes on trains nothing that is done
     again = spec(tmp_path, resume=True)
     monkeypatch.setattr(studies, "train_teacher", lambda *a, **k: pytest.fail("trained again"))
