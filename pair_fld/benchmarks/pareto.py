@@ -305,17 +305,22 @@ def markdown(points: Sequence[Point], peers: Sequence[Point], config: ParetoConf
 
 
 def draw(points: Sequence[Point], peers: Sequence[Point], path: Path) -> None:
-    """NME over latency as PNG: nets, their front as a line, peers as crosses or, without an NME, as upright lines."""
+    """NME over latency as PNG: nets, numbered as in the legend, fastest first, their front as a line; peers as crosses
+    or, without an NME, as upright lines."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    for point in points:
-        axes.scatter(point.latency_ratio, point.nme_percent, s=20 + 60 * point.size_mb, color="tab:blue", alpha=0.7)
-        axes.annotate(point.name, (point.latency_ratio, point.nme_percent), fontsize=6, xytext=(4, 4),
+    figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
+    for number, point in enumerate(sorted(points, key=lambda p: p.latency_ratio), 1):
+        axes.scatter(point.latency_ratio, point.nme_percent, s=20 + 60 * point.size_mb, color="tab:blue", alpha=0.7,
+                     label=f"{number}  {point.name}")  # fmt: skip
+        above = number % 2  # neighbours' numbers stand on either side: nets of about the same cost stay apart
+        axes.annotate(str(number), (point.latency_ratio, point.nme_percent), fontsize=7, ha="center",
+                      va="bottom" if above else "top", xytext=(0, 5 if above else -5),
                       textcoords="offset points")  # fmt: skip
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, frameon=False, handlelength=0, markerscale=0)
     front = sorted((p for p in points if p.best), key=lambda p: p.latency_ratio)
     axes.plot([p.latency_ratio for p in front], [p.nme_percent for p in front], color="tab:blue", lw=1)
     for peer in peers:
