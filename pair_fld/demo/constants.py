@@ -67,6 +67,7 @@ def constants() -> dict[str, Any]:
             "missed_shift": pipeline.MISSED_SHIFT,
             "missed_growth": pipeline.MISSED_GROWTH,
             "missed_turn": pipeline.MISSED_TURN,
+            "more_crops": pipeline.MORE_CROPS,
             "same_face_iou": pipeline.SAME_FACE_IOU,
             "same_face_iou_reversed": pipeline.SAME_FACE_IOU_REVERSED,
         },

@@ -44,6 +44,8 @@ DEFAULT_MIN_SCORE = 0.0  # what is no face is thrown out before; this is for cal
 # About 2.5 deviations of a detector's frames: shift and logarithm of the size in units of the face, degrees of roll. A
 # crop that missed its face by more is cut anew around the points found in it.
 MISSED_SHIFT, MISSED_GROWTH, MISSED_TURN = 0.05, 0.12, 9.0
+# So often at most is the crop of a found face cut anew when the crop cut anew missed it as well.
+MORE_CROPS = 2
 # Two faces whose 51-point boxes overlap by more than this are one that was found twice.
 SAME_FACE_IOU = 0.4
 # So are two that overlap less, if one stands on its head: no face lies upside down on another.
@@ -192,7 +194,7 @@ class Pipeline:
             spread = None if spreads is None else spreads[k]
             face = self._face(image, points[k], spread, frame, detector_scores[k], bounds)
             if face is not None:
-                faces.append(face)
+                faces.append(self._in_its_crop(image, face, frame, detector_scores[k], bounds))
         return faces
 
     def settle(self, image: ImageFile, frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray, np.ndarray | None]:
@@ -213,6 +215,21 @@ class Pipeline:
             if spreads is not None and sharper is not None:
                 spreads[again] = sharper
         return frames, points, spreads
+
+    def _in_its_crop(
+        self, image: ImageFile, face: Face, crop: Frame, detector_score: float, bounds: FaceBounds
+    ) -> Face:
+        """A face that was found in the frame `crop`; where that missed it by far, as it is in a better one."""
+        for _ in range(MORE_CROPS):
+            if not missed(crop, face.frame):
+                break
+            crop = face.frame
+            (points,), spreads = self.locate(image, [crop])
+            better = self._face(image, points, None if spreads is None else spreads[0], crop, detector_score, bounds)
+            if better is None:
+                break
+            face = better
+        return face
 
     def landmarks(self, image_bgr: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
         """Points (n, 51, 2) float64 _img of the faces in `frames`, unrefined."""

@@ -336,3 +336,25 @@ def test_pose_and_openness_are_the_same(node: Node) -> None:
         assert found["size"] == pytest.approx(np.linalg.norm(pose.matrix[:3, 0]), rel=1e-6)
     assert np.ptp(turned) > 20
     assert node("pose.js", "return m.fitPose(x.points)", points=[[3, 4]] * 51) is None
+
+
+def test_a_crop_that_missed_its_face_is_cut_anew(node: Node, tmp_path: Path) -> None:
+    shutil.copytree(node.folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "engine").mkdir(exist_ok=True)
+    (tmp_path / "engine/litert.js").write_text("export const loadAndCompile = 0, loadLiteRt = 0, Tensor = 0;")
+    # centres of the faces found in one crop after the other; 30 is 0.3 of the size, more than MISSED_SHIFT
+    found = [[130, 160, 190, 220, 250], [130, 160, 160, 190], [104, 130]]
+    points = [[place(Frame((x, 70), 100.0)).tolist() for x in row] for row in found]
+    got = Node(tmp_path)(
+        "pipeline.js",
+        """return Promise.all(x.points.map(async (faces) => {
+             const pipeline = new m.Pipeline({ model: { refine: 0, confidence: null } });
+             let crops = 0;
+             pipeline.locate = async () => ({ points: faces[crops++], spreads: null });
+             const [face] = await pipeline.predict(null, [x.frame], [0.9]);
+             return [crops, Math.round(face.frame.centre[0])];
+           }));""",
+        points=points,
+        frame=tree(Frame((100.0, 70.0), 100.0)),
+    )
+    assert got == [[4, 220], [3, 160], [1, 104]]  # as in tests/runtime/test_main.py

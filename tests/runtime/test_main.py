@@ -177,8 +177,24 @@ def test_a_crop_that_missed_its_face_is_cut_anew():
     # the face lies 6 of 20 crop pixels beside the middle: 0.3 of its size, more than MISSED_SHIFT
     model = StubModel(shift=6.0)
     (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), model).faces(BLANK)
-    assert len(model.seen) == 2
-    assert face.frame.centre == pytest.approx((100 + 2 * 30, 70), abs=1e-3)
+    assert len(model.seen) == 4  # the first, anew, and MORE_CROPS: this face always lies aside
+    assert face.frame.centre == pytest.approx((100 + 4 * 30, 70), abs=1e-3)
+
+
+def test_a_crop_cut_anew_is_cut_again_only_until_it_has_the_face(monkeypatch: pytest.MonkeyPatch):
+    # 0.3, 0.3 and 0 of the size: the third crop has it. 0.04 is less than MISSED_SHIFT: the first has it.
+    for shifts, centre in (((6.0, 6.0, 0.0), 160), ((0.8,), 104)):
+        model = StubModel()
+        locate, left = model.locate, list(shifts)
+
+        def moved(crops: np.ndarray, model=model, locate=locate, left=left):
+            model.shift = left.pop(0)
+            return locate(crops)
+
+        monkeypatch.setattr(model, "locate", moved)
+        (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), model).faces(BLANK)
+        assert left == []
+        assert face.frame.centre == pytest.approx((centre, 70), abs=1e-3)
 
 
 def test_a_detector_that_nobody_calibrated_is_refused():

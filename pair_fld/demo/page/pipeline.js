@@ -193,7 +193,7 @@ export class Pipeline {
     for (const [k, first] of frames.entries()) {
       const { frame, points, spreads } = await this.settle(image, first);
       const face = await this.face(image, points, spreads, frame, detectorScores[k], bounds);
-      if (face) faces.push(face);
+      if (face) faces.push(await this.inItsCrop(image, face, frame, detectorScores[k], bounds));
     }
     return faces;
   }
@@ -210,6 +210,19 @@ export class Pipeline {
       found = await this.locate(image, frame);
     }
     return { frame, ...found };
+  }
+
+  /** A face that was found in the frame `crop`; where that missed it by far, as it is in a better one.
+   * @param {ImageFile} image @param {Face} face @param {Frame} crop @param {number} detectorScore @param {Bounds} bounds */
+  async inItsCrop(image, face, crop, detectorScore, bounds) {
+    for (let number = 0; number < P.more_crops && missed(crop, face.frame); number++) {
+      crop = face.frame;
+      const { points, spreads } = await this.locate(image, crop);
+      const better = await this.face(image, points, spreads, crop, detectorScore, bounds);
+      if (!better) break;
+      face = better;
+    }
+    return face;
   }
 
   /** @param {ImageFile} image @param {Frame} frame */
