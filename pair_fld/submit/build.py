@@ -69,7 +69,7 @@ def learned_confidence(
 
 
 def _scrambled_images(dataset: FaceDataset) -> Iterator[tuple[np.ndarray, Sequence[np.ndarray]]]:
-    """(image, no faces): the textures of training images, in blocks of all sizes that hold no whole face."""
+    """(image, no faces): the textures of training images, in blocks of all sizes, which seldom hold a whole face."""
     rng = np.random.default_rng(0)
     for source in read_source_images(dataset, Split.TRAIN, SCRAMBLED_PER_SOURCE):
         if max(source.image.shape[:2]) <= SCRAMBLED_SIDE:
