@@ -351,10 +351,13 @@ def test_a_crop_that_missed_its_face_is_cut_anew(node: Node, tmp_path: Path) -> 
              const pipeline = new m.Pipeline({ model: { refine: 0, confidence: null } });
              let crops = 0;
              pipeline.locate = async () => ({ points: faces[crops++], spreads: null });
+             const plain = pipeline.face.bind(pipeline);
+             pipeline.face = async (...all) => ({ ...(await plain(...all)), score: 0.5 + crops / 10 });
              const [face] = await pipeline.predict(null, [x.frame], [0.9]);
-             return [crops, Math.round(face.frame.centre[0])];
+             return [crops, Math.round(face.frame.centre[0]), face.score];
            }));""",
         points=points,
         frame=tree(Frame((100.0, 70.0), 100.0)),
     )
-    assert got == [[4, 220], [3, 160], [1, 104]]  # as in tests/runtime/test_main.py
+    # as in tests/runtime/test_main.py; the score is the lowest, that of the first crop that was judged
+    assert got == [[4, 220, 0.7], [3, 160, 0.7], [1, 104, 0.6]]

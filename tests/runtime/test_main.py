@@ -14,7 +14,9 @@ from pair_fld.runtime.blazeface_calibration import BUILT_IN
 from pair_fld.runtime.calibration import DetectorCalibration
 from pair_fld.runtime.confidence import FEATURES, Confidence
 from pair_fld.runtime.detection import Detection
+from pair_fld.runtime.face import Face
 from pair_fld.runtime.frame import Frame, frame_from_box, place
+from pair_fld.runtime.image_file import ImageFile
 from pair_fld.runtime.landmark_files import read_faces
 from pair_fld.runtime.main import output_paths, read_list
 from pair_fld.runtime.mean_face import MEAN_FACE
@@ -195,6 +197,21 @@ def test_a_crop_cut_anew_is_cut_again_only_until_it_has_the_face(monkeypatch: py
         (face,) = Pipeline(StubDetector([[50, 20, 150, 120]]), model).faces(BLANK)
         assert left == []
         assert face.frame.centre == pytest.approx((centre, 70), abs=1e-3)
+
+
+def test_a_better_crop_makes_nobody_surer(monkeypatch: pytest.MonkeyPatch):
+    pipeline = Pipeline(StubDetector([[50, 20, 150, 120]]), StubModel(shift=6.0))
+    scores, face_of = [0.7, 0.9, 0.8], pipeline._face
+
+    def surer(*arguments: Any) -> Face | None:
+        face = face_of(*arguments)
+        return face and replace(face, score=scores.pop(0))
+
+    monkeypatch.setattr(pipeline, "_face", surer)
+    (face,) = pipeline.predict(ImageFile.of_array(BLANK), [Frame((100, 70), 100)], [0.9])
+    assert scores == []  # both further crops were asked
+    assert face.score == 0.7
+    assert face.frame.centre == pytest.approx((100 + 4 * 30, 70), abs=1e-3)  # the points are the last crop's
 
 
 def test_a_detector_that_nobody_calibrated_is_refused():

@@ -220,7 +220,7 @@ export class Pipeline {
       const { points, spreads } = await this.locate(image, crop);
       const better = await this.face(image, points, spreads, crop, detectorScore, bounds);
       if (!better) break;
-      face = better;
+      face = { ...better, score: Math.min(better.score, face.score) }; // a better crop makes nobody surer
     }
     return face;
   }
