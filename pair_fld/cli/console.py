@@ -70,7 +70,18 @@ DeviceOption = Annotated[str, typer.Option("--device", help="Device to compute o
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 Turned = Literal["auto", "always", "never"]
-SMALLEST = 0.002  # share of an image's longer side: the smallest face that a call may ask for
+
+
+def smallest_option(found: str, default: str) -> Any:
+    """--smallest. found: "to find", or who finds it. default: whose choice holds without it."""
+    return typer.Option(
+        "--smallest",
+        min=0.002,
+        max=1.0,
+        help=f"Smallest face {found}: box of its points as a share of the image's longer side.",
+        show_default=default,
+    )
+
 
 DEFAULT_RECIPE = "synthetic"
 

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from pair_fld.cli.console import (
     DEFAULT_RECIPE,
-    SMALLEST,
     DataOption,
     JsonOption,
     Overrides,
@@ -23,6 +22,7 @@ from pair_fld.cli.console import (
     out,
     print_json,
     say,
+    smallest_option,
     workspace,
 )
 from pair_fld.cli.verify import VERIFY_IMAGES, require_recall, show_verified, verify_archive
@@ -63,16 +63,7 @@ def package(
         Turned | None,
         typer.Option("--turned", help="Rotated views that run_model.py detects in.", show_default="the detector's"),
     ] = None,
-    smallest: Annotated[
-        float | None,
-        typer.Option(
-            "--smallest",
-            min=SMALLEST,
-            max=1.0,
-            help="Smallest face that run_model.py finds: box of its points as a share of the image's longer side.",
-            show_default="the detector's",
-        ),
-    ] = None,
+    smallest: Annotated[float | None, smallest_option("that run_model.py finds", "the detector's")] = None,
     min_score: Annotated[
         float | None,
         typer.Option("--min-score", min=0.0, max=1.0, help="run_model.py leaves faces below this score out."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pair_fld.cli.console import SMALLEST, ArchiveOption, Turned, complain, progress, say, say_passed_over
+from pair_fld.cli.console import ArchiveOption, Turned, complain, progress, say, say_passed_over, smallest_option
 from pair_fld.progress import counted
 
 DEFAULT_OUT = Path("landmarks")
@@ -74,16 +74,7 @@ def predict(
             show_default="the model's",
         ),
     ] = None,
-    smallest: Annotated[
-        float | None,
-        typer.Option(
-            "--smallest",
-            min=SMALLEST,
-            max=1.0,
-            help="Smallest face to find: box of its points as a share of the image's longer side.",
-            show_default="the model's",
-        ),
-    ] = None,
+    smallest: Annotated[float | None, smallest_option("to find", "the model's")] = None,
     min_score: Annotated[
         float | None,
         typer.Option(

@@ -80,8 +80,18 @@ def convention_sources(dataset: FaceDataset) -> list[str]:
     return dataset.config.convention or [source.name for source in dataset.config.sources if source.labels == "human"]
 
 
+def packed_answer(reference: Reference, dataset: FaceDataset, row: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """`Reference.answer` on a face of a dataset, in pixels of its packed crop."""
+    key, matrix = str(dataset.faces.path[row]), dataset.faces.matrix[row]
+    answer = reference.answer(key, Path(dataset.config.root) / key.partition("#")[0])
+    if answer is None:
+        return None
+    points, apart = answer
+    return transform_points(matrix, points), apart * np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+
+
 def _learn(reference: Reference, dataset: FaceDataset, sha256: str) -> AnnotatorConvention:
-    rows, faces, root = dataset.indices(Split.TRAIN, labelled=True), dataset.faces, Path(dataset.config.root)
+    rows, faces = dataset.indices(Split.TRAIN, labelled=True), dataset.faces
     rows = rows[faces.label[rows] == LabelSource.HUMAN]
     names = [source.name for source in dataset.config.sources]
     learnt = {}
@@ -89,11 +99,10 @@ def _learn(reference: Reference, dataset: FaceDataset, sha256: str) -> Annotator
         mine = rows[faces.source[rows] == names.index(name)]
         answers, apart, shown = [], [], []
         for row in mine[evenly_spread(len(mine), CONVENTION_FACES)]:
-            key, matrix = str(faces.path[row]), faces.matrix[row]
-            answer = reference.answer(key, root / key.partition("#")[0])
+            answer = packed_answer(reference, dataset, int(row))
             if answer is not None:
-                answers.append(transform_points(matrix, answer[0]))
-                apart.append(answer[1] * np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+                answers.append(answer[0])
+                apart.append(answer[1])
                 shown.append(row)
         if shown:
             found = estimate_convention(

@@ -26,6 +26,14 @@ ROOM = 1.25  # the farthest corner of these views lies 1.06 (cos 8 + sin 8) = 1.
 ANNOTATOR_WEIGHT, FLIPS_APART, AGREEMENT = 0.35, 4.0, 10.0
 
 
+def _mirrored(model: Predictor, crops: np.ndarray) -> np.ndarray:
+    """A model's answer on the mirror images of crops, mirrored back: (B, 51, 2) crop pixels, less its label shift."""
+    points = model.predict(np.ascontiguousarray(crops[:, :, ::-1])) - label_shift_of(model)
+    points = points[:, list(FLIP)]
+    points[..., 0] = model.input_size - 1 - points[..., 0]
+    return points
+
+
 class MirrorAverage:
     """A Predictor whose answer is the mean of another's on each crop and on its mirror image.
 
@@ -37,10 +45,7 @@ class MirrorAverage:
         self.label_shift = label_shift_of(model)
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
-        there = self.model.predict(np.ascontiguousarray(crops[:, :, ::-1])) - self.label_shift
-        there = there[:, list(FLIP)]
-        there[..., 0] = self.input_size - 1 - there[..., 0]
-        return (self.model.predict(crops) + there + self.label_shift) / 2
+        return (self.model.predict(crops) + _mirrored(self.model, crops) + self.label_shift) / 2
 
 
 class ModelAverage:
@@ -86,12 +91,7 @@ class ViewAverage:
         matrix = frame_matrix(Frame((middle, middle), size * scale, degrees), model.input_size, model.margin)
         seen = np.stack([warp(crop, matrix, model.input_size) for crop in crops])
         shift = label_shift_of(model)
-        if number % 2:
-            points = model.predict(np.ascontiguousarray(seen[:, :, ::-1])) - shift
-            points = points[:, list(FLIP)]
-            points[..., 0] = model.input_size - 1 - points[..., 0]
-        else:
-            points = model.predict(seen) - shift
+        points = _mirrored(model, seen) if number % 2 else model.predict(seen) - shift
         placed = transform_points(invert(matrix), points.reshape(-1, 2)).reshape(points.shape)
         # a shift of the labels' convention is one of the upright crop: it neither turns nor is mirrored
         return placed + shift * (model.margin * size / model.input_size)

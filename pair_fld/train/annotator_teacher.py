@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pair_fld.data.annotator_convention import convention_of_dataset
+from pair_fld.data.annotator_convention import convention_of_dataset, packed_answer
 from pair_fld.data.dataset import FaceDataset
 from pair_fld.data.second_opinion import Reference
 from pair_fld.progress import Progress, no_progress
-from pair_fld.runtime.geometry import transform_points
 from pair_fld.runtime.scheme import NUM_POINTS
 from pair_fld.train.predict_dataset import LandmarkPredictions
 
@@ -44,22 +43,19 @@ def annotator_predictions(
     A face that it did not find gets the middle of its frame with the deviation of the whole crop: that weighs nothing
     in training (`distill.half_weight_sigma`), fills no gap in a label, and `mixture` passes it over.
     """
-    faces, root = dataset.faces, Path(dataset.config.root)
+    faces = dataset.faces
     size = faces.frame[:, 2].astype(np.float64)
     points = np.tile(faces.frame[:, None, :2], (1, NUM_POINTS, 1)).astype(np.float32)
     deviation = np.tile(size[:, None] * SIDE, (1, NUM_POINTS))
     for row in range(len(dataset)):
         if row % CHUNK == 0:
             progress(row, len(dataset))
-        key = str(faces.path[row])
-        answer = reference.answer(key, root / key.partition("#")[0])
+        answer = packed_answer(reference, dataset, row)
         if answer is None or not np.isfinite(answer[0]).all():
             continue
-        matrix = faces.matrix[row]
-        points[row] = transform_points(matrix, answer[0])
-        scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+        points[row] = answer[0]
         # two answers d apart: each lies d / 2 from their mean, along one direction of two
-        apart = answer[1] * scale / np.sqrt(8)
+        apart = answer[1] / np.sqrt(8)
         deviation[row] = np.where(np.isnan(apart), SINGLE * size[row], np.hypot(apart, FLOOR * size[row]))
     progress(len(dataset), len(dataset))
     covariance = (deviation**2)[..., None, None] * np.eye(2)
